@@ -1,0 +1,98 @@
+"""Where every error of the command line ends: one clear line on standard error, and an exit code."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+TRACEBACK_VARIABLE = "FASTEMB_TRACEBACK"
+
+# What the library raises about a user's data or machine; anything else is a defect of fastemb and is told as one.
+_EXPECTED = (
+    ValueError,
+    LookupError,
+    OSError,
+    TypeError,
+    MemoryError,
+    ArithmeticError,
+    ImportError,
+    EOFError,
+    RuntimeError,
+)
+
+
+def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
+    """Run `app` on `argv` and return the exit code; no exception leaves it but SystemExit."""
+    _escape_what_cannot_be_printed()
+    try:
+        code = typer.main.get_command(app).main(
+            args=None if argv is None else list(argv), prog_name="fastemb", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        _drop_standard_output()
+        return 1
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        usage = getattr(error, "format_message", None)
+        if usage is not None:
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context is not None else "fastemb"
+            return _fail(f"{usage()} (see {command} --help)", getattr(error, "exit_code", 2))
+        return _fail(describe(error), 1)
+    return int(code or 0)
+
+
+def describe(error: BaseException) -> str:
+    """Return one line that tells a user what went wrong.
+
+    Examples
+    --------
+    >>> describe(KeyError("'kig' is not in the vocabulary"))
+    "'kig' is not in the vocabulary"
+    >>> describe(FileNotFoundError(2, "No such file or directory", "text.txt"))
+    'text.txt: No such file or directory'
+    """
+    if not isinstance(error, _EXPECTED):
+        return (
+            f"a defect of fastemb, please report it: {type(error).__name__}: {error}"
+            f" ({TRACEBACK_VARIABLE}=1 in the environment shows where)"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    elif isinstance(error, KeyError) and error.args:
+        text = str(error.args[0])  # str() of a KeyError is the repr of its message
+    else:
+        text = str(error)
+    if isinstance(error, MemoryError):
+        text = f"not enough memory{': ' + text if text else ''}"
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _fail(message: str, code: int) -> int:
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        print(f"fastemb: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+def _escape_what_cannot_be_printed() -> None:
+    """Print a word outside the terminal's encoding as an escape rather than fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_standard_output() -> None:
+    """Send what is still buffered nowhere: the reader of the pipe has left, and Python flushes once more at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

@@ -1,0 +1,32 @@
+"""Files named on the command line: vectors to read, and places to write to, checked before any work is done."""
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastemb.vectors.keyed_vectors import KeyedVectors
+
+
+def load_vectors(path: str, *, errors: str = "strict", limit: int | None = None) -> "KeyedVectors":
+    """Read the vectors of the file `path`."""
+    from fastemb.vectors.keyed_vectors import KeyedVectors
+
+    return KeyedVectors.load(path, errors=errors, limit=limit)
+
+
+def check_output(path: str) -> None:
+    """Check that a file could be written at `path`, so that a long run does not end in an error.
+
+    Raises
+    ------
+    OSError
+        If `path` is a folder, or its folder is missing or may not be written to.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "is a folder, a file name is needed", path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "the folder to write to does not exist", folder)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, "the folder may not be written to", folder)

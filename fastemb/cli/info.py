@@ -1,0 +1,80 @@
+"""`fastemb info`: what is in a file of vectors, or how fastemb is set up on this machine."""
+
+import os
+import platform
+import sys
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+
+from fastemb import __version__
+from fastemb.cli.console import Console, columns, count, short, visible
+from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption
+
+EXAMPLE = "fastemb info vectors.safetensors"
+
+_PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "matplotlib", "typer", "rich", "zstandard")
+
+
+def info(
+    vectors: Annotated[
+        str | None,
+        typer.Argument(metavar="[VECTORS]", help="File of vectors; without it, versions, cores and folders are told."),
+    ] = None,
+    errors: ErrorsOption = Errors.strict,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Tell what is in a file of vectors, or how fastemb is set up on this machine."""
+    value = _machine() if vectors is None else _file(vectors, errors.value)
+    console = Console(quiet=quiet, json=json)
+    console.result(value, columns([key.replace("_", " "), _text(item)] for key, item in value.items()))
+
+
+def _file(path: str, errors: str) -> dict[str, Any]:
+    from fastemb.formats import registry
+
+    table = registry.read(path, errors=errors)
+    words, size = table.vectors.shape
+    value = {
+        "file": path,
+        "format": registry.detect(path),
+        "bytes": os.path.getsize(path),
+        "words": int(words),
+        "vector_size": int(size),
+        "dtype": str(table.vectors.dtype),
+        "first_words": list(table.words[:10]),
+        "total_count": None if table.counts is None else int(table.counts.sum()),
+    }
+    return value | {"metadata": dict(table.metadata)}
+
+
+def _machine() -> dict[str, Any]:
+    from fastemb.engine.parallel import get_num_threads
+
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "fastemb": __version__,
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "threads": get_num_threads(),
+        "installed_in": os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+        **versions,
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(visible(str(item)) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{visible(str(key))}={visible(str(item))}" for key, item in value.items()) or "none"
+    if value is None:
+        return "not known"
+    return count(value) if isinstance(value, int) else visible(str(value))

@@ -1,0 +1,105 @@
+"""`fastemb train`: vectors from a text."""
+
+from typing import Annotated, Any
+
+import typer
+
+from fastemb.cli.console import Console
+from fastemb.cli.files import check_output
+from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption
+from fastemb.cli.training import save, train_model
+
+EXAMPLE = "fastemb train text.txt.gz -o vectors.safetensors --vector-size 300 --epochs 3"
+
+_TEXT, _MODEL, _RUN = "Text", "Model", "Run"
+
+
+def train(
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            metavar="CORPUS",
+            help="Text, one sentence a line: a file (also .gz, .bz2, .xz, .zst), a folder of them, or - for standard input.",
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="OUT", help="File for the vectors; its suffix decides the format."),
+    ],
+    vector_size: Annotated[int, typer.Option(help="Dimensions of a vector.", rich_help_panel=_MODEL)] = 100,
+    window: Annotated[
+        int, typer.Option(help="Words of context on each side, at most.", rich_help_panel=_MODEL)
+    ] = 5,
+    negative: Annotated[int, typer.Option(help="Noise words a pair is set against.", rich_help_panel=_MODEL)] = 5,
+    epochs: Annotated[int, typer.Option(help="Passes over the text.", rich_help_panel=_MODEL)] = 5,
+    alpha: Annotated[float, typer.Option(help="Learning rate at the start.", rich_help_panel=_MODEL)] = 0.05,
+    min_alpha: Annotated[float, typer.Option(help="Learning rate at the end.", rich_help_panel=_MODEL)] = 1e-4,
+    sample: Annotated[
+        float, typer.Option(help="Words more frequent than this share are thinned; 0: none.", rich_help_panel=_MODEL)
+    ] = 1e-3,
+    ns_exponent: Annotated[
+        float, typer.Option(help="Noise words are drawn by their count to this power.", rich_help_panel=_MODEL)
+    ] = 0.75,
+    shrink_windows: Annotated[
+        bool, typer.Option(help="Draw each window's size, from 1 to --window.", rich_help_panel=_MODEL)
+    ] = True,
+    shared_negatives: Annotated[
+        bool,
+        typer.Option(help="One set of noise words a window (fast), or one a pair (word2vec.c).", rich_help_panel=_MODEL),
+    ] = True,
+    min_count: Annotated[int, typer.Option(help="Drop words rarer than this.", rich_help_panel=_TEXT)] = 5,
+    lowercase: Annotated[bool, typer.Option("--lowercase", help="Lowercase the text.", rich_help_panel=_TEXT)] = False,
+    max_sentence_length: Annotated[
+        int, typer.Option(help="Cut longer sentences into pieces of so many words.", rich_help_panel=_TEXT)
+    ] = 1000,
+    errors: ErrorsOption = Errors.strict,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads; default, every core of this process.", rich_help_panel=_RUN)
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Start of the random numbers; with --workers 1 a run repeats.", rich_help_panel=_RUN)
+    ] = 1,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Keep a larger encoded text on disk, such as 500M or 1G.", rich_help_panel=_RUN
+        ),
+    ] = None,
+    save_model: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the whole model too, to train it further.", rich_help_panel=_RUN),
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train skip-gram vectors on a text.
+
+    Ctrl-C ends training early and keeps what was learned.
+    """
+    console = Console(quiet=quiet, json=json)
+    for path in (output, save_model):
+        if path is not None:
+            check_output(path)
+    parameters: dict[str, Any] = {
+        "vector_size": vector_size,
+        "window": window,
+        "negative": negative,
+        "epochs": epochs,
+        "alpha": alpha,
+        "min_alpha": min_alpha,
+        "sample": sample,
+        "ns_exponent": ns_exponent,
+        "shrink_windows": shrink_windows,
+        "shared_negatives": shared_negatives,
+        "min_count": min_count,
+        "lowercase": lowercase,
+        "max_sentence_length": max_sentence_length,
+        "errors": errors.value,
+        "workers": workers,
+        "seed": seed,
+        "max_memory": max_memory,
+    }
+    outcome = train_model(corpus, parameters, console)
+    save(outcome, output, save_model, console)
+    if outcome.interrupted:
+        raise typer.Exit(130)
