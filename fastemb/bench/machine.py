@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 NEAR_NANOSECONDS = 160.0
-"""Two cores whose round trip is shorter are taken to share a cache: 40 to 120 ns where they do, 250 and more where not."""
+"""Two cores with a shorter round trip are taken to share a cache: 40 to 120 ns where they do, over 250 where not."""
 
 PACKAGES = ("fastemb", "numpy", "numba", "llvmlite", "scipy", "gensim", "fasttext")
 
@@ -22,8 +22,8 @@ def describe() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``date``, ``processor``, ``cores`` (that this process may use), ``memory_bytes``, ``caches`` (one string for each
-        level), ``system``, ``python`` and ``versions``.
+        ``date``, ``processor``, ``cores`` (that this process may use), ``memory_bytes``, ``caches`` (one string for
+        each level), ``system``, ``python`` and ``versions``.
 
     Examples
     --------

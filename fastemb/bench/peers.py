@@ -5,6 +5,7 @@ stopped the vectors are written as ``.npy`` and words, the same for each program
 """
 
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -89,7 +90,7 @@ def train_fastemb(config: Config) -> dict[str, Any]:
     )  # fmt: skip
     trained = time.monotonic()
     model.wv.save(str(Path(config.folder) / "vectors.safetensors"))
-    saved = time.monotonic()
+    saved, peak = time.monotonic(), peak_memory()
     export(config, model.wv.index_to_key, model.wv.vectors)
     return {
         "scan_seconds": stages["scanning"],
@@ -97,8 +98,10 @@ def train_fastemb(config: Config) -> dict[str, Any]:
         "train_seconds": stages["training"],
         "save_seconds": saved - trained,
         "saved": saved,
+        "peak_bytes": peak,
         "loss": model.losses,
-        "alpha": model.alpha,
+        "vocabulary": len(model.wv),
+        "alpha": float(model.alpha),
     }
 
 
@@ -132,14 +135,15 @@ def train_gensim(config: Config) -> dict[str, Any]:
     model.train(corpus_file=config.corpus, total_words=model.corpus_total_words, epochs=config.epochs)
     trained = time.monotonic()
     model.wv.save(str(Path(config.folder) / "vectors.kv"))
-    saved = time.monotonic()
+    saved, peak = time.monotonic(), peak_memory()
     export(config, model.wv.index_to_key, model.wv.vectors)
     return {
         "scan_seconds": scans[0],
         "train_seconds": trained - start,
         "save_seconds": saved - trained,
         "saved": saved,
-        "alpha": model.alpha,
+        "peak_bytes": peak,
+        "alpha": float(model.alpha),
     }
 
 
@@ -166,15 +170,60 @@ def train_fasttext(config: Config) -> dict[str, Any]:
     )  # fmt: skip
     trained = time.monotonic()
     model.save_model(str(Path(config.folder) / "vectors.bin"))
-    saved = time.monotonic()
+    saved, peak = time.monotonic(), peak_memory()
     export(config, model.words, np.asarray(model.get_input_matrix()))
-    return {"called": start, "returned": trained, "save_seconds": saved - trained, "saved": saved, "alpha": rate}
+    return {
+        "called": start,
+        "returned": trained,
+        "save_seconds": saved - trained,
+        "saved": saved,
+        "peak_bytes": peak,
+        "alpha": rate,
+    }
+
+
+def scan_fastemb(config: Config) -> dict[str, Any]:
+    """Count and encode the corpus with fastemb, without training.
+
+    Examples
+    --------
+    >>> from fastemb.bench.peers import PROGRAMS, scan_fastemb
+    >>> PROGRAMS["fastemb-scan"] is scan_fastemb
+    True
+    """
+    from fastemb.corpus.reader import read_corpus
+
+    start = time.monotonic()
+    with read_corpus(config.corpus, min_count=MIN_COUNT, workers=config.threads) as corpus:
+        seconds = time.monotonic() - start
+        return {"scan_seconds": seconds, "words": corpus.num_words, "vocabulary": len(corpus.vocabulary)}
+
+
+def scan_gensim(config: Config) -> dict[str, Any]:
+    """Count the corpus with gensim's `scan_vocab`, without training.
+
+    Examples
+    --------
+    >>> from fastemb.bench.peers import PROGRAMS, scan_gensim
+    >>> PROGRAMS["gensim-scan"] is scan_gensim
+    True
+    """
+    from gensim.models import Word2Vec
+
+    model = Word2Vec(min_count=MIN_COUNT)
+    start = time.monotonic()
+    words, _ = model.scan_vocab(corpus_file=config.corpus)
+    seconds = time.monotonic() - start
+    kept = sum(count >= MIN_COUNT for count in model.raw_vocab.values())
+    return {"scan_seconds": seconds, "words": int(words), "vocabulary": kept}
 
 
 PROGRAMS: dict[str, Callable[[Config], dict[str, Any]]] = {
     "fastemb": train_fastemb,
     "gensim": train_gensim,
     "fasttext": train_fasttext,
+    "fastemb-scan": scan_fastemb,
+    "gensim-scan": scan_gensim,
 }
 
 
@@ -195,6 +244,22 @@ def export(config: Config, words: list[str], vectors: Any) -> None:
 
     np.save(Path(config.folder) / "vectors.npy", np.asarray(vectors, dtype=np.float32))
     (Path(config.folder) / "words.txt").write_text("\n".join(words), encoding="utf-8")
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process has had until now, in bytes, mapped files included.
+
+    Examples
+    --------
+    >>> from fastemb.bench.peers import peak_memory
+    >>> peak_memory() > 1_000_000
+    True
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def main(argv: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The text that every program of a benchmark reads: one file, its lines cut to a length that none of them cuts further."""
+"""The text that every program of a benchmark reads: one file, its lines cut where all programs would cut them."""
 
 import gzip
 import hashlib

@@ -1,0 +1,253 @@
+"""Tables of a benchmark's results: ``python -m fastemb.bench.tables README.md RESULTS.json...`` writes them into a page.
+
+A page marks the place of a table with ``<!-- table: NAME -->`` and ``<!-- end of table -->``; NAME is a kind of
+measurement, and, where several files hold it, the vector size: ``speed 300``. What stands between is replaced.
+"""
+
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastemb.bench.compare import Run
+from fastemb.bench.machine import placement
+from fastemb.bench.measures import difference_error
+
+MARKED = re.compile(r"(<!-- table: ([\w ,.-]+?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+SLACK = 1.0
+"""Points by which a score may be under the peer's, besides twice the standard error, before its speed is doubted."""
+
+
+def render(results: dict[str, Any], kinds: Sequence[str] | None = None) -> str:
+    """Return Markdown tables of what `fastemb.bench.training.run` gave.
+
+    Parameters
+    ----------
+    results
+        As `run` returns it, or as it is in its file.
+    kinds
+        Which measurements; all by default.
+
+    Examples
+    --------
+    >>> from fastemb.bench.tables import render
+    >>> scan = {"fastemb": {"seconds": [1.0], "words_per_second": 8e6, "gigabytes_per_second": 0.05},
+    ...     "gensim": {"seconds": [8.0], "words_per_second": 1e6, "gigabytes_per_second": 0.00625}}
+    >>> print(render({"measures": {"scan": scan}, "settings": {"threads": 2}}))
+    | scan | seconds | M words/s | GB/s | fastemb is faster |
+    |---|---|---|---|---|
+    | fastemb | 1.00 | 8.0 | 0.050 | |
+    | gensim | 8.00 | 1.0 | 0.006 | 8.0x |
+    """
+    found = results["measures"]
+    return "\n\n".join(_TABLES[kind](found[kind], results) for kind in (kinds or found))
+
+
+def write(page: Path, results: Sequence[dict[str, Any]]) -> list[str]:
+    """Replace the marked tables of `page` and return the names of those that none of `results` holds.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastemb.bench.tables import write
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page = pathlib.Path(folder, "page.md")
+    ...     _ = page.write_text("<!-- table: speed 100 -->\\n<!-- end of table -->\\n")
+    ...     write(page, [])
+    ['speed 100']
+    """
+    missing = []
+
+    def replace(match: re.Match[str]) -> str:
+        kind, _, size = match[2].partition(" ")
+        for result in reversed(results):
+            if kind in result["measures"] and (not size or int(size) == result["settings"]["vector_size"]):
+                return f"{match[1]}{render(result, [kind])}\n{match[3]}"
+        missing.append(match[2])
+        return match[0]
+
+    old = page.read_text(encoding="utf-8")
+    new = MARKED.sub(replace, old)
+    if new != old:
+        page.write_text(new, encoding="utf-8")
+    return missing
+
+
+def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        "|" + "|".join("---" if cell == "---" else f" {cell} " if cell else " " for cell in line) + "|"
+        for line in lines
+    )
+
+
+def _groups(runs: Sequence[Run], *keys: str) -> dict[tuple[Any, ...], list[Run]]:
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run[key] for key in keys), []).append(run)
+    return groups
+
+
+def _spread(values: Sequence[float], digits: int = 2) -> str:
+    middle = f"{statistics.median(values):.{digits}f}"
+    return f"{middle} ({min(values):.{digits}f} to {max(values):.{digits}f})" if len(values) > 1 else middle
+
+
+def _score(runs: Sequence[Run], name: str) -> str:
+    values = [run["scores"][name] for run in runs]
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return f"{statistics.fmean(values):.1f}" + (f" ± {error:.1f}" if len(values) > 1 else "")
+
+
+def _cores(runs: Sequence[Run]) -> str:
+    trips = [trip for run in runs for trip in run["round_trip_ns"] if trip is not None]
+    if not trips:
+        return "unknown"
+    met = sorted({placement(trip) for trip in trips}, reverse=True)
+    return f"{' and '.join(met)} ({min(trips):.0f} to {max(trips):.0f} ns)"
+
+
+def _deficits(runs: Sequence[Run], peers: Sequence[Run]) -> list[str]:
+    """Name the sets on which `runs` are under `peers` by more than the noise and `SLACK`."""
+    below = []
+    for name in peers[0]["scores"]:
+        mine, theirs = ([run["scores"][name] for run in group] for group in (runs, peers))
+        if statistics.fmean(mine) < statistics.fmean(theirs) - SLACK - 2 * difference_error(mine, theirs):
+            below.append(name)
+    return below
+
+
+def _speed(runs: list[Run], results: dict[str, Any]) -> str:
+    labels = {label: group for (label,), group in _groups(runs, "label").items()}
+    peers = [label for label in labels if not label.startswith("fastemb")]
+    sets = list(runs[0]["scores"])
+    rows = []
+    for label, group in labels.items():
+        ratios = []
+        for peer in peers:
+            pairs = zip(group, labels[peer], strict=False)
+            ratio = [ours["words_per_second"] / theirs["words_per_second"] for ours, theirs in pairs]
+            ratios.append("" if label in peers else f"{_spread(ratio, 1)}x")
+        gensim = labels.get("gensim")
+        below = [] if label in peers or gensim is None else _deficits(group, gensim)
+        doubt = f" (under gensim: {', '.join(below)})" if below else ""
+        speed = _spread([run["words_per_second"] / 1e6 for run in group])
+        memory = f"{statistics.median(run['peak_bytes'] for run in group) / 1e6:.0f}"
+        wall = f"{statistics.median(run['wall_seconds'] for run in group):.1f}"
+        rows.append(
+            [label + doubt, speed, *ratios, wall, memory, *(_score(group, name) for name in sets), _cores(group)]
+        )
+    first = runs[0]
+    title = f"D {first['vector_size']}, {first['threads']} threads, epochs {first['epochs']}"
+    times = [f"times {peer}" for peer in peers]
+    return _grid([title, "M words/s", *times, "start to file, s", "memory, MB", *sets, "cores"], rows)
+
+
+def _quality(runs: list[Run], results: dict[str, Any]) -> str:
+    sets = list(runs[0]["scores"])
+    rows = []
+    for (epochs, label), group in _groups(runs, "epochs", "label").items():
+        seconds = statistics.median(run["train_seconds"] for run in group)
+        mean = statistics.fmean(value for run in group for value in run["scores"].values()) if sets else float("nan")
+        rows.append([str(epochs), label, f"{seconds:.1f}", *(_score(group, name) for name in sets), f"{mean:.1f}"])
+    return _grid(["epochs", f"D {runs[0]['vector_size']}", "training, s", *sets, "mean"], rows)
+
+
+def _scan(found: dict[str, Any], results: dict[str, Any]) -> str:
+    ours = statistics.median(found["fastemb"]["seconds"])
+    rows = []
+    for name, figures in found.items():
+        seconds = statistics.median(figures["seconds"])
+        ratio = "" if name == "fastemb" else f"{seconds / ours:.1f}x"
+        words, rate = figures["words_per_second"] / 1e6, figures["gigabytes_per_second"]
+        rows.append([name, f"{seconds:.2f}", f"{words:.1f}", f"{rate:.3f}", ratio])
+    return _grid(["scan", "seconds", "M words/s", "GB/s", "fastemb is faster"], rows)
+
+
+def _start(found: dict[str, Any], results: dict[str, Any]) -> str:
+    names = {
+        "import": "`import fastemb`, beyond Python's own start",
+        "help": "`fastemb --help`",
+        "compile": "compiling, the first time on a machine",
+        "cached": "compiling, from the cache",
+    }
+    rows = [[f"{name}, start to saved file", _spread(values)] for name, values in found["train"].items()]
+    rows += [[text, _spread(found[name])] for name, text in names.items()]
+    return _grid(["what", "seconds"], rows)
+
+
+def _memory(found: dict[str, Any], results: dict[str, Any]) -> str:
+    rows = []
+    for run, words in zip(found["runs"], [found["words"][0], found["words"][1], found["words"][0]], strict=True):
+        limit = f"{run['limit_bytes'] / 1e6:.0f}" if "limit_bytes" in run else ""
+        own = f"{run['peak_anonymous_bytes'] / 1e6:.0f}"
+        rows.append([run["label"], f"{words / 1e6:.1f}", f"{run['peak_bytes'] / 1e6:.0f}", own, limit])
+    return _grid(
+        ["program", "M words", "peak, MB", "without pages of files", "tables + 4 bytes a token + 200 MB"], rows
+    )
+
+
+def _threads(runs: list[Run], results: dict[str, Any]) -> str:
+    groups = _groups(runs, "threads")
+    one = groups[(1,)]
+    sets = list(runs[0]["scores"])
+    rows = []
+    for (count,), group in groups.items():
+        ratios = [ours["words_per_second"] / base["words_per_second"] for ours, base in zip(group, one, strict=True)]
+        speed = _spread([run["words_per_second"] / 1e6 for run in group])
+        scores = [_score(group, name) for name in sets]
+        rows.append([str(count), speed, f"{_spread(ratios)}x", *scores, _cores(group)])
+    return _grid(["threads", "M words/s", "times one thread", *sets, "cores"], rows)
+
+
+def _time_to_quality(found: dict[str, Any], results: dict[str, Any]) -> str:
+    table = _quality(found["runs"], results)
+    if found["epochs"] is None:
+        return f"{table}\n\nfastemb did not reach gensim's scores on every set."
+    return (
+        f"{table}\n\nfastemb reaches gensim's scores on every set after {found['epochs']} epochs, "
+        f"in 1/{found['ratio']:.1f} of gensim's time."
+    )
+
+
+_TABLES: dict[str, Callable[[Any, dict[str, Any]], str]] = {
+    "speed": _speed,
+    "quality": _quality,
+    "scan": _scan,
+    "start": _start,
+    "memory": _memory,
+    "threads": _threads,
+    "time-to-quality": _time_to_quality,
+}
+
+
+def main(argv: list[str]) -> int:
+    """Write the tables of the files of results into a page, as the command line `argv` says: PAGE RESULTS...
+
+    Returns
+    -------
+    int
+        Zero, or one where a table that the page asks for is in no file.
+
+    Examples
+    --------
+    >>> from fastemb.bench.tables import main
+    >>> main([])
+    Traceback (most recent call last):
+        ...
+    SystemExit: usage: python -m fastemb.bench.tables PAGE RESULTS.json...
+    """
+    if len(argv) < 2:
+        raise SystemExit("usage: python -m fastemb.bench.tables PAGE RESULTS.json...")
+    results = [json.loads(Path(path).read_text(encoding="utf-8")) for path in argv[1:]]
+    missing = write(Path(argv[0]), results)
+    for name in missing:
+        print(f"{argv[0]}: no results for the table {name!r}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
