@@ -83,10 +83,10 @@ def run(
     Examples
     --------
     >>> from fastemb.bench.training import run
-    >>> run("text.txt", what="colour")
+    >>> run("text.txt", what="colour")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    ValueError: what must be of 'speed', 'quality', 'scan', 'start', 'memory', 'threads', 'time-to-quality' or 'all', got 'colour'
+    ValueError: what must be of 'speed', 'quality', 'scan', ..., got 'colour'
     """
     wanted = _kinds(what)
     rows = entries(peers, alpha)
