@@ -1,0 +1,206 @@
+"""Which format a file is in: by its content, and where that leaves a doubt, by its suffix."""
+
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from fastemb.engine.validate import choice, integer
+from fastemb.formats import glove, npy, safetensors, word2vec
+from fastemb.formats.files import PathLike, reading, replacing
+from fastemb.formats.table import Table
+from fastemb.formats.words import ERRORS
+
+FORMATS = ("safetensors", "word2vec", "word2vec-binary", "glove", "npy")
+SUFFIXES = {
+    ".safetensors": "safetensors",
+    ".txt": "word2vec",
+    ".vec": "word2vec",
+    ".w2v": "word2vec",
+    ".bin": "word2vec-binary",
+    ".glove": "glove",
+    ".npy": "npy",
+}
+_READERS: dict[str, Callable[[PathLike, str, int | None], Table]] = {
+    "safetensors": safetensors.read_table,
+    "word2vec": word2vec.read_text,
+    "word2vec-binary": word2vec.read_binary,
+    "glove": glove.read_text,
+    "npy": npy.read_table,
+}
+_WHOLE_WRITERS: dict[str, Callable[[PathLike, Table], None]] = {
+    "safetensors": safetensors.write_table,
+    "npy": npy.write_table,
+}
+_STREAM_WRITERS: dict[str, Callable[[BinaryIO, Table], None]] = {
+    "word2vec": word2vec.write_text,
+    "word2vec-binary": word2vec.write_binary,
+    "glove": glove.write_text,
+}
+# Files that people try, and that are something else.
+_FOREIGN = {
+    b"\xba\x16\x4f\x2f": "a fastText model; load it with fasttext and save its .vec",
+    b"FiFu": "a finalfusion file; convert it to word2vec",
+    b"\x80\x02": "a Python pickle; load it where it was made and save it in word2vec's format",
+    b"\x80\x03": "a Python pickle; load it where it was made and save it in word2vec's format",
+    b"\x80\x04": "a Python pickle; load it where it was made and save it in word2vec's format",
+    b"\x80\x05": "a Python pickle; load it where it was made and save it in word2vec's format",
+    b"PK\x03\x04": "a zip archive; unpack it",
+    b"BZh": "a bzip2 file; unpack it",
+    b"\xfd7zXZ\x00": "an xz file; unpack it",
+    b"\x28\xb5\x2f\xfd": "a zstandard file; unpack it",
+}
+_SAMPLE = 1 << 20
+
+
+def read(path: PathLike, *, format: str | None = None, errors: str = "strict", limit: int | None = None) -> Table:
+    """Read word vectors from a file.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        A file in any of the formats; text and word2vec binary may be packed by gzip.
+    format : {"safetensors", "word2vec", "word2vec-binary", "glove", "npy"}, optional
+        Default: told from the content and the suffix.
+    errors : {"strict", "surrogateescape", "replace", "ignore"}
+        What to do with words that are not UTF-8: raise, keep their bytes as lone surrogates (and write the same bytes
+        again), put U+FFFD, or drop the bytes.
+    limit : int, optional
+        Read only this many words, the first ones; default all.
+
+    Returns
+    -------
+    Table
+        A word that is there twice keeps its first vector, with a warning (in safetensors and npy, which are not read
+        whole, both rows stay).
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file.
+    ValueError
+        If the file is empty, truncated, corrupt or in no format that is known here; the message names the file and, in
+        text, the line.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "vectors.txt")
+    ...     _ = path.write_text("2 3\\nto 1 0 0\\nbe 0 1 0.5\\n")
+    ...     table = read(path)
+    >>> table.words, table.vectors[1].tolist()
+    (['to', 'be'], [0.0, 1.0, 0.5])
+    """
+    choice("errors", errors, ERRORS)
+    if limit is not None:
+        limit = integer("limit", limit, 1)
+    if format is None:
+        format = detect(path)
+    return _READERS[choice("format", format, FORMATS)](path, errors, limit)
+
+
+def write(path: PathLike, table: Table, *, format: str | None = None) -> None:
+    """Write word vectors to a file.
+
+    The file is written under another name and renamed, so that a failure leaves an older file as it was.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file. Text and word2vec binary are packed by gzip if the name ends in ``.gz``.
+    table : Table
+        What to write; memory use does not grow with its size.
+    format : {"safetensors", "word2vec", "word2vec-binary", "glove", "npy"}, optional
+        Default: told by the suffix: ``.safetensors``; ``.txt``, ``.vec`` or ``.w2v`` for word2vec text; ``.bin`` for
+        word2vec binary; ``.glove``; ``.npy`` (with the words in ``.vocab.txt`` beside it).
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    ValueError
+        If the suffix tells no format, or the format cannot hold a word; the message names the word.
+    """
+    plain, packed = _without_gz(path)
+    if format is None:
+        format = SUFFIXES.get(Path(plain).suffix.lower())
+        if format is None:
+            raise ValueError(
+                f"cannot tell a format from the name {os.fspath(path)!r}: end it in one of {', '.join(SUFFIXES)}, "
+                f"or say which: {', '.join(FORMATS)}"
+            )
+    choice("format", format, FORMATS)
+    if format in _WHOLE_WRITERS:
+        if packed:
+            raise ValueError(f"{format} files are memory maps and cannot be packed: {os.fspath(path)!r}")
+        _WHOLE_WRITERS[format](path, table)
+        return
+    with replacing(path) as file:
+        if packed:
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as stream:
+                _STREAM_WRITERS[format](stream, table)  # type: ignore[arg-type]
+        else:
+            _STREAM_WRITERS[format](file, table)
+
+
+def _without_gz(path: PathLike) -> tuple[str, bool]:
+    name = os.fspath(path)
+    return (name[:-3], True) if name.lower().endswith(".gz") else (name, False)
+
+
+def detect(path: PathLike) -> str:
+    """Return the format of an existing file.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file.
+    ValueError
+        If it is in none of the formats.
+    """
+    with reading(path) as (file, _):
+        sample = file.read(_SAMPLE)
+    suffix = SUFFIXES.get(Path(_without_gz(path)[0]).suffix.lower())
+    if sample.startswith(npy.MAGIC):
+        return "npy"
+    if suffix == "safetensors" or sample[8:9] == b"{":
+        return "safetensors"
+    for magic, what in _FOREIGN.items():
+        if sample.startswith(magic):
+            raise ValueError(f"{os.fspath(path)!r} is {what}")
+    if suffix == "npy":
+        return "npy"
+    first, _, rest = sample.partition(b"\n")
+    if word2vec.parse_header(first) is None:
+        return _headless(path, sample, suffix)
+    return _headed(first, rest, suffix)
+
+
+def _headed(header: bytes, rest: bytes, suffix: str | None) -> str:
+    """Tell word2vec's text from its binary, and from GloVe text whose first line looks like a header."""
+    fields = rest.split(b"\n", 1)[0].split()
+    if len(fields) > 1 and all(map(_is_number, fields[1:-1] if b"\n" not in rest else fields[1:])):
+        return "glove" if len(fields) == 2 and header.split()[1] != b"1" else "word2vec"
+    if _has_control_bytes(rest):
+        return "word2vec-binary"
+    return "word2vec-binary" if suffix == "word2vec-binary" and rest else "word2vec"
+
+
+def _headless(path: PathLike, sample: bytes, suffix: str | None) -> str:
+    if suffix == "word2vec-binary" or _has_control_bytes(sample) or glove.vector_size(sample) is None:
+        raise ValueError(f"{os.fspath(path)!r} is in no format that is known here: {', '.join(FORMATS)}")
+    return "glove"
+
+
+def _has_control_bytes(sample: bytes) -> bool:
+    return len(sample.translate(None, bytes(range(9)) + bytes(range(14, 32)))) < len(sample)
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True

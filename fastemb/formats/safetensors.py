@@ -1,0 +1,270 @@
+"""The safetensors format: read as a memory map behind a checked header, written one tensor after another.
+
+The file is a little-endian uint64 header length, a JSON header that gives each tensor's dtype, shape and place, and the
+tensors' bytes without holes. The `safetensors` package reads what is written here, and the other way around.
+"""
+
+import json
+import math
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from fastemb.formats.files import PathLike, replacing, require_file
+from fastemb.formats.table import Table, as_float32, packed_words
+from fastemb.formats.words import Words, decoded
+
+_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1",
+}  # fmt: skip
+_NAMES = {np.dtype(code).newbyteorder("="): name for name, code in _DTYPES.items()}
+# What the safetensors package allows; a header is read whole, so a lie about its length must not cost memory.
+_MAX_HEADER = 100_000_000
+_BLOCK = 1 << 22
+# The data start at a multiple of a cache line; the header is padded with spaces, which JSON ignores.
+_ALIGNMENT = 64
+
+
+def write_tensors(path: PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write arrays and text to a safetensors file, without a copy of any contiguous array.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file; replaced as a whole when all is written, left as it was when anything fails.
+    tensors : mapping of str to array
+        Arrays of float16, float32, float64 or an integer dtype, of any shape.
+    metadata : mapping of str to str
+        Text kept in the header.
+
+    Raises
+    ------
+    TypeError
+        If a name or the metadata are not text, or a dtype cannot be stored.
+    ValueError
+        If a tensor is called ``__metadata__``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_tensors(folder + "/a.safetensors", {"x": np.arange(3)}, {"made by": "me"})
+    ...     tensors, metadata = read_tensors(folder + "/a.safetensors")
+    >>> tensors["x"], metadata
+    (array([0, 1, 2]), {'made by': 'me'})
+    """
+    header: dict[str, Any] = {}
+    if metadata:
+        header["__metadata__"] = _checked_metadata(metadata)
+    arrays = {name: np.asarray(value) for name, value in tensors.items()}
+    # Wide items first, so that every tensor is aligned to its items.
+    order = sorted(arrays, key=lambda name: -arrays[name].dtype.itemsize)
+    start = 0
+    for name in order:
+        header[name] = _entry(name, arrays[name], start)
+        start += arrays[name].nbytes
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % _ALIGNMENT)
+    with replacing(path) as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for name in order:
+            write_array(file, arrays[name])
+
+
+def write_array(file: BinaryIO, array: np.ndarray) -> None:
+    """Write an array's items in C order and little-endian, copying at most a block at a time."""
+    little = array.dtype.newbyteorder("<")
+    if array.flags.c_contiguous and array.dtype == little:
+        if array.size:
+            file.write(array.data.cast("B"))
+        return
+    rows = array.reshape(-1, 1) if array.ndim < 2 else array
+    step = max(1, _BLOCK // max(1, rows[0:1].nbytes))
+    for first in range(0, len(rows), step):
+        file.write(np.ascontiguousarray(rows[first : first + step], dtype=little).tobytes())
+
+
+def _checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"metadata must map str to str, got {key!r}: {value!r}")
+    return dict(metadata)
+
+
+def _entry(name: str, array: np.ndarray, start: int) -> dict[str, Any]:
+    if not isinstance(name, str):
+        raise TypeError(f"a tensor's name must be a str, got {name!r}")
+    if name == "__metadata__":
+        raise ValueError("a tensor cannot be called '__metadata__'")
+    code = _NAMES.get(array.dtype.newbyteorder("="))
+    if code is None:
+        raise TypeError(f"tensor {name!r} has dtype {array.dtype}, must be one of {', '.join(map(str, _NAMES))}")
+    return {"dtype": code, "shape": list(array.shape), "data_offsets": [start, start + array.nbytes]}
+
+
+def read_tensors(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Open a safetensors file: every tensor is a read-only view of one memory map.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file. The whole header is checked before anything is looked at, so no view reaches outside the file.
+
+    Returns
+    -------
+    tensors : dict of str to array
+        Read-only arrays, which touch the disk when they are looked at.
+    metadata : dict of str to str
+        The header's text; empty where there is none.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not a valid safetensors file; the message says what is wrong.
+    """
+    found = require_file(path)
+    with open(found, "rb") as file:
+        view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    header, data = _read_header(found, view)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _bad(found, "its __metadata__ must map text to text")
+    plan = [_checked_entry(found, name, entry) for name, entry in header.items()]
+    _check_layout(found, plan, len(view) - data)
+    tensors = {}
+    for name, dtype, shape, begin, _ in plan:
+        try:
+            flat = np.frombuffer(view, dtype, math.prod(shape), data + begin if math.prod(shape) else 0)
+            tensors[name] = flat.reshape(shape)
+        except (ValueError, OverflowError) as error:
+            raise _bad(found, f"tensor {name!r} has an impossible shape {shape}: {error}") from error
+    return tensors, metadata
+
+
+def _bad(path: Path, what: str) -> ValueError:
+    return ValueError(f"{str(path)!r} is not a valid safetensors file: {what}")
+
+
+def _read_header(path: Path, view: mmap.mmap) -> tuple[dict[str, Any], int]:
+    """Return the header and where the data start."""
+    if len(view) < 8:
+        raise _bad(path, f"it has {len(view)} bytes, too few for a header")
+    length = int.from_bytes(view[:8], "little")
+    if length > min(len(view) - 8, _MAX_HEADER):
+        raise _bad(path, f"it claims a header of {length} bytes, and {len(view) - 8} bytes follow")
+    try:
+        header = json.loads(view[8 : 8 + length].decode(), object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise _bad(path, f"its header cannot be read: {error}") from error
+    if not isinstance(header, dict):
+        raise _bad(path, "its header is not a JSON object")
+    return header, 8 + length
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("a name is in the header twice")
+    return result
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+
+
+def _is_counts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_count, value))
+
+
+def _checked_entry(path: Path, name: str, entry: Any) -> tuple[str, np.dtype, tuple[int, ...], int, int]:
+    """Return a tensor's name, dtype, shape, first and last byte (exclusive)."""
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise _bad(path, f"tensor {name!r} must have dtype, shape and data_offsets, got {entry!r:.200}")
+    code, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(code, str) or code not in _DTYPES:
+        raise _bad(path, f"tensor {name!r} has dtype {code!r:.80}, must be one of {', '.join(_DTYPES)}")
+    if not _is_counts(shape) or len(shape) > 32:
+        raise _bad(path, f"tensor {name!r} has shape {shape!r:.200}")
+    if not _is_counts(place) or len(place) != 2 or place[0] > place[1]:
+        raise _bad(path, f"tensor {name!r} has data_offsets {place!r:.200}")
+    dtype = np.dtype(_DTYPES[code])
+    needed = math.prod(shape) * dtype.itemsize
+    if needed != place[1] - place[0]:
+        raise _bad(path, f"tensor {name!r} needs {needed} bytes and has {place[1] - place[0]}")
+    return name, dtype, tuple(shape), place[0], place[1]
+
+
+def _check_layout(path: Path, plan: list[tuple[str, np.dtype, tuple[int, ...], int, int]], size: int) -> None:
+    """Check that the tensors follow each other without overlap or hole and end where the file ends."""
+    end = 0
+    for name, _, _, begin, stop in sorted(plan, key=lambda entry: entry[3:]):
+        if begin != end:
+            raise _bad(path, f"tensor {name!r} begins at byte {begin} of the data, must begin at {end}")
+        end = stop
+    if end != size:
+        raise _bad(path, f"its tensors need {end} bytes of data and it has {size}; is it truncated?")
+
+
+def read_table(path: PathLike, errors: str = "strict", limit: int | None = None) -> Table:
+    """Open the words, vectors and counts of a safetensors file, a whole model's file included.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        A file with the tensors ``vectors`` (num_words, vector_size), ``words`` (uint8, all words' bytes) and
+        ``words_offsets`` (int64, num_words + 1), and maybe ``counts`` (int64, num_words).
+    errors : str
+        What to do with words that are not UTF-8, see `fastemb.formats.read`.
+    limit : int, optional
+        Give only this many words, the first ones.
+
+    Returns
+    -------
+    Table
+        Its vectors are a read-only memory map, or a copy if they are not float32.
+
+    Raises
+    ------
+    ValueError
+        If the file is not valid or has no such tensors; the message says what is wrong.
+    """
+    found = Path(path)
+    tensors, metadata = read_tensors(found)
+    missing = [name for name in ("vectors", "words", "words_offsets") if name not in tensors]
+    if missing:
+        raise ValueError(f"{str(found)!r} has no tensor {missing[0]!r}, only {', '.join(sorted(tensors)) or 'none'}")
+    vectors, packed, offsets = tensors["vectors"], tensors["words"], tensors["words_offsets"]
+    if vectors.ndim != 2 or vectors.dtype.kind != "f":
+        raise _bad(found, f"'vectors' must be a table of floats, got {vectors.dtype} of shape {vectors.shape}")
+    if packed.dtype != np.uint8 or packed.ndim != 1:
+        raise _bad(found, f"'words' must be uint8 of one dimension, got {packed.dtype} of shape {packed.shape}")
+    num_words = len(vectors)
+    if offsets.dtype != np.int64 or offsets.shape != (num_words + 1,):
+        raise _bad(
+            found,
+            f"'words_offsets' must be int64 of shape ({num_words + 1},), got {offsets.dtype} of shape {offsets.shape}",
+        )
+    if offsets[0] != 0 or offsets[-1] != len(packed) or (offsets[1:] < offsets[:-1]).any():
+        raise _bad(found, f"'words_offsets' must rise from 0 to {len(packed)}")
+    counts = tensors.get("counts")
+    if counts is not None and (counts.dtype != np.int64 or counts.shape != (num_words,)):
+        raise _bad(found, f"'counts' must be int64 of shape ({num_words},), got {counts.dtype} of shape {counts.shape}")
+    stop = num_words if limit is None else min(limit, num_words)
+    words = decoded(Words(packed[: offsets[stop]], offsets[: stop + 1]), errors)
+    return Table(words, as_float32(vectors[:stop]), None if counts is None else counts[:stop], metadata)
+
+
+def write_table(path: PathLike, table: Table) -> None:
+    """Write words, vectors and counts as tensors that `read_table` opens."""
+    words = packed_words(table)
+    tensors = {"vectors": table.vectors, "words": words.packed, "words_offsets": words.offsets}
+    if table.counts is not None:
+        tensors["counts"] = table.counts
+    write_tensors(path, tensors, table.metadata)

@@ -1,0 +1,220 @@
+"""How good vectors are: analogies, and the similarity of pairs of words, as gensim measures them."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastemb.engine.validate import integer
+from fastemb.vectors.search import similarities, top_k
+
+if TYPE_CHECKING:
+    from fastemb.vectors.keyed_vectors import KeyedVectors
+
+_BLOCK = 256
+# gensim looks at no more answers than this for one that is no other spelling of a word of the question.
+_ANSWERS = 5
+
+Question = tuple[str, str, str, str]
+
+
+def cosine(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the cosine of the angle between two vectors; 0 where one of them is zero.
+
+    Examples
+    --------
+    >>> cosine(np.array([3.0, 4.0]), np.array([4.0, 3.0]))
+    0.96
+    """
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    length = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / length) if length > 0 else 0.0
+
+
+def word_analogies(
+    kv: "KeyedVectors",
+    analogies: str | os.PathLike[str],
+    restrict_vocab: int | None = 300000,
+    case_insensitive: bool = True,
+    dummy4unknown: bool = False,
+) -> tuple[float, list[dict[str, Any]]]:
+    """Return the share of the questions "a is to b as c is to ?" that the nearest word answers.
+
+    Parameters
+    ----------
+    kv : KeyedVectors
+        The vectors.
+    analogies : str or PathLike
+        A text file of four words a line, in sections that begin with a line ``: name``. Other lines are left out.
+    restrict_vocab : int, optional
+        Use only the first this many words; questions with another are unknown. None means all.
+    case_insensitive : bool
+        Compare words in upper case; of several spellings the first in the vocabulary counts.
+    dummy4unknown : bool
+        Count unknown questions as answered wrong, rather than leave them out.
+
+    Returns
+    -------
+    score : float
+        In [0, 1]; 0 where no question was asked.
+    sections : list of dict
+        For each section its name as "section", and its questions as lists of four words in "correct" and "incorrect".
+        The last one, "Total accuracy", has all.
+
+    Raises
+    ------
+    ValueError
+        If the file has no question, or one before the first section.
+    """
+    ok_vocab = _known_words(kv, restrict_vocab, case_insensitive)
+    sections: list[dict[str, Any]] = []
+    asked: list[tuple[dict[str, Any], int, Question]] = []
+    known: list[list[int]] = []
+    for name, question in _questions(analogies, case_insensitive):
+        if question is None:
+            sections.append({"section": name, "correct": [], "incorrect": []})
+            continue
+        rows = [ok_vocab.get(word, -1) for word in question]
+        if min(rows) >= 0:
+            asked.append((sections[-1], len(known), question))
+            known.append(rows)
+        elif dummy4unknown:
+            asked.append((sections[-1], -1, question))
+    right = _answered(kv, np.array(known, np.int64).reshape(-1, 4), ok_vocab, restrict_vocab, case_insensitive)
+    for section, row, question in asked:
+        section["correct" if row >= 0 and right[row] else "incorrect"].append(question)
+    total = {key: [question for section in sections for question in section[key]] for key in ("correct", "incorrect")}
+    sections.append({"section": "Total accuracy", **total})
+    answers = len(total["correct"]) + len(total["incorrect"])
+    return len(total["correct"]) / answers if answers else 0.0, sections
+
+
+def _known_words(kv: "KeyedVectors", restrict_vocab: int | None, case_insensitive: bool) -> dict[str, int]:
+    """Return the rows of the first words, by their spelling in upper case where that does not matter."""
+    if restrict_vocab is not None:
+        integer("restrict_vocab", restrict_vocab, 1)
+    rows: dict[str, int] = {}
+    for row, word in enumerate(kv.index_to_key[:restrict_vocab]):
+        rows.setdefault(word.upper() if case_insensitive else word, row)
+    return rows
+
+
+def _questions(path: str | os.PathLike[str], case_insensitive: bool) -> Iterator[tuple[str, Question | None]]:
+    """Yield each section's name with None, and each question with its section's name."""
+    section, found = None, False
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.startswith(": "):
+                section = line.lstrip(": ").strip()
+                yield section, None
+                continue
+            if section is None:
+                raise ValueError(f"{os.fspath(path)!r}, line {number}: must be a section, ': name', got {line!r:.80}")
+            words = (line.upper() if case_insensitive else line).split()
+            if len(words) == 4:
+                found = True
+                yield section, (words[0], words[1], words[2], words[3])
+    if not found:
+        raise ValueError(f"{os.fspath(path)!r} has no line of four words")
+
+
+def _answered(
+    kv: "KeyedVectors", rows: np.ndarray, ok_vocab: dict[str, int], restrict_vocab: int | None, case_insensitive: bool
+) -> np.ndarray:
+    """Return for each question (a, b, c, expected), as rows, whether the nearest word to b - a + c is the expected."""
+    vectors, norms = kv.vectors[:restrict_vocab], kv.norms[:restrict_vocab]
+    words = kv.index_to_key[:restrict_vocab]
+    first = np.array([ok_vocab[word.upper() if case_insensitive else word] for word in words], np.int64)
+    right = np.zeros(len(rows), bool)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        a, b, c = (vectors[block[:, i]] / norms[block[:, i], None] for i in range(3))
+        queries = b - a + c
+        queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+        cosines = similarities(vectors, norms, queries)
+        np.put_along_axis(cosines, block[:, :3], -np.inf, axis=1)
+        best = first[cosines.argmax(axis=1)]
+        right[start : start + _BLOCK] = best == block[:, 3]
+        for i in np.flatnonzero((best[:, None] == block[:, :3]).any(axis=1)):
+            found, _ = top_k(vectors, norms, queries[i : i + 1], _ANSWERS, [block[i, :3].tolist()])[0]
+            others = [row for row in first[found].tolist() if row not in block[i, :3]]
+            right[start + i] = bool(others) and others[0] == block[i, 3]
+    return right
+
+
+def word_pairs(
+    kv: "KeyedVectors",
+    pairs: str | os.PathLike[str],
+    delimiter: str = "\t",
+    encoding: str = "utf8",
+    restrict_vocab: int | None = 300000,
+    case_insensitive: bool = True,
+    dummy4unknown: bool = False,
+) -> tuple[Any, Any, float]:
+    """Return how the similarity of pairs of words goes with the scores that people gave them.
+
+    Parameters
+    ----------
+    kv : KeyedVectors
+        The vectors.
+    pairs : str or PathLike
+        A text file of lines of two words and a score; lines that begin with ``#`` and other lines are left out.
+    delimiter : str
+        What is between them.
+    encoding : str
+        The file's encoding.
+    restrict_vocab, case_insensitive
+        As in `word_analogies`.
+    dummy4unknown : bool
+        Take 0 as the similarity of pairs with an unknown word, rather than leave them out.
+
+    Returns
+    -------
+    pearson : (float, float)
+        Pearson's correlation, and its p-value.
+    spearman : (float, float)
+        Spearman's rank correlation, and its p-value.
+    oov_ratio : float
+        The pairs with an unknown word, in percent.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two pairs can be compared.
+    """
+    from scipy import stats
+
+    ok_vocab = _known_words(kv, restrict_vocab, case_insensitive)
+    gold: list[float] = []
+    model: list[float] = []
+    unknown = 0
+    for first, second, score in _scored_pairs(pairs, delimiter, encoding, case_insensitive):
+        rows = ok_vocab.get(first, -1), ok_vocab.get(second, -1)
+        if min(rows) < 0:
+            unknown += 1
+            if not dummy4unknown:
+                continue
+        gold.append(score)
+        model.append(kv.similarity(*rows) if min(rows) >= 0 else 0.0)
+    if len(gold) < 2:
+        raise ValueError(
+            f"{os.fspath(pairs)!r} has {len(gold)} pairs of known words between {delimiter!r}, must have at least 2 "
+            f"({unknown} have unknown words)"
+        )
+    ratio = 100 * unknown / (len(gold) if dummy4unknown else len(gold) + unknown)
+    return stats.pearsonr(gold, model), stats.spearmanr(gold, model), ratio
+
+
+def _scored_pairs(
+    path: str | os.PathLike[str], delimiter: str, encoding: str, case_insensitive: bool
+) -> Iterator[tuple[str, str, float]]:
+    with open(path, encoding=encoding) as file:
+        for line in file:
+            fields = (line.upper() if case_insensitive else line).split(delimiter)
+            if line.startswith("#") or len(fields) != 3:
+                continue
+            try:
+                yield fields[0], fields[1], float(fields[2])
+            except ValueError:
+                continue

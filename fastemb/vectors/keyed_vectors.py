@@ -1,0 +1,375 @@
+"""Words and their vectors: look-up, similar words, evaluation, files."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastemb import formats
+from fastemb.engine.validate import integer
+from fastemb.formats.table import PackedWords, Table
+from fastemb.formats.words import Words
+from fastemb.vectors import evaluate, search
+from fastemb.vectors.unknown import UnknownWord
+
+Key = str | int | np.integer
+KEY_TYPES = (str, int, np.integer)
+
+
+class KeyedVectors:
+    """Word vectors, with the methods of gensim's KeyedVectors and their results.
+
+    Parameters
+    ----------
+    vectors : float array of shape (num_words, vector_size)
+        One row a word. float32 is kept as it is, a read-only memory map too; other floats are converted.
+    vocabulary : Vocabulary or Words
+        The words in the order of the rows, and maybe their counts.
+    counts : int64 array of shape (num_words,), optional
+        How often each word was in the text; default, the vocabulary's.
+    metadata : dict of str to str, optional
+        Free text, saved where the format keeps it.
+
+    Raises
+    ------
+    TypeError
+        If `vectors` is not an array of floats.
+    ValueError
+        If there is not one row a word.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> kv = KeyedVectors.from_words(["king", "queen", "tea"], np.array([[2, 1], [2, 1.5], [-1, 2]], np.float32))
+    >>> kv["tea"], "queen" in kv, len(kv)
+    (array([-1.,  2.], dtype=float32), True, 3)
+    >>> [(word, round(cosine, 3)) for word, cosine in kv.most_similar("king")]
+    [('queen', 0.984), ('tea', 0.0)]
+    >>> kv["kings"]
+    Traceback (most recent call last):
+        ...
+    fastemb.vectors.unknown.UnknownWord: word 'kings' is not in the vocabulary (3 words); close matches: king
+    """
+
+    def __init__(
+        self,
+        vectors: np.ndarray,
+        vocabulary: PackedWords,
+        counts: np.ndarray | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        array = np.asanyarray(vectors)
+        if array.dtype.kind != "f":
+            raise TypeError(f"vectors must be an array of floats, got {array.dtype}")
+        if array.ndim != 2 or len(array) != len(vocabulary):
+            raise ValueError(f"vectors must have shape ({len(vocabulary)}, vector_size), got {array.shape}")
+        self.vectors: np.ndarray = array if array.dtype == np.float32 else array.astype(np.float32)
+        self.vocabulary = vocabulary
+        self.counts: np.ndarray | None = getattr(vocabulary, "counts", None) if counts is None else np.asarray(counts)
+        if self.counts is not None and self.counts.shape != (len(array),):
+            raise ValueError(f"counts must have shape ({len(array)},), got {self.counts.shape}")
+        self.metadata = dict(metadata or {})
+        self._norms: np.ndarray | None = None
+
+    @classmethod
+    def from_words(
+        cls, words: Sequence[str], vectors: np.ndarray, counts: Sequence[int] | np.ndarray | None = None
+    ) -> "KeyedVectors":
+        """Make KeyedVectors of a list of words and a table.
+
+        Raises
+        ------
+        ValueError
+            If a word is there twice.
+        """
+        vocabulary = Words.from_words(words)
+        if len(vocabulary.key_to_index) < len(vocabulary):
+            row = next(i for i, word in enumerate(words) if vocabulary.key_to_index[word] < i)
+            raise ValueError(f"words[{row}] repeats an earlier word: {words[row]!r:.80}")
+        return cls(np.asarray(vectors), vocabulary, None if counts is None else np.asarray(counts, np.int64))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} words, vector_size={self.vector_size})"
+
+    @property
+    def vector_size(self) -> int:
+        """Numbers in a vector."""
+        return int(self.vectors.shape[1])
+
+    @property
+    def index_to_key(self) -> list[str]:
+        """The words, in the order of the rows of `vectors`."""
+        return self.vocabulary.words
+
+    @property
+    def key_to_index(self) -> dict[str, int]:
+        """The row of each word."""
+        return self.vocabulary.key_to_index
+
+    @property
+    def norms(self) -> np.ndarray:
+        """Length of every vector, float32 of shape (num_words,); computed once, see `fill_norms`."""
+        self.fill_norms()
+        assert self._norms is not None
+        return self._norms
+
+    def fill_norms(self, force: bool = False) -> None:
+        """Compute the lengths of the vectors if that was not done, or again with `force` (after a change)."""
+        if self._norms is None or force:
+            self._norms = search.norms_of(self.vectors)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, KEY_TYPES) and self.get_index(key, -1) >= 0
+
+    def get_index(self, key: Key, default: int | None = None) -> int:
+        """Return the row of a word; a number that is a row stands for itself.
+
+        Raises
+        ------
+        KeyError
+            If the word is unknown and there is no `default`; the message names similar words.
+        """
+        row = self.key_to_index.get(key, -1)  # type: ignore[arg-type]
+        if row >= 0:
+            return row
+        if not isinstance(key, str) and 0 <= key < len(self):
+            return int(key)
+        if default is not None:
+            return default
+        raise UnknownWord(key, self.index_to_key)
+
+    def get_vector(self, key: Key, norm: bool = False) -> np.ndarray:
+        """Return a word's vector as a read-only array of shape (vector_size,), of length one with `norm`."""
+        row = self.get_index(key)
+        result = self.vectors[row]
+        if norm and self.norms[row] > 0:
+            result = result / self.norms[row]
+        result.flags.writeable = False
+        return result
+
+    def __getitem__(self, key_or_keys: Key | Iterable[Key]) -> np.ndarray:
+        """Return the vector of one word, or of a list of words as the rows of a table.
+
+        Raises
+        ------
+        KeyError
+            If a word is unknown.
+        """
+        if isinstance(key_or_keys, KEY_TYPES):
+            return self.get_vector(key_or_keys)
+        rows = [self.get_index(key) for key in key_or_keys]
+        return self.vectors[np.array(rows, np.int64)]
+
+    def get_vecattr(self, key: Key, attr: str) -> int:
+        """Return how often a word was in the text; the only `attr` is "count".
+
+        Raises
+        ------
+        KeyError
+            If the word is unknown, `attr` is something else, or the counts are not known.
+        """
+        row = self.get_index(key)
+        if attr != "count":
+            raise KeyError(f"the only attribute of words is 'count', got {attr!r}")
+        if self.counts is None:
+            raise KeyError("these vectors come without counts")
+        return int(self.counts[row])
+
+    def most_similar(
+        self,
+        positive: Any = None,
+        negative: Any = None,
+        topn: int | None = 10,
+        restrict_vocab: int | None = None,
+    ) -> list[tuple[str, float]] | np.ndarray:
+        """Return the words whose vectors are nearest to a mean of unit vectors, by the cosine of the angle.
+
+        Parameters
+        ----------
+        positive, negative : word, vector, or list of them or of (word or vector, weight), optional
+            What to add and to subtract. A list is one query; `most_similar_batch` answers many.
+        topn : int, optional
+            How many words; with None, the similarities of all words as an array.
+        restrict_vocab : int, optional
+            Search only the first this many words.
+
+        Returns
+        -------
+        list of (str, float), or float32 array of shape (num_words,)
+            By falling similarity, equal ones in the order of the vocabulary. The query's own words are left out of the
+            list.
+
+        Raises
+        ------
+        KeyError
+            If a word is unknown.
+        ValueError
+            If there is no word or vector, or a vector has another size.
+        """
+        query, own = self._query(positive, negative)
+        answer = self._answer(query[None], [own], topn, restrict_vocab)
+        return answer[0]
+
+    def most_similar_batch(
+        self, queries: Sequence[Any] | np.ndarray, topn: int | None = 10, restrict_vocab: int | None = None
+    ) -> list[list[tuple[str, float]]] | np.ndarray:
+        """Answer many queries at once, much faster than one after the other.
+
+        Parameters
+        ----------
+        queries : sequence, or array of shape (num_queries, vector_size)
+            Each is what `most_similar` takes as `positive`: a word, a vector, or a list of them.
+        topn, restrict_vocab
+            As in `most_similar`.
+
+        Returns
+        -------
+        list of list of (str, float), or float32 array of shape (num_queries, num_words)
+            What `most_similar` returns, for each query.
+
+        Raises
+        ------
+        TypeError
+            If `queries` is a str.
+
+        Examples
+        --------
+        >>> kv = KeyedVectors.from_words(["a", "b"], np.eye(2, dtype=np.float32))
+        >>> kv.most_similar_batch(["a", ["a", "b"]])
+        [[('b', 0.0)], []]
+        """
+        if isinstance(queries, str):
+            raise TypeError(f"queries must be a list of queries, got a str: {queries!r:.80}")
+        pairs = [self._query(query, None) for query in queries]
+        table = np.array([query for query, _ in pairs], np.float32).reshape(len(pairs), self.vector_size)
+        return self._answer(table, [own for _, own in pairs], topn, restrict_vocab)
+
+    def similar_by_word(
+        self, word: Key, topn: int | None = 10, restrict_vocab: int | None = None
+    ) -> list[tuple[str, float]] | np.ndarray:
+        """Return the words most similar to a word, as `most_similar` does."""
+        return self.most_similar([word], topn=topn, restrict_vocab=restrict_vocab)
+
+    def similar_by_vector(
+        self, vector: np.ndarray, topn: int | None = 10, restrict_vocab: int | None = None
+    ) -> list[tuple[str, float]] | np.ndarray:
+        """Return the words most similar to a vector, as `most_similar` does."""
+        return self.most_similar([np.asarray(vector)], topn=topn, restrict_vocab=restrict_vocab)
+
+    def _answer(self, queries: np.ndarray, own: list[list[int]], topn: int | None, restrict_vocab: int | None) -> Any:
+        stop = len(self) if not restrict_vocab else min(integer("restrict_vocab", restrict_vocab, 1), len(self))
+        vectors, norms = self.vectors[:stop], self.norms[:stop]
+        if topn is None:
+            return search.similarities(vectors, norms, queries)
+        if integer("topn", topn, -(1 << 62)) < 1:
+            return [[] for _ in own]
+        words = self.index_to_key
+        found = search.top_k(vectors, norms, queries, topn, own)
+        return [[(words[row], cosine) for row, cosine in zip(r.tolist(), c.tolist(), strict=True)] for r, c in found]
+
+    def _query(self, positive: Any, negative: Any) -> tuple[np.ndarray, list[int]]:
+        """Return the unit mean of a query's unit vectors, and the rows of its words."""
+        weighted = [(item, 1.0) for item in _listed(positive)] + [(item, -1.0) for item in _listed(negative)]
+        if not weighted:
+            raise ValueError("most_similar needs at least one word or vector")
+        mean = np.zeros(self.vector_size, np.float64)
+        own = []
+        for item, weight in weighted:
+            if isinstance(item, tuple | list) and len(item) == 2:
+                item, weight = item
+            if isinstance(item, KEY_TYPES):
+                own.append(self.get_index(item))
+                mean += weight * self.get_vector(own[-1], norm=True).astype(np.float64)
+            else:
+                mean += weight * self._checked_vector(item)
+        length = np.linalg.norm(mean)
+        return (mean / length if length > 0 else mean).astype(np.float32), own
+
+    def _checked_vector(self, item: Any) -> np.ndarray:
+        vector = np.asarray(item)
+        if vector.dtype.kind not in "fiu" or vector.shape != (self.vector_size,):
+            raise ValueError(f"a query must be a word or a vector of size {self.vector_size}, got {item!r:.80}")
+        return vector.astype(np.float64)
+
+    def similarity(self, w1: Key, w2: Key) -> float:
+        """Return the cosine of the angle between two words' vectors."""
+        return evaluate.cosine(self.get_vector(w1), self.get_vector(w2))
+
+    def n_similarity(self, ws1: Sequence[Key], ws2: Sequence[Key]) -> float:
+        """Return the cosine of the angle between the means of two lists of words; unknown words are left out.
+
+        Raises
+        ------
+        ZeroDivisionError
+            If a list is empty, as in gensim.
+        """
+        if not len(ws1) or not len(ws2):
+            raise ZeroDivisionError("n_similarity needs at least one word in each list")
+        means = [self[[word for word in words if word in self]].sum(axis=0, dtype=np.float64) for words in (ws1, ws2)]
+        return evaluate.cosine(*means)
+
+    def doesnt_match(self, words: Sequence[Key]) -> Key:
+        """Return the word that is farthest from the mean of some words' unit vectors; unknown words are left out.
+
+        Raises
+        ------
+        ValueError
+            If none of the words is known.
+        """
+        known = [word for word in words if word in self]
+        if not known:
+            raise ValueError(f"doesnt_match needs at least one known word, got {list(words)!r:.200}")
+        units = np.array([self.get_vector(word, norm=True) for word in known], np.float64)
+        mean = units.mean(axis=0).astype(np.float32)
+        return min(zip((units.astype(np.float32) @ mean).tolist(), known, strict=True))[1]
+
+    def evaluate_word_analogies(
+        self,
+        analogies: str | os.PathLike[str],
+        restrict_vocab: int | None = 300000,
+        case_insensitive: bool = True,
+        dummy4unknown: bool = False,
+    ) -> tuple[float, list[dict[str, Any]]]:
+        """Return the share of analogies answered right; see `fastemb.vectors.evaluate.word_analogies`."""
+        return evaluate.word_analogies(self, analogies, restrict_vocab, case_insensitive, dummy4unknown)
+
+    def evaluate_word_pairs(
+        self,
+        pairs: str | os.PathLike[str],
+        delimiter: str = "\t",
+        encoding: str = "utf8",
+        restrict_vocab: int | None = 300000,
+        case_insensitive: bool = True,
+        dummy4unknown: bool = False,
+    ) -> tuple[Any, Any, float]:
+        """Return how similarities go with people's scores; see `fastemb.vectors.evaluate.word_pairs`."""
+        options = (restrict_vocab, case_insensitive, dummy4unknown)
+        return evaluate.word_pairs(self, pairs, delimiter, encoding, *options)
+
+    def save(self, path: str | os.PathLike[str], format: str | None = None) -> None:
+        """Write the vectors to a file whose suffix (or `format`) decides the format; see `fastemb.formats.write`."""
+        formats.write(path, self._table(), format=format)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], format: str | None = None, errors: str = "strict", limit: int | None = None
+    ) -> "KeyedVectors":
+        """Read vectors from a file in any of the formats; see `fastemb.formats.read`."""
+        table = formats.read(path, format=format, errors=errors, limit=limit)
+        return cls(table.vectors, table.vocabulary, table.counts, table.metadata)
+
+    def _table(self) -> Table:
+        return Table(self.vocabulary, self.vectors, self.counts, self.metadata)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a query's words and vectors as a list, as gensim does."""
+    if value is None:
+        return []
+    if isinstance(value, KEY_TYPES) or (isinstance(value, np.ndarray) and value.ndim == 1):
+        return [value]
+    return list(value)
