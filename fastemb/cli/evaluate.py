@@ -32,7 +32,8 @@ def evaluate(
         bool, typer.Option("--case-sensitive", help="Tell apart words that differ by case only.")
     ] = False,
     count_unknown: Annotated[
-        bool, typer.Option("--count-unknown", help="Count questions with unknown words as wrong; else they are skipped.")
+        bool,
+        typer.Option("--count-unknown", help="Count questions with unknown words as wrong; else they are skipped."),
     ] = False,
     sections: Annotated[bool, typer.Option("--sections", help="Print each section of the analogies too.")] = False,
     limit: LimitOption = None,
@@ -95,5 +96,7 @@ def _lines(results: list[dict[str, Any]], sections: bool) -> list[str]:
         rows.append([name, "accuracy", f"{result['accuracy']:.2%}", detail])
         for part in result["sections"] if sections else ():
             share = part["correct"] / part["asked"] if part["asked"] else float("nan")
-            rows.append([f"  {part['section']}", "", f"{share:.2%}", f"{count(part['correct'])} of {count(part['asked'])}"])
+            rows.append(
+                [f"  {part['section']}", "", f"{share:.2%}", f"{count(part['correct'])} of {count(part['asked'])}"]
+            )
     return columns(rows, right=[2])

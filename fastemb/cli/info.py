@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fastemb import __version__
-from fastemb.cli.console import Console, columns, count, short, visible
+from fastemb.cli.console import Console, columns, count, visible
 from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption
 
 EXAMPLE = "fastemb info vectors.safetensors"

@@ -19,7 +19,7 @@ def train(
         str,
         typer.Argument(
             metavar="CORPUS",
-            help="Text, one sentence a line: a file (also .gz, .bz2, .xz, .zst), a folder of them, or - for standard input.",
+            help="Text, one sentence a line: a file (also .gz, .bz2, .xz, .zst), a folder of them, or - (standard input).",
         ),
     ],
     output: Annotated[
@@ -27,9 +27,7 @@ def train(
         typer.Option("--output", "-o", metavar="OUT", help="File for the vectors; its suffix decides the format."),
     ],
     vector_size: Annotated[int, typer.Option(help="Dimensions of a vector.", rich_help_panel=_MODEL)] = 100,
-    window: Annotated[
-        int, typer.Option(help="Words of context on each side, at most.", rich_help_panel=_MODEL)
-    ] = 5,
+    window: Annotated[int, typer.Option(help="Words of context on each side, at most.", rich_help_panel=_MODEL)] = 5,
     negative: Annotated[int, typer.Option(help="Noise words a pair is set against.", rich_help_panel=_MODEL)] = 5,
     epochs: Annotated[int, typer.Option(help="Passes over the text.", rich_help_panel=_MODEL)] = 5,
     alpha: Annotated[float, typer.Option(help="Learning rate at the start.", rich_help_panel=_MODEL)] = 0.05,
@@ -45,7 +43,9 @@ def train(
     ] = True,
     shared_negatives: Annotated[
         bool,
-        typer.Option(help="One set of noise words a window (fast), or one a pair (word2vec.c).", rich_help_panel=_MODEL),
+        typer.Option(
+            help="One set of noise words a window (fast), or one a pair (word2vec.c).", rich_help_panel=_MODEL
+        ),
     ] = True,
     min_count: Annotated[int, typer.Option(help="Drop words rarer than this.", rich_help_panel=_TEXT)] = 5,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Lowercase the text.", rich_help_panel=_TEXT)] = False,
