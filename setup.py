@@ -1,15 +1,22 @@
 """Compile the Cython modules; everything else is in pyproject.toml."""
 
 import sys
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 COMPILE_ARGS = [] if sys.platform == "win32" else ["-O3"]
-MODULES = ["fastemb/corpus/_scan.pyx"]
+HEADERS = [path.as_posix() for path in Path("fastemb").rglob("*.h")]
 
 extensions = [
-    Extension(path.removesuffix(".pyx").replace("/", "."), [path], extra_compile_args=COMPILE_ARGS) for path in MODULES
+    Extension(
+        path.with_suffix("").as_posix().replace("/", "."),
+        [path.as_posix()],
+        depends=HEADERS,
+        extra_compile_args=COMPILE_ARGS,
+    )
+    for path in sorted(Path("fastemb").rglob("*.pyx"))
 ]
 
 setup(
