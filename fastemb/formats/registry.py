@@ -123,6 +123,32 @@ def write(path: PathLike, table: Table, *, format: str | None = None) -> None:
     ValueError
         If the suffix tells no format, or the format cannot hold a word; the message names the word.
     """
+    format = format_for(path, format)
+    if format in _WHOLE_WRITERS:
+        _WHOLE_WRITERS[format](path, table)
+        return
+    packed = _without_gz(path)[1]
+    with replacing(path) as file:
+        if packed:
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as stream:
+                _STREAM_WRITERS[format](stream, table)  # type: ignore[arg-type]
+        else:
+            _STREAM_WRITERS[format](file, table)
+
+
+def format_for(path: PathLike, format: str | None = None) -> str:
+    """Return the format in which a file of this name is written: `format`, or what the suffix tells.
+
+    Raises
+    ------
+    ValueError
+        If the suffix tells no format, or the format cannot be packed by gzip and the name ends in ``.gz``.
+
+    Examples
+    --------
+    >>> format_for("vectors.txt.gz")
+    'word2vec'
+    """
     plain, packed = _without_gz(path)
     if format is None:
         format = SUFFIXES.get(Path(plain).suffix.lower())
@@ -132,17 +158,9 @@ def write(path: PathLike, table: Table, *, format: str | None = None) -> None:
                 f"or say which: {', '.join(FORMATS)}"
             )
     choice("format", format, FORMATS)
-    if format in _WHOLE_WRITERS:
-        if packed:
-            raise ValueError(f"{format} files are memory maps and cannot be packed: {os.fspath(path)!r}")
-        _WHOLE_WRITERS[format](path, table)
-        return
-    with replacing(path) as file:
-        if packed:
-            with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as stream:
-                _STREAM_WRITERS[format](stream, table)  # type: ignore[arg-type]
-        else:
-            _STREAM_WRITERS[format](file, table)
+    if packed and format in _WHOLE_WRITERS:
+        raise ValueError(f"{format} files are memory maps and cannot be packed: {os.fspath(path)!r}")
+    return format
 
 
 def _without_gz(path: PathLike) -> tuple[str, bool]:
