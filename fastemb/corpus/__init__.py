@@ -1,0 +1,1 @@
+"""Text to word numbers: any source becomes int32 ids, sentence offsets and a vocabulary."""

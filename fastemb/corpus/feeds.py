@@ -1,0 +1,129 @@
+"""The two kinds of source, text and token lists, as blocks that a thread can put into a table of words."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from fastemb.corpus._scan import BadWord, Packer, Tokens, WordTable
+from fastemb.corpus.sources import Block, TextSource, long_word_message
+
+
+class Scanned(NamedTuple):
+    """What a block became: its words' numbers in a table, then the number of words before each line end."""
+
+    record: np.ndarray
+    num_words: int
+    num_line_ends: int
+    num_sentences: int
+
+
+class Feed(Protocol):
+    """A source of blocks."""
+
+    @property
+    def fraction(self) -> float | None:
+        """The part read so far; None where that is unknown."""
+
+    def blocks(self) -> Iterator[Any]:
+        """Read the source, once, in the calling thread."""
+
+    def scan(self, table: WordTable, block: Any) -> Scanned:
+        """Put a block's words into a table; runs in any thread."""
+
+    def describe_empty(self) -> str:
+        """Say that the source holds no words."""
+
+
+class TextFeed:
+    """Text files, see `TextSource`."""
+
+    def __init__(self, path: str, lowercase: bool, block_bytes: int) -> None:
+        self._source = TextSource(path)
+        self._lowercase = lowercase
+        self._block_bytes = block_bytes
+
+    @property
+    def fraction(self) -> float | None:
+        """The part of the bytes read so far; None for a pipe."""
+        return self._source.fraction
+
+    def blocks(self) -> Iterator[Block]:
+        """Read the files."""
+        return self._source.blocks(self._block_bytes)
+
+    def scan(self, table: WordTable, block: Block) -> Scanned:
+        """Put a block's words into a table.
+
+        Raises
+        ------
+        ValueError
+            If a word is too long or, in a strict table, not UTF-8.
+        """
+        try:
+            scanned = Scanned(*table.scan_text(block.buffer, block.size, block.base, self._lowercase))
+        except BadWord as bad:
+            raise ValueError(_describe_bad(bad, *block.locate(bad.position))) from None
+        self._source.give_back(block)
+        return scanned
+
+    def describe_empty(self) -> str:
+        """Say that the source holds no words."""
+        return f"{self._source.name} holds no words, only white space"
+
+
+def _describe_bad(bad: BadWord, name: str, offset: int) -> str:
+    if bad.problem == "long":
+        return long_word_message(name, offset)
+    word = bad.word
+    wide = "UTF-16" if offset == 0 and word.startswith((b"\xff\xfe", b"\xfe\xff")) else ""
+    if bad.problem == "nul" or wide:
+        kind = wide or "a binary file or UTF-16"
+        return f"{name}: looks like {kind}, not UTF-8 text: {_show(word, word.find(0))} at byte {offset:,}"
+    try:
+        word.decode("utf-8")
+        start = len(word)
+    except UnicodeDecodeError as error:
+        start = error.start
+    return (
+        f"{name}: invalid UTF-8 at byte {offset + start:,}: {_show(word, start)}; pass errors='surrogateescape' or "
+        "'replace' to read it all the same, or convert the file to UTF-8 (for example with iconv)"
+    )
+
+
+def _show(word: bytes, place: int) -> str:
+    """Show the bytes around a place."""
+    begin = max(0, place - 20)
+    return repr(word[begin : place + 20])
+
+
+class TokenFeed:
+    """An iterable of token lists."""
+
+    fraction = None
+
+    def __init__(self, sentences: Iterable[Sequence[str]], lowercase: bool, errors: str, block_bytes: int) -> None:
+        self._lowercase = lowercase
+        self._packer = Packer(sentences, errors, max(1, block_bytes // 8), block_bytes)
+
+    def blocks(self) -> Iterator[tuple[int, Tokens]]:
+        """Pack the sentences, with each block's place among all tokens' bytes."""
+        base = 0
+        for tokens in self._packer:
+            yield base, tokens
+            base += tokens.size
+        if not self._packer.num_sentences:
+            raise ValueError("sentences is empty; a generator can be read only once")
+
+    def scan(self, table: WordTable, block: tuple[int, Tokens]) -> Scanned:
+        """Put a block's words into a table."""
+        base, tokens = block
+        try:
+            return Scanned(*table.scan_tokens(tokens, base, self._lowercase))
+        except BadWord as bad:
+            shown = bad.word[:40].decode("utf-8", "replace")
+            raise ValueError(f"tokens must have at most 1 MiB, got one that begins with {shown!r}") from None
+
+    def describe_empty(self) -> str:
+        """Say that the source holds no words."""
+        return "sentences holds no words: all of its lists are empty"

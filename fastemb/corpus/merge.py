@@ -1,0 +1,109 @@
+"""From the tables that the threads filled to one vocabulary, and each table's numbers in it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fastemb.corpus._scan import WordTable
+from fastemb.corpus.vocabulary import Vocabulary
+
+
+def merge_tables(tables: Sequence[WordTable], lowercase: bool, errors: str) -> tuple[WordTable, list[np.ndarray]]:
+    """Join tables into one.
+
+    Returns
+    -------
+    table : WordTable
+        Every word of any table once, lowered and made valid as asked, with exact counts.
+    numbers : list of int32 arrays
+        For each table, its words' numbers in the joined one; -1 for words of which nothing is left.
+    """
+    largest = max(range(len(tables)), key=lambda i: len(tables[i]))
+    joined = tables[largest]
+    numbers = [
+        np.arange(len(table), dtype=np.int32) if i == largest else joined.absorb(table)
+        for i, table in enumerate(tables)
+    ]
+    replaced = _replacements(joined, lowercase, errors)
+    if not replaced:
+        return joined, numbers
+    table, renumbered = _replace(joined, replaced)
+    return table, [renumbered[old] for old in numbers]
+
+
+def _replacements(table: WordTable, lowercase: bool, errors: str) -> dict[int, bytes]:
+    """Return what lower case and `errors` make of words, where that is not the word itself.
+
+    ASCII letters are lowered already and strict errors raised; what remains needs Python's codecs and Unicode tables,
+    and is done once a word.
+    """
+    rewrites = errors not in ("strict", "surrogateescape")
+    if not lowercase and not rewrites:
+        return {}
+    replaced = {}
+    for number in table.irregular(not lowercase).tolist():
+        word = table.word(number)
+        # What is not UTF-8 survives lowering as surrogate escapes unless `errors` says otherwise.
+        text = word.decode("utf-8", errors if rewrites else "surrogateescape")
+        text = text.lower() if lowercase else text
+        new = text.encode("utf-8", "surrogateescape")
+        if new != word:
+            replaced[number] = new
+    return replaced
+
+
+def _replace(table: WordTable, replaced: dict[int, bytes]) -> tuple[WordTable, np.ndarray]:
+    """Return a new table with some words replaced, which may become equal to others or empty, and the new numbers."""
+    skip = np.zeros(len(table), np.uint8)
+    skip[list(replaced)] = 1
+    renewed = WordTable()
+    numbers = renewed.absorb(table, skip)
+    counts, firsts = table.counts(), table.firsts()
+    for number, word in replaced.items():
+        if word:
+            numbers[number] = renewed.add(word, int(counts[number]), int(firsts[number]))
+    return renewed, numbers
+
+
+def rank_words(table: WordTable, min_count: int) -> tuple[Vocabulary, np.ndarray]:
+    """Return the vocabulary of a table and each word's place in it, -1 for words rarer than `min_count`.
+
+    Raises
+    ------
+    ValueError
+        If no word is left.
+    """
+    counts, firsts = table.counts(), table.firsts()
+    kept = np.flatnonzero(counts >= max(min_count, 1))
+    if len(kept) == 0:
+        raise ValueError(_nothing_kept(table, counts, firsts, min_count))
+    order = kept[np.lexsort((firsts[kept], -counts[kept]))]
+    ranks = np.full(len(table), -1, np.int32)
+    ranks[order] = np.arange(len(order), dtype=np.int32)
+    return Vocabulary(*table.pack(order), counts[order]), ranks
+
+
+def _nothing_kept(table: WordTable, counts: np.ndarray, firsts: np.ndarray, min_count: int) -> str:
+    best = int(np.lexsort((firsts, -counts))[0])
+    word = table.word(best).decode("utf-8", "replace")
+    times = "once" if counts[best] == 1 else f"{counts[best]:,} times"
+    return (
+        f"no word occurs min_count={min_count:,} times: the most frequent of {len(table):,} words, {word!r}, occurs "
+        f"{times}; a min_count of at most {counts[best]:,} keeps words"
+    )
+
+
+def find_words(table: WordTable, vocabulary: Vocabulary) -> np.ndarray:
+    """Return the place in a given vocabulary of each word of a table, -1 where it has none.
+
+    Raises
+    ------
+    ValueError
+        If no word is in the vocabulary.
+    """
+    known = WordTable()
+    known.add_packed(vocabulary.packed, vocabulary.offsets)
+    places = known.find_all(table)
+    if not np.any(places >= 0):
+        raise ValueError(f"none of the {len(table):,} words read is in the vocabulary of {len(vocabulary):,} words")
+    return places

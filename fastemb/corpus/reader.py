@@ -1,0 +1,226 @@
+"""Read text once, in parallel, into word numbers."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from fastemb.corpus._ordered import ordered_map
+from fastemb.corpus._scan import WordTable, cut_sentences, remap
+from fastemb.corpus.feeds import Feed, Scanned, TextFeed, TokenFeed
+from fastemb.corpus.merge import find_words, merge_tables, rank_words
+from fastemb.corpus.sources import BLOCK_BYTES
+from fastemb.corpus.spool import Output, Spool, TemporaryArray, parse_size
+from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.engine.validate import choice, integer
+
+__all__ = ["Corpus", "parse_size", "read_corpus"]
+
+ERRORS = ("strict", "replace", "ignore", "surrogateescape", "backslashreplace")
+Source = str | os.PathLike[str] | Iterable[Sequence[str]]
+ProgressFunction = Callable[[int, float | None], None]
+_PROGRESS_SECONDS = 0.2
+
+
+@dataclass
+class Corpus:
+    """A text as word numbers; a context manager.
+
+    Attributes
+    ----------
+    ids : int32 array of shape (num_ids,)
+        Each word's number in the vocabulary; words that are not in it are left out. In memory, or a read-only memory
+        map of a temporary file where `read_corpus` was given a `max_memory` that they exceed.
+    offsets : int64 array of shape (num_sentences + 1,)
+        Sentence `i` is ``ids[offsets[i]:offsets[i + 1]]``; none is empty.
+    vocabulary : Vocabulary
+        The words.
+    num_words : int
+        Words read, those left out included.
+    num_sentences_read : int
+        Lines or lists read, empty ones included.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    vocabulary: Vocabulary
+    num_words: int
+    num_sentences_read: int
+
+    def close(self) -> None:
+        """Drop `ids` and `offsets`, and with them the temporary file if there is one."""
+        self.ids = np.empty(0, np.int32)
+        self.offsets = np.zeros(1, np.int64)
+
+    def __enter__(self) -> "Corpus":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_corpus(
+    source: Source,
+    *,
+    vocabulary: Vocabulary | None = None,
+    min_count: int = 5,
+    lowercase: bool = False,
+    max_sentence_length: int = 1000,
+    errors: str = "strict",
+    max_memory: int | str | None = None,
+    workers: int | None = None,
+    progress: ProgressFunction | None = None,
+    _block_bytes: int = BLOCK_BYTES,
+) -> Corpus:
+    r"""Read text once and return it as word numbers, with the vocabulary.
+
+    Words are what ``str.split()`` makes of a line, and ``\n`` ends a line. The result does not depend on `workers`.
+
+    Parameters
+    ----------
+    source
+        A path (a text file, a .gz, .bz2, .xz or .zst of one, or a folder of such files, read in the order of their
+        paths), ``"-"`` for standard input, or an iterable of token lists. Each line or list is a sentence. Tokens of
+        lists are taken as they are, spaces included; empty ones are left out.
+    vocabulary
+        Encode with this vocabulary, leaving out other words, rather than count a new one.
+    min_count
+        Leave out words that occur less often.
+    lowercase
+        Lower words as ``str.lower`` does.
+    max_sentence_length
+        Cut longer sentences into sentences of this many words (words left out do not count).
+    errors
+        What to do with bytes that are not UTF-8: "strict" raises; "replace", "ignore", "surrogateescape" and
+        "backslashreplace" do what they do in ``bytes.decode``.
+    max_memory
+        Bytes, or text such as "1G": keep the word numbers in a temporary file if they are larger.
+    workers
+        Threads, by default the cores that this process may use.
+    progress
+        Called a few times a second, and at the end, with the words read so far and the fraction of the source read
+        (None where that is unknown).
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read, or the disk is full.
+    TypeError
+        If the source holds something else than lists of str.
+    ValueError
+        If there are no words, or bytes are not UTF-8, or an argument is out of bounds.
+
+    Examples
+    --------
+    >>> corpus = read_corpus([["the", "cat", "and", "the", "dog"], ["the", "end"]], min_count=1)
+    >>> corpus.vocabulary.words
+    ['the', 'cat', 'and', 'dog', 'end']
+    >>> corpus.ids, corpus.offsets
+    (array([0, 1, 2, 0, 3, 0, 4], dtype=int32), array([0, 5, 7]))
+    """
+    integer("min_count", min_count, 0)
+    integer("max_sentence_length", max_sentence_length, 1)
+    choice("errors", errors, ERRORS)
+    workers = integer("workers", _default_workers() if workers is None else workers, 1, 1024)
+    budget = None if max_memory is None else parse_size(max_memory)
+    feed = _open(source, bool(lowercase), errors, _block_bytes)
+    with closing(Spool(None if max_memory is None else parse_size(max_memory))) as spool:
+        tally = _scan(feed, spool, errors, workers, progress)
+        if tally.num_words == 0:
+            raise ValueError(feed.describe_empty())
+        table, numbers = merge_tables(tally.tables, bool(lowercase), errors)
+        if vocabulary is None:
+            vocabulary, places = rank_words(table, min_count)
+        else:
+            places = find_words(table, vocabulary)
+        # The last entry is for words of which nothing is left, whose number is -1.
+        places = np.append(places, np.int32(-1))
+        ids, offsets = _encode(spool, tally, [places[old] for old in numbers], max_sentence_length, workers)
+    return Corpus(ids, offsets, vocabulary, tally.num_words, tally.num_sentences)
+
+
+def _default_workers() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _open(source: Source, lowercase: bool, errors: str, block_bytes: int) -> Feed:
+    if isinstance(source, (str, os.PathLike)):
+        return TextFeed(os.fsdecode(source), lowercase, block_bytes)
+    if isinstance(source, (bytes, bytearray, memoryview)) or not isinstance(source, Iterable):
+        raise TypeError(f"source must be a path, '-' or an iterable of token lists, got {source!r}")
+    return TokenFeed(source, lowercase, errors, block_bytes)
+
+
+@dataclass
+class _Tally:
+    """What the scan found: the threads' tables and, for each record in the spool, its table and size."""
+
+    tables: list[WordTable]
+    records: list[tuple[int, int]] = field(default_factory=list)
+    num_words: int = 0
+    num_line_ends: int = 0
+    num_sentences: int = 0
+
+
+def _scan(feed: Feed, spool: Spool, errors: str, workers: int, progress: ProgressFunction | None) -> _Tally:
+    """Number all words provisionally, by the tables that happen to take their blocks."""
+    tally = _Tally([WordTable(errors == "strict") for _ in range(workers)])
+    free: SimpleQueue[int] = SimpleQueue()
+    for number in range(workers):
+        free.put(number)
+
+    def scan(block: Any) -> tuple[int, Scanned]:
+        number = free.get()
+        try:
+            return number, feed.scan(tally.tables[number], block)
+        finally:
+            free.put(number)
+
+    told = time.monotonic()
+    for number, scanned in ordered_map(scan, feed.blocks(), workers):
+        spool.append(scanned.record)
+        tally.records.append((number, scanned.num_words))
+        tally.num_words += scanned.num_words
+        tally.num_line_ends += scanned.num_line_ends
+        tally.num_sentences += scanned.num_sentences
+        if progress is not None and time.monotonic() - told > _PROGRESS_SECONDS:
+            progress(tally.num_words, feed.fraction)
+            told = time.monotonic()
+    if progress is not None:
+        progress(tally.num_words, 1.0)
+    return tally
+
+
+def _encode(
+    spool: Spool, tally: _Tally, numbers: list[np.ndarray], max_sentence_length: int, workers: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn provisional numbers into those of the vocabulary and cut sentences; return ids and offsets."""
+
+    def records() -> Iterator[tuple[np.ndarray, int, np.ndarray]]:
+        for table, num_words in tally.records:
+            yield spool.pop(), num_words, numbers[table]
+
+    def encode(item: tuple[np.ndarray, int, np.ndarray]) -> tuple[np.ndarray, int, int]:
+        record, num_words, places = item
+        return record, num_words, remap(record, num_words, places)
+
+    # The ids overwrite the provisional numbers in their file: a record is read before its place can be written.
+    ids = Output(np.int32, tally.num_words, spool.file)
+    num_cuts = tally.num_words // max_sentence_length
+    with closing(TemporaryArray()) if spool.file else nullcontext() as offsets_file:
+        offsets = Output(np.int64, 1 + tally.num_line_ends + num_cuts, offsets_file)
+        offsets.append(np.zeros(1, np.int64))
+        start = 0
+        for record, num_words, kept in ordered_map(encode, records(), workers):
+            ends, start = cut_sentences(record[num_words:], kept, ids.size, start, max_sentence_length)
+            ids.append(record[:kept])
+            offsets.append(ends)
+        return ids.finish(), offsets.finish()

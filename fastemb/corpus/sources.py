@@ -1,0 +1,253 @@
+"""Where text comes from: files, compressed files, folders and standard input, read once as blocks of whole words."""
+
+import os
+import stat
+import sys
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastemb.corpus._scan import MAX_WORD_BYTES, PADDING, last_cut
+from fastemb.corpus.compression import HEAD_BYTES, CompressedStream, compression_of
+
+BLOCK_BYTES = 1 << 21
+_UTF8_BOM = b"\xef\xbb\xbf"
+_STDIN_NAME = "standard input"
+
+
+@dataclass
+class Piece:
+    """A part of a block: from `start` in the block on, bytes of the file `name` from `offset` on."""
+
+    start: int
+    name: str
+    offset: int
+
+
+@dataclass
+class Block:
+    """Text that begins at a word or white space and ends after white space.
+
+    ``buffer[:size]`` is the text and `base` its place in the whole source; the buffer goes on for `PADDING` bytes.
+    """
+
+    buffer: np.ndarray
+    size: int
+    base: int
+    pieces: list[Piece]
+
+    def locate(self, position: int) -> tuple[str, int]:
+        """Return the file and the offset in it of a place in the block."""
+        piece = self.pieces[bisect_right(self.pieces, position, key=lambda piece: piece.start) - 1]
+        return piece.name, piece.offset + position - piece.start
+
+
+class TextSource:
+    """The text behind a path: a file, a compressed file, a folder of them, or ``"-"`` for standard input.
+
+    Compression (gzip, bzip2, xz, Zstandard) is recognised by a file's first bytes. A folder's files are read in the
+    order of their paths; hidden ones are skipped. Each file's end ends a line, and a UTF-8 byte order mark is skipped.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.name = _STDIN_NAME if path == "-" else path
+        self._paths = _list_files(path) if path != "-" and os.path.isdir(path) else [path]
+        self._total = _total_size(self._paths)
+        self._done = 0
+        self._current: _Input | None = None
+        self._spare: deque[np.ndarray] = deque()
+
+    @property
+    def fraction(self) -> float | None:
+        """The part of the (compressed) bytes read so far; None where the size is unknown, as of a pipe."""
+        if not self._total:
+            return None
+        return min(1.0, (self._done + (self._current.bytes_read if self._current else 0)) / self._total)
+
+    def give_back(self, block: Block) -> None:
+        """Let the block's buffer be used again."""
+        self._spare.append(block.buffer)
+
+    def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+        """Read the source, once.
+
+        Raises
+        ------
+        OSError
+            If a file cannot be read.
+        ValueError
+            If there is no text, compressed data are damaged, or a word is longer than `MAX_WORD_BYTES`.
+        """
+        block = Block(self._buffer(block_bytes), 0, 0, [])
+        for path in self._paths:
+            with _Input(path) as self._current:
+                block = yield from self._file_blocks(self._current, block, block_bytes)
+                self._done += self._current.bytes_read
+            self._current = None
+        if block.base + block.size == 0:
+            raise ValueError(f"{self.name} is empty")
+        if block.size:
+            yield block
+
+    def _file_blocks(self, source: "_Input", block: Block, block_bytes: int) -> Iterator[Block]:
+        """Append a file to the block, yield what gets full, and return the block that is being filled."""
+        block.pieces.append(Piece(block.size, source.name, source.skipped))
+        last = b"\n"[0]
+        while True:
+            room = len(block.buffer) - PADDING - 1
+            if block.size >= min(room, block_bytes):
+                cut = last_cut(block.buffer, block.size)
+                if cut:
+                    following = self._split(block, cut, block_bytes)
+                    yield block
+                    block = following
+                else:
+                    self._grow(block)
+                continue
+            count = source.readinto(memoryview(block.buffer)[block.size : room])
+            if count == 0:
+                break
+            block.size += count
+            last = block.buffer[block.size - 1]
+        if last != b"\n"[0]:
+            block.buffer[block.size] = b"\n"[0]
+            block.size += 1
+        return block
+
+    def _split(self, block: Block, cut: int, block_bytes: int) -> Block:
+        """Move what follows `cut` to a new block."""
+        rest = block.size - cut
+        name, offset = block.locate(cut)
+        following = Block(self._buffer(max(block_bytes, rest + 1)), rest, block.base + cut, [Piece(0, name, offset)])
+        following.buffer[:rest] = block.buffer[cut : block.size]
+        block.size = cut
+        return following
+
+    def _buffer(self, size: int) -> np.ndarray:
+        # One byte more for the line end that a file may lack.
+        needed = size + 1 + PADDING
+        while self._spare:
+            buffer = self._spare.pop()
+            if needed <= len(buffer) <= 2 * needed:
+                return buffer
+        return np.empty(needed, np.uint8)
+
+    def _grow(self, block: Block) -> None:
+        if block.size > MAX_WORD_BYTES:
+            raise ValueError(long_word_message(*block.locate(0)))
+        buffer = np.empty(2 * len(block.buffer), np.uint8)
+        buffer[: block.size] = block.buffer[: block.size]
+        block.buffer = buffer
+
+
+def long_word_message(name: str, offset: int) -> str:
+    """Say where a word is too long to be one."""
+    return (
+        f"{name}: no white space in the {MAX_WORD_BYTES:,} bytes from byte {offset:,} on; "
+        "is this text with words separated by white space?"
+    )
+
+
+def _list_files(folder: str) -> list[str]:
+    def fail(error: OSError) -> None:
+        raise error
+
+    found = []
+    for parent, folders, files in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [os.path.join(parent, name) for name in files if not name.startswith(".")]
+    # A broken link stays in the list, so that opening it says so.
+    found = [path for path in found if os.path.isfile(path) or not os.path.exists(path)]
+    if not found:
+        raise ValueError(f"the folder {folder} holds no files (hidden ones do not count)")
+    return sorted(found, key=lambda path: path.split(os.sep))
+
+
+def _total_size(paths: list[str]) -> int | None:
+    total = 0
+    for path in paths:
+        try:
+            status = os.fstat(sys.stdin.fileno()) if path == "-" else os.stat(path)
+        except (OSError, ValueError, AttributeError):
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        total += status.st_size
+    return total
+
+
+class _Input:
+    """A file's text, decompressed if need be, without its byte order mark; a context manager."""
+
+    def __init__(self, path: str) -> None:
+        self.name = _STDIN_NAME if path == "-" else path
+        self.bytes_read = 0
+        self.skipped = 0
+        self._owns = path != "-"
+        self._raw: Any = _standard_input() if path == "-" else open(path, "rb", buffering=0)
+        self._pushed = b""
+        self._compressed: CompressedStream | None = None
+        try:
+            self._look_at_head()
+        except BaseException:
+            self.close()
+            raise
+
+    def _look_at_head(self) -> None:
+        self._pushed = self._read(HEAD_BYTES)
+        name = compression_of(self._pushed)
+        if name is not None:
+            self._compressed = CompressedStream(self.name, name, self._read, self._pushed)
+            self._pushed = self._compressed.read(len(_UTF8_BOM))
+        if self._pushed.startswith(_UTF8_BOM):
+            self.skipped = len(_UTF8_BOM)
+            self._pushed = self._pushed[self.skipped :]
+
+    def __enter__(self) -> "_Input":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._owns:
+            self._raw.close()
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill the front of `view` and return the number of bytes, 0 at the end."""
+        if self._pushed:
+            count = min(len(view), len(self._pushed))
+            view[:count] = self._pushed[:count]
+            self._pushed = self._pushed[count:]
+            return count
+        return self._compressed.readinto(view) if self._compressed else self._readinto(view)
+
+    def _readinto(self, view: memoryview) -> int:
+        count = self._raw.readinto(view)
+        if count is None:
+            raise BlockingIOError(f"{self.name} is in non-blocking mode and has no data")
+        self.bytes_read += count
+        return count
+
+    def _read(self, size: int) -> bytes:
+        """Read `size` bytes, fewer only at the end."""
+        data = bytearray(size)
+        done = 0
+        while done < size:
+            count = self._readinto(memoryview(data)[done:])
+            if count == 0:
+                break
+            done += count
+        return bytes(data[:done])
+
+
+def _standard_input() -> Any:
+    stream = getattr(sys.stdin, "buffer", None)
+    if stream is None:
+        raise ValueError("source is '-', but there is no standard input to read")
+    return stream
