@@ -1,0 +1,72 @@
+"""Which implementation of the kernels runs; nothing else imports a kernel package."""
+
+import importlib
+import warnings
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from fastemb.engine.validate import choice
+
+__all__ = ["DEVICES", "is_cached", "kernels", "simd_width"]
+
+DEVICES = ("cpu", "reference")
+
+
+@cache
+def kernels(device: str, name: str) -> ModuleType:
+    """Return one kernel module of a device.
+
+    Parameters
+    ----------
+    device : {"cpu", "reference"}
+        Numba on this machine's processor, or the NumPy specification.
+    name : str
+        The module, such as ``"skipgram"``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+
+    Examples
+    --------
+    >>> kernels("reference", "random").__name__
+    'fastemb.kernels.reference.random'
+    """
+    module = importlib.import_module(f"fastemb.kernels.{choice('device', device, DEVICES)}.{name}")
+    if device == "cpu":
+        _warn_if_not_cached()
+    return module
+
+
+@cache
+def _warn_if_not_cached() -> None:
+    from fastemb.kernels.cpu.options import cache_folder
+
+    if cache_folder() is None:
+        warnings.warn(
+            "no folder for compiled kernels can be written, so they are compiled again in every process; "
+            "set FASTEMB_CACHE_DIR to a folder that can",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def is_cached(kernel: Any) -> bool:
+    """Return whether a CPU kernel has been compiled, in this process or before, so that its first call is quick."""
+    from fastemb.kernels.cpu.options import cache_folder
+
+    folder = cache_folder()
+    name = f"{kernel.py_func.__module__.rpartition('.')[2]}.{kernel.py_func.__name__}-"
+    return bool(kernel.signatures) or (folder is not None and any(folder.rglob(f"{name}*.nbc")))
+
+
+@cache
+def simd_width() -> tuple[int, ...]:
+    """Return the width, as `kernels.cpu.simd` tells it, that this processor's registers hold twelve times and more."""
+    import llvmlite.binding as llvm
+
+    from fastemb.kernels.cpu.simd import W8, W16
+
+    return W16 if llvm.get_host_cpu_features().get("avx512f") else W8

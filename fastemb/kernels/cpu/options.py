@@ -1,0 +1,58 @@
+"""How every CPU kernel is compiled, and where its machine code is kept."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+
+__all__ = ["cache_folder", "inline", "kernel"]
+
+# NaN and infinity keep their meaning; a kernel never holds the GIL and never raises on division.
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+
+
+def kernel(function: Callable) -> Any:
+    """Compile `function` when it is first called, and keep the machine code in `cache_folder`."""
+    folder = cache_folder()
+    if folder is None:
+        return numba.njit(**_OPTIONS)(function)
+    # Numba asks where to cache when a function is decorated, so this leaves the user's own functions alone.
+    saved = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(folder)
+    try:
+        return numba.njit(**_OPTIONS, cache=True)(function)
+    finally:
+        numba.config.CACHE_DIR = saved
+
+
+def inline(function: Callable) -> Any:
+    """Compile `function` into the kernels that call it; it is not cached by itself."""
+    return numba.njit(**_OPTIONS, forceinline=True)(function)
+
+
+@cache
+def cache_folder() -> Path | None:
+    """Return the folder of the compiled kernels, or None where none can be written.
+
+    Its name holds a hash of all kernel sources: Numba itself does not see a change in a function that another file's
+    kernel calls. The environment variable ``FASTEMB_CACHE_DIR`` names another place than the user's cache folder.
+    """
+    package = Path(__file__).parent
+    sources = hashlib.sha256(numba.__version__.encode())
+    for file in sorted(package.glob("*.py")):
+        sources.update(file.read_bytes())
+    name = f"kernels-{sources.hexdigest()[:16]}"
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    chosen = os.environ.get("FASTEMB_CACHE_DIR")
+    for parent in [Path(chosen)] if chosen else [Path(base, "fastemb"), package / "__cache__"]:
+        try:
+            (parent / name).mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(parent / name, os.W_OK):
+            return parent / name
+    return None

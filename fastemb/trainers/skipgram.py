@@ -1,0 +1,150 @@
+"""The skip-gram training loop: epochs, threads, the learning rate and the kernel that they drive."""
+
+import math
+import queue
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastemb.corpus.reader import Corpus
+from fastemb.engine.backend import is_cached, kernels, simd_width
+from fastemb.engine.parallel import ordered_map
+from fastemb.engine.sampling import keep_probabilities, noise_table
+from fastemb.trainers.schedule import Monitor, Rate, sentence_ranges
+
+__all__ = ["SkipGram"]
+
+# Ids that a thread trains before it asks for more: some milliseconds of work.
+RANGE = 50_000
+# What a thread learns of a row is added to the shared table after at most STALENESS / workers windows: measured, the
+# quality falls when the product grows beyond 64.
+STALENESS = 64
+# Output rows of the most frequent words that each thread keeps to itself, when more than two compete for them.
+PRIVATE_ROWS = 512
+
+
+@dataclass
+class SkipGram:
+    """Tables and hyper-parameters of a skip-gram model with negative sampling, and the loop over epochs.
+
+    Parameters
+    ----------
+    counts : int64 (num_embeddings,)
+        Occurrences of each word, for subsampling and for drawing negatives.
+    weight_in, weight_out : float32 (num_embeddings, row length)
+        Padded tables, see `tables.allocate_table`; trained in place.
+    window, shrink_windows, negative, shared_negatives, sample, ns_exponent, seed
+        As for `Word2Vec`.
+    workers : int
+        Threads.
+    """
+
+    counts: NDArray[np.int64]
+    weight_in: NDArray[np.float32]
+    weight_out: NDArray[np.float32]
+    window: int
+    shrink_windows: bool
+    negative: int
+    shared_negatives: bool
+    sample: float
+    ns_exponent: float
+    seed: int
+    workers: int
+
+    def run(
+        self, corpus: Corpus, epochs: int, alpha: float, min_alpha: float, epochs_before: int, monitor: Monitor
+    ) -> Iterator[tuple[int, float]]:
+        """Train, and yield the words kept and the mean loss after each epoch.
+
+        Parameters
+        ----------
+        corpus : Corpus
+        epochs : int
+        alpha, min_alpha : float
+            Learning rate at the start and at the end.
+        epochs_before : int
+            Epochs that the tables have been trained for; every epoch has random numbers of its own.
+        monitor : Monitor
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss or the tables are no longer finite.
+        """
+        self._keep = keep_probabilities(self.counts, self.sample)
+        self._noise = noise_table(self.counts, self.ns_exponent)
+        step = self._step(corpus, monitor)
+        num_ids = len(corpus.ids)
+        rate = Rate(alpha, min_alpha, epochs, num_ids)
+        words_per_id = corpus.num_words / max(1, num_ids)
+        monitor.begin("training", corpus.num_words * epochs, epochs, alpha)
+        for epoch in range(epochs):
+            monitor.begin_epoch()
+            monitor.call("on_epoch_begin")
+            first, slope = rate.line(epoch)
+            seed = kernels("reference", "random").random_u64(self.seed, epochs_before + epoch)
+            kept = 0
+            work = ((start, stop, first, slope, seed) for start, stop in sentence_ranges(corpus.offsets, RANGE))
+            for stop, result in ordered_map(step, work, self.workers):
+                done = int(corpus.offsets[stop])
+                words = round((epoch * num_ids + done) * words_per_id)
+                self._check(result, epoch, words, alpha)
+                monitor.add_loss(result[0], result[1])
+                kept += int(result[2])
+                monitor.report(words, epoch, first + slope * done)
+            self._check_tables(epoch, words, alpha)
+            yield kept, monitor.loss
+        monitor.report(corpus.num_words * epochs, epochs - 1, min_alpha, force=True)
+
+    def _step(self, corpus: Corpus, monitor: Monitor) -> Any:
+        """Return the function that trains a range of sentences, compiled, with scratch memory for every thread."""
+        module = kernels("cpu", "skipgram")
+        kernel = module.skipgram_shared if self.shared_negatives else module.skipgram_pairwise
+        private = PRIVATE_ROWS if self.shared_negatives and self.workers > 2 else 0
+        longest = int(np.diff(corpus.offsets).max(initial=1))
+        free: queue.SimpleQueue = queue.SimpleQueue()
+        for _ in range(self.workers):
+            row_length = self.weight_in.shape[1]
+            free.put(
+                module.allocate_scratch(row_length, self.window, self.negative, longest, min(private, len(self.counts)))
+            )
+        staleness = max(1, STALENESS // self.workers)
+        how = (staleness,) if self.shared_negatives else ()
+        tuning = (staleness, simd_width()) if self.shared_negatives else (simd_width(),)
+
+        def step(task: tuple[int, int, float, float, np.uint64]) -> tuple[int, NDArray[np.float64]]:
+            start, stop, alpha, slope, seed = task
+            result = np.zeros(3)
+            scratch = free.get()
+            try:
+                kernel(
+                    corpus.ids, corpus.offsets, start, stop, self.weight_in, self.weight_out, self._keep, self._noise,
+                    self.window, self.shrink_windows, self.negative, alpha, slope, seed, *how, result, scratch, *tuning,
+                )  # fmt: skip
+            finally:
+                free.put(scratch)
+            return stop, result
+
+        if not is_cached(kernel):
+            monitor.begin("compiling")
+        step((0, 0, 0.0, 0.0, np.uint64(0)))
+        return step
+
+    def _check(self, result: NDArray[np.float64], epoch: int, words: int, alpha: float) -> None:
+        if not math.isfinite(result[0]):
+            raise _diverged(epoch, words, alpha)
+
+    def _check_tables(self, epoch: int, words: int, alpha: float) -> None:
+        for table in (self.weight_in, self.weight_out):
+            if not (np.isfinite(table.min()) and np.isfinite(table.max())):
+                raise _diverged(epoch, words, alpha)
+
+
+def _diverged(epoch: int, words: int, alpha: float) -> FloatingPointError:
+    return FloatingPointError(
+        f"training met a value that is not finite in epoch {epoch + 1} after {words:,} words, at alpha={alpha:g}; "
+        "try a lower alpha"
+    )

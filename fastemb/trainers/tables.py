@@ -1,0 +1,66 @@
+"""Embedding tables as the trainers' kernels want them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["allocate_table", "row_length", "uniform_table"]
+
+LANES = 16  # a row is a whole number of cache lines, so that no row shares one with its neighbour
+INIT_BLOCK = 1 << 20
+
+
+def row_length(vector_size: int) -> int:
+    """Return the floats of a row that holds `vector_size` numbers and padding.
+
+    Examples
+    --------
+    >>> row_length(100)
+    112
+    """
+    return -(-vector_size // LANES) * LANES
+
+
+def allocate_table(num_embeddings: int, vector_size: int) -> NDArray[np.float32]:
+    """Return a table of zeros, its rows padded with zeros to whole cache lines and aligned to them.
+
+    Returns
+    -------
+    float32 (num_embeddings, row_length(vector_size))
+
+    Examples
+    --------
+    >>> allocate_table(3, 20).shape
+    (3, 32)
+    """
+    length = row_length(vector_size)
+    memory = np.zeros(num_embeddings * length + LANES, np.float32)
+    first = -(memory.ctypes.data // memory.itemsize) % LANES
+    return memory[first : first + num_embeddings * length].reshape(num_embeddings, length)
+
+
+def uniform_table(num_embeddings: int, vector_size: int, seed: int) -> NDArray[np.float32]:
+    """Return a table of word2vec.c's starting vectors: uniform in ±0.5 / vector_size, the padding zero.
+
+    Parameters
+    ----------
+    num_embeddings, vector_size : int
+    seed : int
+        At least 0.
+
+    Returns
+    -------
+    float32 (num_embeddings, row_length(vector_size))
+
+    Examples
+    --------
+    >>> table = uniform_table(1000, 20, seed=1)
+    >>> bool(abs(table).max() <= 0.5 / 20), bool((table[:, 20:] == 0).all())
+    (True, True)
+    """
+    table = allocate_table(num_embeddings, vector_size)
+    random = np.random.Generator(np.random.PCG64(seed))
+    step = max(1, INIT_BLOCK // vector_size)
+    for first in range(0, num_embeddings, step):
+        rows = table[first : first + step, :vector_size]
+        rows[:] = (random.random(rows.shape, dtype=np.float32) - np.float32(0.5)) / np.float32(vector_size)
+    return table
