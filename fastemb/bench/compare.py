@@ -108,14 +108,7 @@ class Bench:
     log: Callable[[str], None] = print
 
     def launch(self, program: str, config: Config, env: dict[str, str] | None = None) -> tuple[Run, Outcome]:
-        """Run `program` of `fastemb.bench.peers` in a fresh process and return its result and what it took.
-
-        Examples
-        --------
-        >>> from fastemb.bench.compare import Bench
-        >>> callable(Bench.launch)
-        True
-        """
+        """Run `program` of `fastemb.bench.peers` in a fresh process and return its result and what it took."""
         source, target = Path(config.folder, "config.json"), Path(config.folder, "result.json")
         config.save(source)
         command = [sys.executable, "-m", "fastemb.bench.peers", program, str(source), str(target)]
@@ -154,12 +147,6 @@ class Bench:
         dict
             The run's figures: seconds of each stage, ``words_per_second`` of training (raw words times epochs over the
             seconds of training, for each program alike), bytes, scores, and nanoseconds of a round trip between cores.
-
-        Examples
-        --------
-        >>> from fastemb.bench.compare import Bench
-        >>> callable(Bench.train)
-        True
         """
         text = corpus or self.corpus
         threads = threads or self.threads
@@ -191,14 +178,7 @@ class Bench:
         return run
 
     def compare(self, rows: Sequence[Entry], *, epochs: int, rounds: int, scored: bool = True) -> list[Run]:
-        """Train with each of `rows` in turn, `rounds` times, each round with a seed of its own.
-
-        Examples
-        --------
-        >>> from fastemb.bench.compare import Bench
-        >>> callable(Bench.compare)
-        True
-        """
+        """Train with each of `rows` in turn, `rounds` times, each round with a seed of its own."""
         return [
             self.train(entry, epochs=epochs, seed=seed, scored=scored)
             for seed in range(1, rounds + 1)

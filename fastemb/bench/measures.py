@@ -39,12 +39,6 @@ def scan(bench: Bench, rounds: int) -> dict[str, Any]:
     ------
     RuntimeError
         If fastemb and gensim do not count the same words and vocabulary.
-
-    Examples
-    --------
-    >>> from fastemb.bench.measures import scan
-    >>> callable(scan)
-    True
     """
     seconds: dict[str, list[float]] = {"fastemb": [], "gensim": [], "wc -w": []}
     for _ in range(rounds):
@@ -78,12 +72,6 @@ def start(bench: Bench, rounds: int) -> dict[str, Any]:
         Seconds of each round: ``train`` of ``fastemb train`` and of a gensim script from start to saved file, one epoch
         each; ``import``, less what Python itself takes; ``help``; ``compile`` with an empty cache and ``cached`` with a
         full one.
-
-    Examples
-    --------
-    >>> from fastemb.bench.measures import start
-    >>> callable(start)
-    True
     """
     return {"train": _command(bench, rounds), **_imports(max(rounds, 5)), **_compiling(bench)}
 
@@ -137,12 +125,6 @@ def memory(bench: Bench) -> dict[str, Any]:
     dict
         ``runs``, of which fastemb's have ``limit_bytes``: both tables, 4 bytes a token and 200 MB; `max_memory` takes
         the place of the tokens where it is given.
-
-    Examples
-    --------
-    >>> from fastemb.bench.measures import memory
-    >>> callable(memory)
-    True
     """
     tripled = prepare(bench.corpus.path, copies=3)
     plain = bench.train(FASTEMB, scored=False)
@@ -157,14 +139,7 @@ def memory(bench: Bench) -> dict[str, Any]:
 
 
 def threads(bench: Bench, rounds: int) -> list[Run]:
-    """Train with 1, 2, 4 ... threads, up to the cores that there are, each in turn.
-
-    Examples
-    --------
-    >>> from fastemb.bench.measures import threads
-    >>> callable(threads)
-    True
-    """
+    """Train with 1, 2, 4 ... threads, up to the cores that there are, each in turn."""
     cores = len(usable_cores())
     counts = sorted({cores, *(2**power for power in range(cores.bit_length()) if 2**power <= cores)})
     return [bench.train(FASTEMB, seed=seed, threads=count) for seed in range(1, rounds + 1) for count in counts]
@@ -186,12 +161,6 @@ def time_to_quality(bench: Bench, rounds: int, epochs: int = 5, most: int = 5) -
     ------
     ValueError
         If there are no evaluation sets.
-
-    Examples
-    --------
-    >>> from fastemb.bench.measures import time_to_quality
-    >>> callable(time_to_quality)
-    True
     """
     if bench.analogies is None and not bench.pairs:
         raise ValueError("analogies or pairs must be given to measure the time to a quality, got neither")

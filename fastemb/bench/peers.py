@@ -66,14 +66,7 @@ class Config:
 
 
 def train_fastemb(config: Config) -> dict[str, Any]:
-    """Train with fastemb and return the seconds of each stage.
-
-    Examples
-    --------
-    >>> from fastemb.bench.peers import PROGRAMS, train_fastemb
-    >>> PROGRAMS["fastemb"] is train_fastemb
-    True
-    """
+    """Train with fastemb and return the seconds of each stage."""
     from fastemb import Word2Vec
 
     stages: dict[str, float] = {}
@@ -106,14 +99,7 @@ def train_fastemb(config: Config) -> dict[str, Any]:
 
 
 def train_gensim(config: Config) -> dict[str, Any]:
-    """Train with gensim's `Word2Vec` on a `corpus_file` and return the seconds of each stage.
-
-    Examples
-    --------
-    >>> from fastemb.bench.peers import PROGRAMS, train_gensim
-    >>> PROGRAMS["gensim"] is train_gensim
-    True
-    """
+    """Train with gensim's `Word2Vec` on a `corpus_file` and return the seconds of each stage."""
     from gensim.models import Word2Vec
 
     scans: list[float] = []
@@ -152,12 +138,6 @@ def train_fasttext(config: Config) -> dict[str, Any]:
 
     It reads and counts the words first and says ``Number of words`` on standard error when it has done so; who started
     this process takes the time of that line as the end of the scan.
-
-    Examples
-    --------
-    >>> from fastemb.bench.peers import PROGRAMS, train_fasttext
-    >>> PROGRAMS["fasttext"] is train_fasttext
-    True
     """
     import fasttext
     import numpy as np
@@ -183,14 +163,7 @@ def train_fasttext(config: Config) -> dict[str, Any]:
 
 
 def scan_fastemb(config: Config) -> dict[str, Any]:
-    """Count and encode the corpus with fastemb, without training.
-
-    Examples
-    --------
-    >>> from fastemb.bench.peers import PROGRAMS, scan_fastemb
-    >>> PROGRAMS["fastemb-scan"] is scan_fastemb
-    True
-    """
+    """Count and encode the corpus with fastemb, without training."""
     from fastemb.corpus.reader import read_corpus
 
     start = time.monotonic()
@@ -200,14 +173,7 @@ def scan_fastemb(config: Config) -> dict[str, Any]:
 
 
 def scan_gensim(config: Config) -> dict[str, Any]:
-    """Count the corpus with gensim's `scan_vocab`, without training.
-
-    Examples
-    --------
-    >>> from fastemb.bench.peers import PROGRAMS, scan_gensim
-    >>> PROGRAMS["gensim-scan"] is scan_gensim
-    True
-    """
+    """Count the corpus with gensim's `scan_vocab`, without training."""
     from gensim.models import Word2Vec
 
     model = Word2Vec(min_count=MIN_COUNT)

@@ -77,11 +77,10 @@ def write(page: Path, results: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        "|" + "|".join("---" if cell == "---" else f" {cell} " if cell else " " for cell in line) + "|"
-        for line in lines
-    )
+    def line(cells: Sequence[str]) -> str:
+        return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
+
+    return "\n".join([line(header), "|---" * len(header) + "|", *map(line, rows)])
 
 
 def _groups(runs: Sequence[Run], *keys: str) -> dict[tuple[Any, ...], list[Run]]:
@@ -137,9 +136,8 @@ def _speed(runs: list[Run], results: dict[str, Any]) -> str:
         speed = _spread([run["words_per_second"] / 1e6 for run in group])
         memory = f"{statistics.median(run['peak_bytes'] for run in group) / 1e6:.0f}"
         wall = f"{statistics.median(run['wall_seconds'] for run in group):.1f}"
-        rows.append(
-            [label + doubt, speed, *ratios, wall, memory, *(_score(group, name) for name in sets), _cores(group)]
-        )
+        scores = [_score(group, name) for name in sets]
+        rows.append([label + doubt, speed, *ratios, wall, memory, *scores, _cores(group)])
     first = runs[0]
     title = f"D {first['vector_size']}, {first['threads']} threads, epochs {first['epochs']}"
     times = [f"times {peer}" for peer in peers]

@@ -1,0 +1,1 @@
+"""How work runs: checks of arguments, threads, sampling, and which kernels."""

@@ -1,0 +1,1 @@
+"""The arithmetic: range kernels on plain arrays, one package a backend."""

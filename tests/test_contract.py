@@ -1,0 +1,249 @@
+"""The house rules that a program can check: who imports whom, what is exported, kernels that match their reference."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastemb
+
+PACKAGE = Path(fastemb.__file__).parent
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "__cache__" not in path.parts)
+
+# Each row may import the rows below it, and no other name of its own row.
+ROWS = [
+    {"__main__"},
+    {"cli"},
+    {"bench"},
+    {"torch", "keras", "sklearn"},
+    {"pipeline"},
+    {"trainers", "layers"},
+    {"optim", "functional"},
+    {"vectors"},
+    {"formats"},
+    {"corpus"},
+    {"engine"},
+    {"kernels"},
+]
+HEAVY = {"numpy", "numba", "scipy", "matplotlib", "rich", "typer", "gensim", "torch", "safetensors"}
+
+
+def layer_of(module):
+    """The name in `ROWS` that `module` belongs to, None for fastemb itself."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else None
+
+
+def row_of(layer):
+    return next(number for number, row in enumerate(ROWS) if layer in row)
+
+
+def module_of(path, root=PACKAGE):
+    parts = path.relative_to(root.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(source, module, is_package=False):
+    """All modules that `source` imports at any depth: inside functions, and for type checking, too."""
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                found.append(resolve(origin, alias.name))
+    return found
+
+
+def resolve(origin, name):
+    """The module that `from origin import name` reaches: a name that fastemb lends is looked up where it lives."""
+    if origin == "fastemb":
+        return fastemb._HOME.get(name, "fastemb" if name.startswith("__") else f"fastemb.{name}")
+    return f"{origin}.{name}" if is_module(f"{origin}.{name}") else origin
+
+
+def is_module(name):
+    if name.split(".")[0] != "fastemb":
+        return False
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file() or bool(list(path.parent.glob(f"{path.name}.*pyx")))
+
+
+def broken_layers(module, imported):
+    """The imports of `module` that go up or sideways."""
+    mine = layer_of(module)
+    if mine is None:  # fastemb/__init__.py lends names of all layers
+        return []
+    broken = []
+    for name in imported:
+        theirs = layer_of(name) if name.split(".")[0] == "fastemb" else None
+        if theirs is not None and theirs != mine and row_of(theirs) <= row_of(mine):
+            broken.append(f"{module} imports {name}")
+    return broken
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_go_down(path):
+    module = module_of(path)
+    imported = imports_of(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
+    assert broken_layers(module, imported) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("fastemb.corpus.reader", "from fastemb.formats.registry import read"),
+        ("fastemb.engine.parallel", "def f():\n    import fastemb.trainers.word2vec"),
+        ("fastemb.formats.npy", "from ..vectors import keyed_vectors"),
+        ("fastemb.vectors.evaluate", "from fastemb import Word2Vec"),
+        ("fastemb.trainers.word2vec", "from fastemb.layers import bag"),
+    ],
+)
+def test_that_an_import_upwards_is_found(module, source):
+    assert len(broken_layers(module, imports_of(source, module))) == 1
+
+
+def test_that_an_import_downwards_is_not():
+    source = "import numpy\nfrom fastemb import get_num_threads\nfrom ..corpus.reader import read_corpus"
+    assert broken_layers("fastemb.trainers.word2vec", imports_of(source, "fastemb.trainers.word2vec")) == []
+
+
+def test_only_the_backend_imports_kernels():
+    offenders = [
+        module_of(path)
+        for path in SOURCES
+        if layer_of(module_of(path)) != "kernels"
+        and any(
+            name.startswith("fastemb.kernels") for name in imports_of(path.read_text(encoding="utf-8"), module_of(path))
+        )
+    ]
+    assert offenders in ([], ["fastemb.engine.backend"])
+
+
+def test_reference_kernels_need_numpy_only():
+    for path in (PACKAGE / "kernels" / "reference").glob("*.py"):
+        for name in imports_of(path.read_text(encoding="utf-8"), module_of(path)):
+            assert name.split(".")[0] in {"numpy", "math"} or name.startswith("fastemb.kernels.reference"), (path, name)
+
+
+def test_cpu_kernels_need_numba_only():
+    allowed = {"numpy", "numba", "llvmlite", "math"} | {
+        "collections",
+        "functools",
+        "hashlib",
+        "os",
+        "pathlib",
+        "typing",
+    }
+    for path in (PACKAGE / "kernels" / "cpu").glob("*.py"):
+        for name in imports_of(path.read_text(encoding="utf-8"), module_of(path)):
+            assert name.split(".")[0] in allowed or name.startswith("fastemb.kernels.cpu"), (path, name)
+
+
+@pytest.mark.parametrize("code", ["import fastemb", "import fastemb.cli", "import fastemb; dir(fastemb)"])
+def test_import_is_light(code):
+    heavy = sorted(HEAVY)
+    check = f"{code}\nimport sys\nprint(sorted(set(sys.modules) & set({heavy})))"
+    ran = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+def test_exports():
+    assert sorted(fastemb.__all__) == sorted([*fastemb._HOME, "__version__"])
+    assert dir(fastemb) == sorted(fastemb.__all__)
+    for name in fastemb.__all__:
+        assert getattr(fastemb, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'Wrod2Vec'"):
+        _ = fastemb.Wrod2Vec
+
+
+def test_version_is_the_installed_one():
+    from importlib.metadata import version
+
+    assert version("fastemb") == fastemb.__version__
+
+
+def test_package_is_typed():
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def kernel_modules(device):
+    folder = PACKAGE / "kernels" / device
+    return {path.stem for path in folder.glob("*.py") if path.stem != "__init__"}
+
+
+def kernels_of(device, stem):
+    """The public functions of a kernel module, as Python functions."""
+    module = importlib.import_module(f"fastemb.kernels.{device}.{stem}")
+    public = {name: getattr(module, name) for name in module.__all__}
+    functions = {name: getattr(value, "py_func", value) for name, value in public.items()}
+    return {name: value for name, value in functions.items() if inspect.isfunction(value)}
+
+
+SHARED = sorted(kernel_modules("reference") & kernel_modules("cpu"))
+# What a backend needs besides: vectors, how kernels are compiled, memory that a caller lends.
+TOOLS = {"simd", "options"}
+HELPERS = {"allocate_scratch"}
+
+
+def test_every_kernel_file_has_a_reference():
+    assert kernel_modules("cpu") - TOOLS == kernel_modules("reference")
+
+
+@pytest.mark.parametrize("stem", SHARED)
+def test_kernels_match_their_reference(stem):
+    reference, cpu = kernels_of("reference", stem), kernels_of("cpu", stem)
+    assert set(cpu) - HELPERS == set(reference)
+    for name, specification in reference.items():
+        wanted = list(inspect.signature(specification).parameters)
+        found = list(inspect.signature(cpu[name]).parameters)
+        assert found[: len(wanted)] == wanted, f"{stem}.{name}: leading arguments must be the reference's"
+
+
+def test_all_modules_import():
+    for module in pkgutil.walk_packages(fastemb.__path__, "fastemb."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
+LIBRARY = [
+    path for path in SOURCES if layer_of(module_of(path)) in {"engine", "corpus", "formats", "vectors", "trainers"}
+]
+
+
+def public_without_example(source):
+    """The public functions and classes of `source` whose docstring, if any, has no example that runs."""
+    return [
+        node.name
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and ">>> " not in (ast.get_docstring(node) or "")
+    ]
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_public_names_have_an_example(path):
+    source = path.read_text(encoding="utf-8")
+    exported = exports(source)
+    assert [name for name in public_without_example(source) if name in exported] == []
+
+
+def exports(source):
+    """The names in ``__all__``."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__":
+            return ast.literal_eval(node.value)
+    return []
+
+
+def test_that_a_missing_example_is_found():
+    assert public_without_example("def f():\n    pass\ndef _g():\n    pass") == ["f"]

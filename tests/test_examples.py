@@ -1,0 +1,80 @@
+"""The examples in docstrings, in the README and in the documentation run and give what they say."""
+
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import fastemb
+
+ROOT = Path(__file__).parent.parent
+PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.is_file()]
+SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+FENCED = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Kernels' device code has no interpreter to run examples; __main__ starts the command line when it is imported.
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(fastemb.__path__, "fastemb.")
+    if not module.name.endswith("__main__")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+def test_that_a_wrong_example_fails(tmp_path):
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text('"""\n>>> 1 + 1\n3\n"""\n')
+    ran = subprocess.run([sys.executable, "-m", "doctest", str(wrong)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1 and "Expected:\n    3\nGot:\n    2" in ran.stdout
+
+
+def test_that_the_package_has_examples():
+    assert len(MODULES) > 20
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_page(page, text_folder):
+    """The Python blocks of a page run one after the other, as a reader would run them."""
+    blocks = [textwrap.dedent(block) for block in FENCED.findall(page.read_text(encoding="utf-8"))]
+    if not blocks:
+        pytest.skip("the page has no Python examples")
+    run_script("\n".join(blocks), text_folder)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_script(script, text_folder):
+    run_script(script.read_text(encoding="utf-8"), text_folder)
+
+
+@pytest.fixture
+def text_folder(tmp_path):
+    """A folder with the text.txt that the examples name: small, but with words that recur."""
+    subjects, verbs = ["king", "queen", "man", "woman", "prince", "princess"], ["rules", "sees", "knows"]
+    places = ["castle", "city", "river", "forest"]
+    lines = []
+    for number in range(3000):
+        subject, verb = subjects[number % 6], verbs[number // 6 % 3]
+        lines.append(f"the {subject} {verb} the {places[number // 24 % 4]} and the {subjects[number * 7 % 6]}")
+    (tmp_path / "text.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def run_script(code, folder):
+    environment = {**os.environ, "PYTHONWARNINGS": "error", "MPLBACKEND": "Agg"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
