@@ -1,0 +1,160 @@
+"""A picture of words: a map in the plane where similar words are near each other and have one colour."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastemb.engine.validate import integer
+from fastemb.formats.files import replacing
+from fastemb.vectors.layout import push_apart, spread, tsne, unit_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fastemb.vectors.keyed_vectors import KeyedVectors
+
+MAX_WORDS = 1000
+_SIZE = (14.0, 10.0)  # inches
+_DPI = 150
+_MARGIN = 0.35  # inches
+_LONGEST = 24
+_LARGEST, _SMALLEST = 15.0, 4.0  # points
+_FILLED = 0.4  # of the area, at most
+# Twelve hues of one darkness, in an order in which neighbours differ.
+_COLOURS = (
+    "#1f6fb4", "#c8441b", "#2a8a4a", "#8a3fb0", "#b07c00", "#0f8b8d",
+    "#c2296f", "#5b6b00", "#4a4fc4", "#9a4a2a", "#3d7a8a", "#7a4a6a",
+)  # fmt: skip
+# Fonts with scripts that matplotlib's own lacks, where a machine has them.
+_FONTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans JP", "Noto Sans SC", "IPAGothic", "WenQuanYi Zen Hei",
+    "Hiragino Sans", "Microsoft YaHei", "Arial Unicode MS", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai",
+)  # fmt: skip
+
+
+def draw_map(
+    kv: "KeyedVectors",
+    path: str | os.PathLike[str],
+    words: Sequence[str] | None = None,
+    *,
+    top: int = 300,
+    title: str | None = None,
+) -> None:
+    """Draw words on a map, similar ones near each other, and write it as a PNG picture.
+
+    The places are t-SNE's, moved until no word lies on another; words near each other on the map share a colour. The
+    same vectors give the same picture.
+
+    Parameters
+    ----------
+    kv : KeyedVectors
+        The vectors.
+    path : str or PathLike
+        The picture to write; replaced as a whole.
+    words : sequence of str, optional
+        The words to draw, 2 to 1000 different ones; default the first `top` of the vocabulary, the most frequent.
+    top : int
+        How many words to draw where `words` is not given, in [2, 1000].
+    title : str, optional
+        A line above the map.
+
+    Raises
+    ------
+    KeyError
+        If one of the words is unknown.
+    ValueError
+        If there are too few words or too many.
+    """
+    if words is None:
+        rows = list(range(min(integer("top", top, 2, MAX_WORDS), len(kv))))
+    else:
+        rows = list(dict.fromkeys(kv.get_index(word) for word in words))
+    if not 2 <= len(rows) <= MAX_WORDS:
+        raise ValueError(f"words must be 2 to {MAX_WORDS} different words, got {len(rows)}")
+    vectors = unit_rows(kv.vectors[np.array(rows)])
+    texts = [_shown(kv.index_to_key[row]) for row in rows]
+    places = tsne(vectors)
+    figure = _figure(texts, spread(places), _groups(places), title)
+    with replacing(Path(path)) as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.savefig(file, format="png", dpi=_DPI)
+
+
+def _shown(word: str) -> str:
+    """Return a word as text that can be drawn on one line."""
+    text = word.encode("utf-8", "backslashreplace").decode()
+    text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _groups(places: np.ndarray) -> np.ndarray:
+    """Return a group number for each place, by Ward's method, a few words a group."""
+    from scipy.cluster.hierarchy import fcluster, ward
+
+    num_groups = int(np.clip(len(places) // 12, 1, len(_COLOURS)))
+    return fcluster(ward(places), num_groups, "maxclust") - 1
+
+
+def _figure(texts: list[str], places: np.ndarray, groups: np.ndarray, title: str | None) -> "Figure":
+    """Return the map as a figure; a point of the coordinates is a typographic point on paper."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_SIZE, dpi=_DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    width, height = (72 * (size - 2 * _MARGIN) for size in _SIZE)
+    top = 30.0 if title else 0.0
+    axes = figure.add_axes(
+        (_MARGIN / _SIZE[0], _MARGIN / _SIZE[1], 1 - 2 * _MARGIN / _SIZE[0], 1 - 2 * _MARGIN / _SIZE[1])
+    )
+    axes.set(xlim=(0, width), ylim=(0, height))
+    axes.axis("off")
+    fonts = _fonts()
+    size, centres = _arrange(figure, texts, places, (width, height - top), fonts)
+    for text, (x, y), group in zip(texts, centres, groups, strict=True):
+        style = {"color": _COLOURS[group % len(_COLOURS)], "fontsize": size, "family": fonts, "parse_math": False}
+        axes.text(x, y, text, ha="center", va="center", **style)
+    if title:
+        axes.text(0, height, title, ha="left", va="top", fontsize=16, color="#222222", family=fonts, parse_math=False)
+    return figure
+
+
+def _arrange(
+    figure: "Figure", texts: list[str], places: np.ndarray, area: tuple[float, float], fonts: list[str]
+) -> tuple[float, np.ndarray]:
+    """Return a font size and the words' centres: the largest size at which all fit without touching."""
+    unit = _box_sizes(figure, texts, 10.0, fonts) / 10
+    fitting = np.sqrt(_FILLED * area[0] * area[1] / unit.prod(axis=1).sum())
+    size = float(np.clip(fitting, _SMALLEST, _LARGEST))
+    while True:
+        centres, fits = push_apart(places * area, unit * size, area)
+        if fits or size <= _SMALLEST:
+            return size, centres
+        size = max(_SMALLEST, 0.92 * size)
+
+
+def _box_sizes(figure: "Figure", texts: list[str], size: float, fonts: list[str]) -> np.ndarray:
+    """Return each text's width and height with some air, in points."""
+    from matplotlib.font_manager import FontProperties
+
+    renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    font = FontProperties(family=fonts, size=size)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        widths = [renderer.get_text_width_height_descent(text, font, ismath=False)[0] for text in texts]
+    boxes = np.empty((len(texts), 2))
+    boxes[:, 0] = np.array(widths) * 72 / _DPI + 0.6 * size
+    boxes[:, 1] = 1.25 * size
+    return boxes
+
+
+def _fonts() -> list[str]:
+    """Return the font families to use, matplotlib's own first."""
+    from matplotlib.font_manager import fontManager
+
+    present = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _FONTS if name in present)]
