@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fastemb.cli.console import Console, columns, visible
+from fastemb.cli.console import Console
 from fastemb.cli.files import load_vectors
 from fastemb.cli.options import (
     Errors,
@@ -16,6 +16,7 @@ from fastemb.cli.options import (
     TopOption,
     VectorsArgument,
 )
+from fastemb.cli.similar import as_lines, as_objects, similar_words
 
 EXAMPLE = "fastemb analogy vectors.safetensors man king woman"
 
@@ -28,15 +29,12 @@ def analogy(
     topn: TopOption = 5,
     restrict_vocab: RestrictOption = None,
     limit: LimitOption = None,
-    errors: ErrorsOption = Errors.strict,
+    errors: ErrorsOption = Errors.STRICT,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Print the words nearest to B - A + C: "A is to B as C is to ?"."""
     console = Console(quiet=quiet, json=json)
     table = load_vectors(vectors, errors=errors.value, limit=limit)
-    similar = table.most_similar(positive=[b, c], negative=[a], topn=topn, restrict_vocab=restrict_vocab)
-    console.result(
-        {"a": a, "b": b, "c": c, "answers": [{"word": word, "similarity": cosine} for word, cosine in similar]},
-        columns([[visible(word), f"{cosine:.4f}"] for word, cosine in similar], right=[1]),
-    )
+    similar = similar_words(table, [b, c], [a], topn=topn, restrict_vocab=restrict_vocab)
+    console.result({"a": a, "b": b, "c": c, "answers": as_objects(similar)}, as_lines(similar))

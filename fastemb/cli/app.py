@@ -6,8 +6,10 @@ import typer
 
 from fastemb import __version__
 from fastemb.cli import analogy, bench, convert, evaluate, info, neighbors, plot, quickstart, train, warmup
+from fastemb.cli.errors import Commands
 
 app = typer.Typer(
+    cls=Commands,
     help="Word vectors on a CPU, fast: train them, look at them, measure them, convert them.",
     epilog="Start with: fastemb quickstart",
     no_args_is_help=True,

@@ -2,6 +2,7 @@
 
 import json as _json
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ class Console:
     Parameters
     ----------
     quiet : bool
-        Print no messages. Results and errors are printed all the same.
+        Print no messages and no warnings. Results and errors are printed all the same.
     json : bool
         Print results as JSON.
 
@@ -26,6 +27,8 @@ class Console:
 
     def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
         self.quiet = quiet
+        if quiet:
+            warnings.simplefilter("ignore")
         self.json = json
 
     def say(self, message: str = "") -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fastemb.cli.console import Console, count
-from fastemb.cli.files import check_output
+from fastemb.cli.files import check_vectors_output
 from fastemb.cli.options import Errors, ErrorsOption, JsonOption, LimitOption, QuietOption
 
 EXAMPLE = "fastemb convert GoogleNews-vectors.bin vectors.safetensors --limit 100000"
@@ -23,7 +23,7 @@ def convert(
         str | None, typer.Option("--to", metavar="FORMAT", help="Format of OUT; default, by suffix.")
     ] = None,
     limit: LimitOption = None,
-    errors: ErrorsOption = Errors.strict,
+    errors: ErrorsOption = Errors.STRICT,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -31,7 +31,7 @@ def convert(
     from fastemb.formats import registry
 
     console = Console(quiet=quiet, json=json)
-    check_output(target)
+    check_vectors_output(target, target_format)
     start = time.perf_counter()
     table = registry.read(source, format=source_format, errors=errors.value, limit=limit)
     registry.write(target, table, format=target_format)

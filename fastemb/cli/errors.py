@@ -4,9 +4,12 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 TRACEBACK_VARIABLE = "FASTEMB_TRACEBACK"
 
@@ -24,29 +27,55 @@ _EXPECTED = (
 )
 
 
+class Interrupted(Exception):
+    """Ctrl-C, under a name that typer does not turn into a silent exit."""
+
+
+class Commands(TyperGroup):
+    """A group of commands that reports Ctrl-C as `Interrupted`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the command line names."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
+
 def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
-    """Run `app` on `argv` and return the exit code; no exception leaves it but SystemExit."""
+    """Run `app`, whose class is `Commands`, on `argv` and return the exit code; only SystemExit leaves it."""
     _escape_what_cannot_be_printed()
     try:
-        code = typer.main.get_command(app).main(
-            args=None if argv is None else list(argv), prog_name="fastemb", standalone_mode=False
-        )
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = typer.main.get_command(app).main(
+                args=None if argv is None else list(argv), prog_name="fastemb", standalone_mode=False
+            )
         sys.stdout.flush()
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, Interrupted, typer.Abort):
         return _fail("interrupted", 130)
     except BrokenPipeError:
         _drop_standard_output()
         return 1
     except Exception as error:
-        if os.environ.get(TRACEBACK_VARIABLE):
-            raise
-        usage = getattr(error, "format_message", None)
-        if usage is not None:
-            context = getattr(error, "ctx", None)
-            command = context.command_path if context is not None else "fastemb"
-            return _fail(f"{usage()} (see {command} --help)", getattr(error, "exit_code", 2))
-        return _fail(describe(error), 1)
+        return _report(error)
     return int(code or 0)
+
+
+def _report(error: Exception) -> int:
+    usage = getattr(error, "format_message", None)  # typer's errors about the command line itself have it
+    if usage is not None:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "fastemb"
+        return _fail(f"{' '.join(usage().split())} (see {command} --help)", 2)
+    if os.environ.get(TRACEBACK_VARIABLE):
+        raise error
+    return _fail(describe(error), 1)
+
+
+def _show_warning(message: Warning | str, *rest: Any, **options: Any) -> None:
+    with contextlib.suppress(OSError):
+        print(f"fastemb: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def describe(error: BaseException) -> str:
@@ -66,8 +95,8 @@ def describe(error: BaseException) -> str:
         )
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
-    elif isinstance(error, KeyError) and error.args:
-        text = str(error.args[0])  # str() of a KeyError is the repr of its message
+    elif type(error) is KeyError and error.args:
+        text = str(error.args[0])  # its str() is the repr of the message
     else:
         text = str(error)
     if isinstance(error, MemoryError):

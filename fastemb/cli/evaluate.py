@@ -37,7 +37,7 @@ def evaluate(
     ] = False,
     sections: Annotated[bool, typer.Option("--sections", help="Print each section of the analogies too.")] = False,
     limit: LimitOption = None,
-    errors: ErrorsOption = Errors.strict,
+    errors: ErrorsOption = Errors.STRICT,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:

@@ -30,3 +30,19 @@ def check_output(path: str) -> None:
         raise FileNotFoundError(errno.ENOENT, "the folder to write to does not exist", folder)
     if not os.access(folder, os.W_OK):
         raise PermissionError(errno.EACCES, "the folder may not be written to", folder)
+
+
+def check_vectors_output(path: str, format: str | None = None) -> None:
+    """Check that vectors could be written at `path`: what `check_output` does, and that the name tells a format.
+
+    Raises
+    ------
+    OSError
+        As `check_output`.
+    ValueError
+        If the suffix tells no format and `format` is not given either.
+    """
+    from fastemb.formats.registry import format_for
+
+    check_output(path)
+    format_for(path, format)

@@ -22,7 +22,7 @@ def info(
         str | None,
         typer.Argument(metavar="[VECTORS]", help="File of vectors; without it, versions, cores and folders are told."),
     ] = None,
-    errors: ErrorsOption = Errors.strict,
+    errors: ErrorsOption = Errors.STRICT,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -34,6 +34,7 @@ def info(
 
 def _file(path: str, errors: str) -> dict[str, Any]:
     from fastemb.formats import registry
+    from fastemb.formats.table import packed_words
 
     table = registry.read(path, errors=errors)
     words, size = table.vectors.shape
@@ -44,7 +45,7 @@ def _file(path: str, errors: str) -> dict[str, Any]:
         "words": int(words),
         "vector_size": int(size),
         "dtype": str(table.vectors.dtype),
-        "first_words": list(table.words[:10]),
+        "first_words": [word.decode("utf-8", "surrogateescape") for word in packed_words(table).as_bytes(0, 10)],
         "total_count": None if table.counts is None else int(table.counts.sum()),
     }
     return value | {"metadata": dict(table.metadata)}

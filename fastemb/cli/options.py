@@ -1,18 +1,18 @@
 """Arguments and options that several commands share."""
 
-from enum import StrEnum
+from enum import Enum
 from typing import Annotated
 
 import typer
 
 
-class Errors(StrEnum):
+class Errors(Enum):
     """What to do with bytes that are not UTF-8."""
 
-    strict = "strict"
-    ignore = "ignore"
-    replace = "replace"
-    surrogateescape = "surrogateescape"
+    STRICT = "strict"
+    IGNORE = "ignore"
+    REPLACE = "replace"
+    SURROGATEESCAPE = "surrogateescape"
 
 
 VectorsArgument = Annotated[

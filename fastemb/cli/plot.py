@@ -20,7 +20,7 @@ def plot(
     top: Annotated[int, typer.Option(min=2, metavar="N", help="How many words to draw without --words.")] = 300,
     title: Annotated[str | None, typer.Option(help="Line above the picture.")] = None,
     limit: LimitOption = None,
-    errors: ErrorsOption = Errors.strict,
+    errors: ErrorsOption = Errors.STRICT,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:

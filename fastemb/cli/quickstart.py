@@ -9,6 +9,7 @@ import typer
 from fastemb.cli.console import Console, columns, count, short
 from fastemb.cli.options import JsonOption, QuietOption
 from fastemb.cli.python_source import corpus_lines, library_files
+from fastemb.cli.similar import Similar, similar_words
 from fastemb.cli.training import Outcome, train_model
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ def _parameters(words: int) -> dict[str, Any]:
     }
 
 
-def _neighbors(vectors: "KeyedVectors") -> dict[str, list[tuple[str, float]]]:
-    return {word: vectors.most_similar(word, topn=6) for word in _SHOWN if word in vectors}
+def _neighbors(vectors: "KeyedVectors") -> dict[str, Similar]:
+    return {word: similar_words(vectors, word, topn=6) for word in _SHOWN if word in vectors}
 
 
 def _draw(vectors: "KeyedVectors", path: str, words: int) -> None:
@@ -94,14 +95,14 @@ def _draw(vectors: "KeyedVectors", path: str, words: int) -> None:
     chosen: dict[str, None] = {}
     for theme in _THEMES:
         if theme in vectors:
-            chosen |= dict.fromkeys([theme, *(word for word, _ in vectors.most_similar(theme, topn=5))])
+            chosen |= dict.fromkeys([theme, *(word for word, _ in similar_words(vectors, theme, topn=5))])
     title = f"Words of Python's standard library, as {count(words)} words of its source place them"
     draw_map(vectors, path, words=list(chosen), title=title)
 
 
 def _report(
     console: Console,
-    found: dict[str, list[tuple[str, float]]],
+    found: dict[str, Similar],
     outcome: Outcome,
     seconds: float,
     files: tuple[str, str, str],

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from fastemb.cli.console import Console
-from fastemb.cli.files import check_output
+from fastemb.cli.files import check_output, check_vectors_output
 from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption
 from fastemb.cli.training import save, train_model
 
@@ -19,7 +19,7 @@ def train(
         str,
         typer.Argument(
             metavar="CORPUS",
-            help="Text, one sentence a line: a file (also .gz, .bz2, .xz, .zst), a folder of them, or - (standard input).",
+            help="Text, one sentence a line: a file (also .gz, .bz2, .xz, .zst), a folder, or - (standard input).",
         ),
     ],
     output: Annotated[
@@ -52,7 +52,7 @@ def train(
     max_sentence_length: Annotated[
         int, typer.Option(help="Cut longer sentences into pieces of so many words.", rich_help_panel=_TEXT)
     ] = 1000,
-    errors: ErrorsOption = Errors.strict,
+    errors: ErrorsOption = Errors.STRICT,
     workers: Annotated[
         int | None, typer.Option(help="Threads; default, every core of this process.", rich_help_panel=_RUN)
     ] = None,
@@ -77,9 +77,9 @@ def train(
     Ctrl-C ends training early and keeps what was learned.
     """
     console = Console(quiet=quiet, json=json)
-    for path in (output, save_model):
-        if path is not None:
-            check_output(path)
+    check_vectors_output(output)
+    if save_model is not None:
+        check_output(save_model)
     parameters: dict[str, Any] = {
         "vector_size": vector_size,
         "window": window,
