@@ -1,7 +1,7 @@
 """Training runs side by side: each program in turn, round after round, each run in a fresh process."""
 
 import json
-import sys
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from typing import Any
 from fastemb.bench.machine import core_round_trip
 from fastemb.bench.peers import Config
 from fastemb.bench.prepare import Prepared
-from fastemb.bench.process import Outcome, run_process
+from fastemb.bench.process import PYTHON, Outcome, run_process
 from fastemb.bench.quality import score
 
 Run = dict[str, Any]
@@ -111,7 +111,7 @@ class Bench:
         """Run `program` of `fastemb.bench.peers` in a fresh process and return its result and what it took."""
         source, target = Path(config.folder, "config.json"), Path(config.folder, "result.json")
         config.save(source)
-        command = [sys.executable, "-m", "fastemb.bench.peers", program, str(source), str(target)]
+        command = [*PYTHON, "-m", "fastemb.bench.peers", program, str(source), str(target)]
         outcome = run_process(command, env)
         result: Run = json.loads(target.read_text(encoding="utf-8"))
         return result, outcome
@@ -150,7 +150,7 @@ class Bench:
         """
         text = corpus or self.corpus
         threads = threads or self.threads
-        before = core_round_trip()
+        before, load = core_round_trip(), os.getloadavg()[0]
         with tempfile.TemporaryDirectory(prefix="fastemb-bench-") as folder:
             config = Config(text.path, folder, self.vector_size, epochs, threads, seed, entry.alpha, entry.options)
             result, outcome = self.launch(entry.program, config, env)
@@ -171,6 +171,8 @@ class Bench:
             **result,
             "words_per_second": text.words * epochs / result["train_seconds"],
             "peak_anonymous_bytes": outcome.peak_anonymous_bytes,
+            "processor_seconds": outcome.processor_seconds,
+            "load_before": load,
             "scores": scores,
             "round_trip_ns": [before, after],
         }
@@ -195,14 +197,14 @@ def describe_run(run: Run) -> str:
     >>> describe_run({"label": "gensim", "vector_size": 100, "epochs": 1, "threads": 2, "seed": 1, "scan_seconds": 1.5,
     ...     "train_seconds": 4.0, "wall_seconds": 6.0, "words_per_second": 5e5, "peak_bytes": 3e8,
     ...     "round_trip_ns": [90.0, None], "scores": {}})  # doctest: +ELLIPSIS
-    'gensim: D 100, epochs 1, threads 2, seed 1: 0.500 M words/s, ... wall 6.0 s, 300 MB, cores 90 ns'
+    'gensim: D 100, epochs 1, threads 2, seed 1: 0.500 M words/s, ... wall 6.00 s, 300 MB, cores 90 ns'
     """
     trips = [trip for trip in run["round_trip_ns"] if trip is not None]
     parts = [
         f"{run['words_per_second'] / 1e6:.3f} M words/s",
-        f"scan {run['scan_seconds']:.1f} s",
-        f"train {run['train_seconds']:.1f} s",
-        f"wall {run['wall_seconds']:.1f} s",
+        f"scan {run['scan_seconds']:.2f} s",
+        f"train {run['train_seconds']:.2f} s",
+        f"wall {run['wall_seconds']:.2f} s",
         f"{run['peak_bytes'] / 1e6:.0f} MB",
         *([f"cores {'-'.join(f'{trip:.0f}' for trip in trips)} ns"] if trips else []),
         *(f"{name} {value:.1f}" for name, value in run["scores"].items()),

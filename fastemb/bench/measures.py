@@ -2,7 +2,6 @@
 
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from fastemb.bench.compare import Bench, Entry, Run
 from fastemb.bench.machine import usable_cores
 from fastemb.bench.peers import MIN_COUNT, NEGATIVE, SAMPLE, WINDOW, Config
 from fastemb.bench.prepare import prepare
-from fastemb.bench.process import run_process
+from fastemb.bench.process import PYTHON, run_process
 
 FASTEMB = Entry("fastemb", "fastemb")
 GENSIM = Entry("gensim", "gensim")
@@ -80,13 +79,13 @@ def _command(bench: Bench, rounds: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {"fastemb train": [], "gensim script": []}
     with tempfile.TemporaryDirectory(prefix="fastemb-bench-") as folder:
         out = str(Path(folder, "vectors"))
-        ours = [sys.executable, "-m", "fastemb", "train", bench.corpus.path, "-o", f"{out}.safetensors", "--quiet"]
+        ours = [*PYTHON, "-m", "fastemb", "train", bench.corpus.path, "-o", f"{out}.safetensors", "--quiet"]
         ours += ["--vector-size", str(bench.vector_size), "--workers", str(bench.threads), "--epochs", "1"]
         script = GENSIM_SCRIPT.format(
             corpus=bench.corpus.path, vector_size=bench.vector_size, window=WINDOW, negative=NEGATIVE, sample=SAMPLE,
             min_count=MIN_COUNT, threads=bench.threads, out=f"{out}.kv",
         )  # fmt: skip
-        commands = {"fastemb train": ours, "gensim script": [sys.executable, "-c", script]}
+        commands = {"fastemb train": ours, "gensim script": [*PYTHON, "-c", script]}
         for _ in range(rounds):
             for name, command in commands.items():
                 seconds[name].append(run_process(command).seconds)
@@ -97,7 +96,7 @@ def _command(bench: Bench, rounds: int) -> dict[str, list[float]]:
 def _imports(rounds: int) -> dict[str, list[float]]:
     def timed(*arguments: str) -> float:
         begin = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*PYTHON, *arguments], check=True, stdout=subprocess.DEVNULL)
         return time.perf_counter() - begin
 
     seconds: dict[str, list[float]] = {"import": [], "help": []}

@@ -49,7 +49,7 @@ class Prepared:
 
 
 def prepare(corpus: str | os.PathLike[str], *, max_words: int | None = None, copies: int = 1) -> Prepared:
-    """Write `corpus` with its lines cut at 1000 words, unless that was done before.
+    r"""Write `corpus` with its lines cut at 1000 words, unless that was done before.
 
     The result is kept in a folder for temporary files, under a name made from the corpus' path, size and date.
 
@@ -75,7 +75,7 @@ def prepare(corpus: str | os.PathLike[str], *, max_words: int | None = None, cop
     >>> from fastemb.bench.prepare import prepare
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "text.txt")
-    ...     _ = path.write_text("a b c\\n" * 700)
+    ...     _ = path.write_text("a b c\n" * 700)
     ...     prepare(path, max_words=2000).words
     2000
     """

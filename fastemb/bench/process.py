@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+PYTHON = (sys.executable, "-P")
+"""This Python, without the current folder on its path: a checkout's fastemb/ would hide the installed one."""
+
 SAMPLE_SECONDS = 0.02
 _FIELD = re.compile(rb"^(VmHWM|RssAnon|RssShmem):\s+(\d+) kB", re.MULTILINE)
 
@@ -22,6 +25,8 @@ class Outcome:
     ----------
     started, seconds
         When it began (`time.monotonic`) and how long it took, starting and ending included.
+    processor_seconds
+        What it used of all cores together.
     peak_bytes
         The most memory that it had, mapped files included.
     peak_anonymous_bytes
@@ -39,6 +44,7 @@ class Outcome:
 
     started: float
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     peak_bytes: int = 0
     peak_anonymous_bytes: int = 0
     stdout: str = ""
@@ -69,7 +75,7 @@ class Outcome:
 
 
 def run_process(command: Sequence[str], env: Mapping[str, str] | None = None) -> Outcome:
-    """Run `command` to its end.
+    r"""Run `command` to its end.
 
     Parameters
     ----------
@@ -88,7 +94,7 @@ def run_process(command: Sequence[str], env: Mapping[str, str] | None = None) ->
     >>> import sys
     >>> from fastemb.bench.process import run_process
     >>> run_process([sys.executable, "-c", "print(6 * 7)"]).stdout
-    '42\\n'
+    '42\n'
     """
     outcome = Outcome(started=time.monotonic())
     process = subprocess.Popen(
@@ -108,6 +114,7 @@ def run_process(command: Sequence[str], env: Mapping[str, str] | None = None) ->
         process.kill()
         raise
     outcome.seconds = time.monotonic() - outcome.started
+    outcome.processor_seconds = usage.ru_utime + usage.ru_stime
     process.returncode = os.waitstatus_to_exitcode(status)
     for watcher in watchers:
         watcher.join()

@@ -47,7 +47,7 @@ def render(results: dict[str, Any], kinds: Sequence[str] | None = None) -> str:
 
 
 def write(page: Path, results: Sequence[dict[str, Any]]) -> list[str]:
-    """Replace the marked tables of `page` and return the names of those that none of `results` holds.
+    r"""Replace the marked tables of `page` and return the names of those that none of `results` holds.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def write(page: Path, results: Sequence[dict[str, Any]]) -> list[str]:
     >>> from fastemb.bench.tables import write
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     page = pathlib.Path(folder, "page.md")
-    ...     _ = page.write_text("<!-- table: speed 100 -->\\n<!-- end of table -->\\n")
+    ...     _ = page.write_text("<!-- table: speed 100 -->\n<!-- end of table -->\n")
     ...     write(page, [])
     ['speed 100']
     """
