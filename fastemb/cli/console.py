@@ -38,11 +38,10 @@ class Console:
 
     def result(self, value: Any, text: str | Iterable[str]) -> None:
         """Print `value` as JSON, or `text`, its lines."""
-        if self.json:
-            print(to_json(value))
-            return
-        for line in [text] if isinstance(text, str) else text:
+        lines = [to_json(value)] if self.json else [text] if isinstance(text, str) else text
+        for line in lines:
             print(line)
+        sys.stdout.flush()  # so that results and messages keep their order where they go to one place
 
 
 def to_json(value: Any) -> str:

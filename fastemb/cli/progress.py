@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from fastemb.cli.console import Console, count, short
+from fastemb.cli.console import Console, short
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
     from fastemb.trainers.schedule import Progress
+
+COMPILING = "Compiling for this processor: about 15 s, the first time only; what is made is kept in a cache."
 
 _LABELS = {"scanning": "Reading", "compiling": "Compiling", "training": "Training"}
 
@@ -25,15 +27,12 @@ class TrainingProgress:
 
     Attributes
     ----------
-    model : object or None
-        The model in training, from the first tick on.
     last : dict of str to fastemb.trainers.schedule.Progress
         The latest tick of each stage.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.model: Any = None
         self.last: dict[str, Progress] = {}
         self._bars: Bars | None = None
         self._tasks: dict[str, Any] = {}
@@ -56,23 +55,20 @@ class TrainingProgress:
 
     def on_progress(self, model: Any, progress: "Progress") -> None:
         """Show one tick."""
-        new = progress.stage not in self.last
-        before = self.last.get(progress.stage, progress)
-        self.model = model
+        if progress.stage == "compiling" and progress.stage not in self.last:
+            self.console.say(COMPILING)
         self.last[progress.stage] = progress
-        if new and progress.stage == "compiling":
-            self.console.say(
-                "Compiling for this processor: only the first time, about 15 seconds; what is made is kept in a cache."
-            )
         if self._bars is not None:
             self._draw(progress)
-        elif progress.stage == "training" and progress.epoch != before.epoch:
-            self.console.say(_sentence(before))
 
-    def finish(self) -> None:
-        """Say how training ended where there is no bar to show it."""
-        if self._bars is None and "training" in self.last and not sys.stderr.isatty():
-            self.console.say(_sentence(self.last["training"]))
+    def on_epoch_end(self, model: Any) -> None:
+        """Say how an epoch went, where there is no bar to show it."""
+        if self._bars is None:
+            tick = self.last["training"]
+            self.console.say(
+                f"Epoch {tick.epoch + 1} of {tick.epochs}: {short(tick.words_per_second)} words/s,"
+                f" loss {model.losses[-1]:.4f}"
+            )
 
     def _draw(self, progress: "Progress") -> None:
         assert self._bars is not None
@@ -99,13 +95,6 @@ def _detail(progress: "Progress") -> str:
     if progress.loss == progress.loss:
         parts.append(f"loss {progress.loss:.4f}")
     return "  ".join(parts)
-
-
-def _sentence(progress: "Progress") -> str:
-    return (
-        f"epoch {progress.epoch + 1} of {progress.epochs}: {count(progress.words)} words,"
-        f" {short(progress.words_per_second)} words/s, loss {progress.loss:.4f}"
-    )
 
 
 def _bars() -> "Bars":

@@ -40,7 +40,7 @@ def library_files(folder: str | None = None) -> list[Path]:
 
 
 def sentences(source: bytes) -> Iterator[bytes]:
-    """Split a Python file into sentences of lowercase words, separated by single spaces.
+    r"""Split a Python file into sentences of lowercase words, separated by single spaces.
 
     A sentence is what stands between two blank lines: a function or a paragraph, whose words belong together more
     than those of a line. Names are split at underscores and inner capitals; digits, signs and single letters, which

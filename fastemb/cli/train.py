@@ -14,7 +14,12 @@ EXAMPLE = "fastemb train text.txt.gz -o vectors.safetensors --vector-size 300 --
 _TEXT, _MODEL, _RUN = "Text", "Model", "Run"
 
 
+# What --continue takes from the model's file: another value would not fit its vectors or its vocabulary.
+_FIXED = ("vector_size", "min_count")
+
+
 def train(
+    context: typer.Context,
     corpus: Annotated[
         str,
         typer.Argument(
@@ -69,6 +74,15 @@ def train(
         str | None,
         typer.Option(metavar="FILE", help="Write the whole model too, to train it further.", rich_help_panel=_RUN),
     ] = None,
+    continue_model: Annotated[
+        str | None,
+        typer.Option(
+            "--continue",
+            metavar="FILE",
+            help="Go on with a model that --save-model wrote: its words, and its options where none is given here.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -99,7 +113,16 @@ def train(
         "seed": seed,
         "max_memory": max_memory,
     }
-    outcome = train_model(corpus, parameters, console)
+    if continue_model is not None:
+        parameters = {name: value for name, value in parameters.items() if _is_given(context, name)}
+        for name in set(_FIXED) & set(parameters):
+            raise typer.BadParameter(f"--{name.replace('_', '-')} is the saved model's own with --continue")
+    outcome = train_model(corpus, parameters, console, continue_model)
     save(outcome, output, save_model, console)
     if outcome.interrupted:
         raise typer.Exit(130)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"

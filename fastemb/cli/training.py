@@ -39,27 +39,42 @@ class Outcome:
     words_per_second: float
 
 
-def train_model(corpus: str, parameters: dict[str, Any], console: Console) -> Outcome:
+def train_model(
+    corpus: str, parameters: dict[str, Any], console: Console, continue_model: str | None = None
+) -> Outcome:
     """Train a model on the file `corpus` and show progress.
+
+    Parameters
+    ----------
+    corpus : str
+        A path, as `Word2Vec` takes it.
+    parameters : dict
+        Arguments of `Word2Vec`.
+    console : Console
+        Where progress is shown.
+    continue_model : str, optional
+        File of a model to go on with; `parameters` then change some of its arguments.
 
     Raises
     ------
     KeyboardInterrupt
-        If Ctrl-C comes before training has begun: there is nothing to keep.
+        If Ctrl-C comes before any word was trained: there is nothing to keep.
     """
     from fastemb.trainers.word2vec import Word2Vec
 
     progress = TrainingProgress(console)
+    model = Word2Vec(**parameters) if continue_model is None else Word2Vec.load(continue_model).set_params(**parameters)
+    model.set_params(callbacks=(progress,))
+    learn = model.fit if continue_model is None else model.train
     start = time.perf_counter()
     interrupted = False
     with progress.shown():
         try:
-            model = Word2Vec(corpus_file=corpus, callbacks=[progress], **parameters)
+            learn(corpus_file=corpus)
         except KeyboardInterrupt:
-            if progress.model is None or not progress.words_trained:
+            if not progress.words_trained:
                 raise
-            interrupted, model = True, progress.model
-    progress.finish()
+            interrupted = True
     seconds = time.perf_counter() - start
     last = progress.last["training"]
     return Outcome(model, interrupted, last.words, seconds, last.seconds, last.words_per_second)
