@@ -1,11 +1,13 @@
-"""The two kinds of source, text and token lists, as blocks that a thread can put into a table of words."""
+"""The two kinds of source, text and token lists, as blocks whose words a thread can number."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fastemb.corpus._scan import BadWord, Packer, Tokens, WordTable
+from fastemb.corpus._scan import BadWord, Scanner
+from fastemb.corpus._strings import Packer
+from fastemb.corpus._table import MAX_WORD_BYTES
 from fastemb.corpus.sources import Block, TextSource, long_word_message
 
 
@@ -22,23 +24,38 @@ class Feed(Protocol):
     """A source of blocks."""
 
     @property
+    def strict(self) -> bool:
+        """Whether its words must be checked to be UTF-8 without NUL bytes."""
+
+    @property
     def fraction(self) -> float | None:
         """The part read so far; None where that is unknown."""
 
     def blocks(self) -> Iterator[Any]:
         """Read the source, once, in the calling thread."""
 
-    def scan(self, table: WordTable, block: Any) -> Scanned:
-        """Put a block's words into a table; runs in any thread."""
+    def scan(self, scanner: Scanner, block: Any) -> Scanned:
+        """Number a block's words; runs in any thread."""
 
     def describe_empty(self) -> str:
         """Say that the source holds no words."""
 
 
+class TokenBlock(NamedTuple):
+    """Packed tokens as `Packer` yields them, their place among all tokens' bytes, and the sentences begun in them."""
+
+    text: np.ndarray
+    edges: np.ndarray
+    lines: np.ndarray
+    base: int
+    num_sentences: int
+
+
 class TextFeed:
     """Text files, see `TextSource`."""
 
-    def __init__(self, path: str, lowercase: bool, block_bytes: int) -> None:
+    def __init__(self, path: str, lowercase: bool, errors: str, block_bytes: int) -> None:
+        self.strict = errors == "strict"
         self._source = TextSource(path)
         self._lowercase = lowercase
         self._block_bytes = block_bytes
@@ -52,8 +69,8 @@ class TextFeed:
         """Read the files."""
         return self._source.blocks(self._block_bytes)
 
-    def scan(self, table: WordTable, block: Block) -> Scanned:
-        """Put a block's words into a table.
+    def scan(self, scanner: Scanner, block: Block) -> Scanned:
+        """Number a block's words.
 
         Raises
         ------
@@ -61,7 +78,7 @@ class TextFeed:
             If a word is too long or, in a strict table, not UTF-8.
         """
         try:
-            scanned = Scanned(*table.scan_text(block.buffer, block.size, block.base, self._lowercase))
+            scanned = Scanned(*scanner.scan_text(block.buffer, block.size, block.base, self._lowercase))
         except BadWord as bad:
             raise ValueError(_describe_bad(bad, *block.locate(bad.position))) from None
         self._source.give_back(block)
@@ -101,29 +118,44 @@ class TokenFeed:
     """An iterable of token lists."""
 
     fraction = None
+    # A str that could be packed is valid.
+    strict = False
 
     def __init__(self, sentences: Iterable[Sequence[str]], lowercase: bool, errors: str, block_bytes: int) -> None:
         self._lowercase = lowercase
         self._packer = Packer(sentences, errors, max(1, block_bytes // 8), block_bytes)
 
-    def blocks(self) -> Iterator[tuple[int, Tokens]]:
-        """Pack the sentences, with each block's place among all tokens' bytes."""
-        base = 0
-        for tokens in self._packer:
-            yield base, tokens
-            base += tokens.size
-        if not self._packer.num_sentences:
-            raise ValueError("sentences is empty; a generator can be read only once")
+    def blocks(self) -> Iterator[TokenBlock]:
+        """Pack the sentences.
 
-    def scan(self, table: WordTable, block: tuple[int, Tokens]) -> Scanned:
-        """Put a block's words into a table."""
-        base, tokens = block
+        Raises
+        ------
+        TypeError, ValueError
+            See `Packer`; also if there is no sentence.
+        """
+        base = told = 0
+        for text, edges, lines in self._packer:
+            yield TokenBlock(text, edges, lines, base, self._packer.num_sentences - told)
+            base += len(text)
+            told = self._packer.num_sentences
+        if told == 0:
+            raise ValueError("source holds no sentences; a generator can be read only once")
+
+    def scan(self, scanner: Scanner, block: TokenBlock) -> Scanned:
+        """Number a block's words.
+
+        Raises
+        ------
+        ValueError
+            If a token is too long.
+        """
         try:
-            return Scanned(*table.scan_tokens(tokens, base, self._lowercase))
+            scanned = scanner.scan_tokens(block.text, block.edges, block.lines, block.base, self._lowercase)
         except BadWord as bad:
-            shown = bad.word[:40].decode("utf-8", "replace")
-            raise ValueError(f"tokens must have at most 1 MiB, got one that begins with {shown!r}") from None
+            shown = _show(bad.word, 0)
+            raise ValueError(f"tokens must have at most {MAX_WORD_BYTES:,} bytes, got {shown}...") from None
+        return Scanned(*scanned, block.num_sentences)
 
     def describe_empty(self) -> str:
         """Say that the source holds no words."""
-        return "sentences holds no words: all of its lists are empty"
+        return "source holds no words: all of its sentences are empty"

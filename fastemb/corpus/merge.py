@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastemb.corpus._scan import WordTable
+from fastemb.corpus._table import WordTable
 from fastemb.corpus.vocabulary import Vocabulary
 
 
@@ -102,8 +102,12 @@ def find_words(table: WordTable, vocabulary: Vocabulary) -> np.ndarray:
         If no word is in the vocabulary.
     """
     known = WordTable()
-    known.add_packed(vocabulary.packed, vocabulary.offsets)
-    places = known.find_all(table)
+    numbers = known.add_packed(vocabulary.packed, vocabulary.offsets)
+    places_of_known = np.empty(len(known) + 1, np.int32)
+    # Backwards, so that of equal words the first one counts.
+    places_of_known[numbers[::-1]] = np.arange(len(vocabulary), dtype=np.int32)[::-1]
+    places_of_known[-1] = -1
+    places = places_of_known[known.find_all(table)]
     if not np.any(places >= 0):
         raise ValueError(f"none of the {len(table):,} words read is in the vocabulary of {len(vocabulary):,} words")
     return places

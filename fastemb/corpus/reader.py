@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from fastemb.corpus._ordered import ordered_map
-from fastemb.corpus._scan import WordTable, cut_sentences, remap
+from fastemb.engine.parallel import get_num_threads, ordered_map
+from fastemb.corpus._ids import cut_sentences, remap
+from fastemb.corpus._scan import Scanner
 from fastemb.corpus.feeds import Feed, Scanned, TextFeed, TokenFeed
 from fastemb.corpus.merge import find_words, merge_tables, rank_words
 from fastemb.corpus.sources import BLOCK_BYTES
 from fastemb.corpus.spool import Output, Spool, TemporaryArray, parse_size
 from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.engine.parallel import get_num_threads, ordered_map
 from fastemb.engine.validate import choice, integer
 
 __all__ = ["Corpus", "parse_size", "read_corpus"]
@@ -129,14 +131,14 @@ def read_corpus(
     integer("min_count", min_count, 0)
     integer("max_sentence_length", max_sentence_length, 1)
     choice("errors", errors, ERRORS)
-    workers = integer("workers", _default_workers() if workers is None else workers, 1, 1024)
+    workers = integer("workers", get_num_threads() if workers is None else workers, 1, 1024)
     budget = None if max_memory is None else parse_size(max_memory)
     feed = _open(source, bool(lowercase), errors, _block_bytes)
     with closing(Spool(None if max_memory is None else parse_size(max_memory))) as spool:
-        tally = _scan(feed, spool, errors, workers, progress)
+        tally = _scan(feed, spool, workers, progress)
         if tally.num_words == 0:
             raise ValueError(feed.describe_empty())
-        table, numbers = merge_tables(tally.tables, bool(lowercase), errors)
+        table, numbers = merge_tables([scanner.table for scanner in tally.scanners], bool(lowercase), errors)
         if vocabulary is None:
             vocabulary, places = rank_words(table, min_count)
         else:
@@ -147,13 +149,9 @@ def read_corpus(
     return Corpus(ids, offsets, vocabulary, tally.num_words, tally.num_sentences)
 
 
-def _default_workers() -> int:
-    return len(os.sched_getaffinity(0))
-
-
 def _open(source: Source, lowercase: bool, errors: str, block_bytes: int) -> Feed:
     if isinstance(source, (str, os.PathLike)):
-        return TextFeed(os.fsdecode(source), lowercase, block_bytes)
+        return TextFeed(os.fsdecode(source), lowercase, errors, block_bytes)
     if isinstance(source, (bytes, bytearray, memoryview)) or not isinstance(source, Iterable):
         raise TypeError(f"source must be a path, '-' or an iterable of token lists, got {source!r}")
     return TokenFeed(source, lowercase, errors, block_bytes)
@@ -163,16 +161,16 @@ def _open(source: Source, lowercase: bool, errors: str, block_bytes: int) -> Fee
 class _Tally:
     """What the scan found: the threads' tables and, for each record in the spool, its table and size."""
 
-    tables: list[WordTable]
+    scanners: list[Scanner]
     records: list[tuple[int, int]] = field(default_factory=list)
     num_words: int = 0
     num_line_ends: int = 0
     num_sentences: int = 0
 
 
-def _scan(feed: Feed, spool: Spool, errors: str, workers: int, progress: ProgressFunction | None) -> _Tally:
+def _scan(feed: Feed, spool: Spool, workers: int, progress: ProgressFunction | None) -> _Tally:
     """Number all words provisionally, by the tables that happen to take their blocks."""
-    tally = _Tally([WordTable(errors == "strict") for _ in range(workers)])
+    tally = _Tally([Scanner(feed.strict) for _ in range(workers)])
     free: SimpleQueue[int] = SimpleQueue()
     for number in range(workers):
         free.put(number)
@@ -180,7 +178,7 @@ def _scan(feed: Feed, spool: Spool, errors: str, workers: int, progress: Progres
     def scan(block: Any) -> tuple[int, Scanned]:
         number = free.get()
         try:
-            return number, feed.scan(tally.tables[number], block)
+            return number, feed.scan(tally.scanners[number], block)
         finally:
             free.put(number)
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fastemb.corpus._scan import MAX_WORD_BYTES, PADDING, last_cut
+from fastemb.corpus._scan import PADDING, last_cut
+from fastemb.corpus._table import MAX_WORD_BYTES
 from fastemb.corpus.compression import HEAD_BYTES, CompressedStream, compression_of
 
 BLOCK_BYTES = 1 << 21

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastemb.corpus._scan import decode_words
+from fastemb.corpus._strings import decode_words
 
 
 class Vocabulary:
