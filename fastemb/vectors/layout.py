@@ -5,6 +5,7 @@ import numpy as np
 _ITERATIONS = 600
 _EARLY = 150
 _EXAGGERATION = 8.0
+_ROWS = 64
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -18,7 +19,7 @@ def tsne(vectors: np.ndarray, perplexity: float = 12.0) -> np.ndarray:
     """Return places in the plane where each vector is near its neighbours by angle.
 
     This is t-SNE (van der Maaten and Hinton, 2008), exact, from the principal components on, so that it is the same
-    every time. Time and memory grow with the square of the number of vectors: a second for 300, ten for 1000.
+    every time. Time and memory grow with the square of the number of vectors: half a second for 300, a few for 1000.
 
     Parameters
     ----------
@@ -40,28 +41,30 @@ def tsne(vectors: np.ndarray, perplexity: float = 12.0) -> np.ndarray:
     num_points = len(rows)
     if num_points < 4:
         return np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.8]])[:num_points]
-    attraction = _affinities(rows, min(perplexity, (num_points - 1) / 3))
-    places = _principal(rows) * 1e-4
+    attraction = _affinities(rows, min(perplexity, (num_points - 1) / 3)).astype(np.float32)
+    places = (_principal(rows) * 1e-4).astype(np.float32)
     velocity = np.zeros_like(places)
     gains = np.ones_like(places)
     rate = max(num_points / _EXAGGERATION, 50.0)
+    attraction *= _EXAGGERATION
     for step in range(_ITERATIONS):
-        gradient = _gradient(places, attraction * (_EXAGGERATION if step < _EARLY else 1.0))
+        if step == _EARLY:
+            attraction /= _EXAGGERATION
+        gradient = _gradient(places, attraction)
         same = np.sign(gradient) == np.sign(velocity)
-        gains = np.maximum(np.where(same, gains * 0.8, gains + 0.2), 0.01)
+        gains = np.maximum(np.where(same, gains * 0.8, gains + 0.2), 0.01).astype(np.float32)
         velocity = (0.5 if step < _EARLY else 0.8) * velocity - rate * gains * gradient
         places = places + velocity
         places -= places.mean(axis=0)
-    return places
+    return places.astype(np.float64)
 
 
 def _principal(rows: np.ndarray) -> np.ndarray:
     """Return the first two principal components, scaled to variance one, with signs that do not depend on LAPACK."""
     centred = rows - rows.mean(axis=0)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
-    places = np.zeros((len(rows), 2))
-    width = min(2, len(sizes))
-    places[:, :width] = left[:, :width] * np.sqrt(len(rows))
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    places = centred @ axes[:, :-3:-1] if rows.shape[1] > 1 else np.column_stack([centred, 0 * centred])
+    places /= np.maximum(places.std(axis=0), 1e-12)
     places *= np.where(places[np.abs(places).argmax(axis=0), [0, 1]] < 0, -1, 1)
     # Equal vectors would stay on one place for ever.
     return places + np.random.default_rng(0).normal(0, 1e-3, places.shape)
@@ -86,11 +89,24 @@ def _affinities(rows: np.ndarray, perplexity: float) -> np.ndarray:
 
 
 def _gradient(places: np.ndarray, attraction: np.ndarray) -> np.ndarray:
+    """Return the gradient of t-SNE's loss, a block of rows at a time so that the tables stay in the cache."""
     squares = np.sum(places**2, axis=1)
-    nearness = 1 / (1 + np.maximum(squares[:, None] + squares[None, :] - 2 * places @ places.T, 0))
-    np.fill_diagonal(nearness, 0)
-    force = (attraction - nearness / nearness.sum()) * nearness
-    return 4 * (force.sum(axis=1)[:, None] * places - force @ places)
+    with_ones = np.column_stack([places, np.ones_like(squares)])
+    pull, push, total = np.zeros_like(with_ones), np.zeros_like(with_ones), 0.0
+    for start in range(0, len(places), _ROWS):
+        rows = slice(start, start + _ROWS)
+        nearness = places[rows] @ (-2 * places.T)
+        nearness += squares
+        nearness += squares[rows, None] + 1
+        np.maximum(nearness, 1, out=nearness)
+        np.reciprocal(nearness, out=nearness)
+        total += float(nearness.sum())
+        pull[rows] = (attraction[rows] * nearness) @ with_ones
+        nearness *= nearness
+        push[rows] = nearness @ with_ones
+    # The last column is the sum of the weights; a point's own weight adds nothing to the difference.
+    force = pull - push / np.float32(total - len(places))
+    return 4 * (force[:, 2:] * places - force[:, :2])
 
 
 def spread(places: np.ndarray) -> np.ndarray:
@@ -161,9 +177,18 @@ def push_apart(
 
 def _touching(places: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the pairs of boxes that overlap, as two arrays of box numbers."""
-    width, height = np.array(sizes.T, np.float32) / 2
-    x, y = np.array(places.T, np.float32)
-    near = np.abs(y[:, None] - y) < (height[:, None] + height) * (1 - 1e-5)
-    near &= np.abs(x[:, None] - x) < (width[:, None] + width) * (1 - 1e-5)
-    first, second = np.nonzero(near)
-    return first[first < second], second[first < second]
+    order = places[:, 1].argsort(kind="stable")
+    (x, y), (width, height) = places[order].T, sizes[order].T * (1 - 1e-5)
+    none = np.zeros(0, np.int64)
+    first, second = [none], [none]
+    # Boxes that overlap are near each other in the order from bottom to top.
+    for step in range(1, len(places)):
+        above = y[step:] - y[:-step]
+        if above.min() >= height.max():
+            break
+        near = above < (height[step:] + height[:-step]) / 2
+        near &= np.abs(x[step:] - x[:-step]) < (width[step:] + width[:-step]) / 2
+        found = np.flatnonzero(near)
+        first.append(order[found])
+        second.append(order[found + step])
+    return np.concatenate(first), np.concatenate(second)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
 MAX_WORDS = 1000
-_SIZE = (14.0, 10.0)  # inches
+_SIZE = (14.0, 10.0)  # inches, and more for many words
+_WORDS_A_SHEET = 300
 _DPI = 150
 _MARGIN = 0.35  # inches
 _LONGEST = 24
@@ -32,7 +33,7 @@ _COLOURS = (
 # Fonts with scripts that matplotlib's own lacks, where a machine has them.
 _FONTS = (
     "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans JP", "Noto Sans SC", "IPAGothic", "WenQuanYi Zen Hei",
-    "Hiragino Sans", "Microsoft YaHei", "Arial Unicode MS", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai",
+    "Hiragino Sans", "Microsoft YaHei", "Arial Unicode MS", "Noto Sans Arabic", "Noto Sans Devanagari",
 )  # fmt: skip
 
 
@@ -104,19 +105,24 @@ def _figure(texts: list[str], places: np.ndarray, groups: np.ndarray, title: str
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=_SIZE, dpi=_DPI, facecolor="white")
+    paper = np.array(_SIZE) * max(1.0, np.sqrt(len(texts) / _WORDS_A_SHEET))
+    figure = Figure(figsize=tuple(paper), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    width, height = (72 * (size - 2 * _MARGIN) for size in _SIZE)
+    margin, inner = _MARGIN / paper, 1 - 2 * _MARGIN / paper
+    width, height = 72 * inner * paper
     top = 30.0 if title else 0.0
-    axes = figure.add_axes(
-        (_MARGIN / _SIZE[0], _MARGIN / _SIZE[1], 1 - 2 * _MARGIN / _SIZE[0], 1 - 2 * _MARGIN / _SIZE[1])
-    )
+    axes = figure.add_axes((*margin, *inner))
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.axis("off")
     fonts = _fonts()
     size, centres = _arrange(figure, texts, places, (width, height - top), fonts)
     for text, (x, y), group in zip(texts, centres, groups, strict=True):
-        style = {"color": _COLOURS[group % len(_COLOURS)], "fontsize": size, "family": fonts, "parse_math": False}
+        style: dict[str, Any] = {
+            "color": _COLOURS[group % len(_COLOURS)],
+            "fontsize": size,
+            "family": fonts,
+            "parse_math": False,
+        }
         axes.text(x, y, text, ha="center", va="center", **style)
     if title:
         axes.text(0, height, title, ha="left", va="top", fontsize=16, color="#222222", family=fonts, parse_math=False)
