@@ -32,11 +32,11 @@ def read_text(path: PathLike, errors: str = "strict", limit: int | None = None) 
 
 
 def vector_size(sample: bytes) -> int | None:
-    """Return how many numbers most of a sample's rows end with, or None where there is no such row.
+    r"""Return how many numbers most of a sample's rows end with, or None where there is no such row.
 
     Examples
     --------
-    >>> vector_size(b". . . 0.1 0.2\\nthe 0.3 0.4\\n95 0.5 0.6\\n")
+    >>> vector_size(b". . . 0.1 0.2\nthe 0.3 0.4\n95 0.5 0.6\n")
     2
     """
     lines = sample.split(b"\n")

@@ -1,7 +1,7 @@
-"""NumPy's .npy with the words in a text file beside it: ``vectors.npy`` and ``vectors.vocab.txt``.
+r"""NumPy's .npy with the words in a text file beside it: ``vectors.npy`` and ``vectors.vocab.txt``.
 
 The vocabulary has a line a row: the word, and a tab and its count where counts are known. In words a newline, a
-carriage return, a tab and a backslash are written ``\\n``, ``\\r``, ``\\t`` and ``\\\\``.
+carriage return, a tab and a backslash are written ``\n``, ``\r``, ``\t`` and ``\\``.
 """
 
 import ast

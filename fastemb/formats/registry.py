@@ -55,7 +55,7 @@ _SAMPLE = 1 << 20
 
 
 def read(path: PathLike, *, format: str | None = None, errors: str = "strict", limit: int | None = None) -> Table:
-    """Read word vectors from a file.
+    r"""Read word vectors from a file.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def read(path: PathLike, *, format: str | None = None, errors: str = "strict", l
     >>> import tempfile, pathlib
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "vectors.txt")
-    ...     _ = path.write_text("2 3\\nto 1 0 0\\nbe 0 1 0.5\\n")
+    ...     _ = path.write_text("2 3\nto 1 0 0\nbe 0 1 0.5\n")
     ...     table = read(path)
     >>> table.words, table.vectors[1].tolist()
     (['to', 'be'], [0.0, 1.0, 0.5])
@@ -183,7 +183,7 @@ def detect(path: PathLike) -> str:
     suffix = SUFFIXES.get(Path(_without_gz(path)[0]).suffix.lower())
     if sample.startswith(npy.MAGIC):
         return "npy"
-    if suffix == "safetensors" or sample[8:9] == b"{":
+    if suffix == "safetensors" or (sample[8:9] == b"{" and sample[4:8] == bytes(4)):
         return "safetensors"
     for magic, what in _FOREIGN.items():
         if sample.startswith(magic):

@@ -20,13 +20,13 @@ _FORBIDDEN = (b" ", b"\n")
 
 
 def parse_header(line: bytes) -> tuple[int, int] | None:
-    """Return the number of words and the vector size in a header line, or None where the line is not a header.
+    r"""Return the number of words and the vector size in a header line, or None where the line is not a header.
 
     Examples
     --------
-    >>> parse_header(b"71291 200\\n")
+    >>> parse_header(b"71291 200\n")
     (71291, 200)
-    >>> parse_header(b"the 0.1\\n")
+    >>> parse_header(b"the 0.1\n")
     """
     fields = line.split()
     if len(fields) != 2 or len(line) > _MAX_HEADER or not all(field.isdigit() for field in fields):

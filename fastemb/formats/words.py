@@ -79,9 +79,11 @@ class Words:
     @cached_property
     def key_to_index(self) -> dict[str, int]:
         """Where each word is; the first place of a word that is there twice."""
-        last = len(self) - 1
-        result = {word: last - i for i, word in enumerate(reversed(self.words))}
-        return dict(reversed(result.items()))
+        result = dict(zip(self.words, range(len(self)), strict=True))
+        if len(result) < len(self):
+            last = len(self) - 1
+            result = {word: last - i for i, word in enumerate(reversed(self.words))}
+        return result
 
 
 def _encoded(row: int, word: object) -> bytes:
@@ -94,7 +96,7 @@ def _encoded(row: int, word: object) -> bytes:
 
 
 def decoded(words: Words, errors: str) -> Words:
-    """Return `words` with the bytes that are not UTF-8 treated as `errors` says.
+    r"""Return `words` with the bytes that are not UTF-8 treated as `errors` says.
 
     Parameters
     ----------
@@ -110,12 +112,12 @@ def decoded(words: Words, errors: str) -> Words:
 
     Examples
     --------
-    >>> decoded(Words.from_bytes([b"caf\\xe9"]), "ignore").words
+    >>> decoded(Words.from_bytes([b"caf\xe9"]), "ignore").words
     ['caf']
-    >>> decoded(Words.from_bytes([b"caf\\xe9"]), "strict").words
+    >>> decoded(Words.from_bytes([b"caf\xe9"]), "strict").words
     Traceback (most recent call last):
         ...
-    ValueError: word 0 is not UTF-8: b'caf\\xe9'; errors='surrogateescape', 'replace' or 'ignore' read it
+    ValueError: word 0 is not UTF-8: b'caf\xe9'; errors='surrogateescape', 'replace' or 'ignore' read it
     """
     if errors == "surrogateescape" or _is_utf8(words):
         return words

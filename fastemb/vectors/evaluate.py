@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastemb.engine.validate import integer
-from fastemb.vectors.search import similarities, top_k
+from fastemb.vectors.search import similarities, top_k, units
 
 if TYPE_CHECKING:
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
-_BLOCK = 256
+# Bytes of similarities held at a time.
+_BUDGET = 1 << 25
 # gensim looks at no more answers than this for one that is no other spelling of a word of the question.
 _ANSWERS = 5
 
@@ -127,15 +128,15 @@ def _answered(
     words = kv.index_to_key[:restrict_vocab]
     first = np.array([ok_vocab[word.upper() if case_insensitive else word] for word in words], np.int64)
     right = np.zeros(len(rows), bool)
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        a, b, c = (vectors[block[:, i]] / norms[block[:, i], None] for i in range(3))
-        queries = b - a + c
-        queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    step = min(256, max(8, _BUDGET // (4 * max(1, len(words)))))
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        a, b, c = (units(vectors[block[:, i]]) for i in range(3))
+        queries = units(b - a + c)
         cosines = similarities(vectors, norms, queries)
         np.put_along_axis(cosines, block[:, :3], -np.inf, axis=1)
         best = first[cosines.argmax(axis=1)]
-        right[start : start + _BLOCK] = best == block[:, 3]
+        right[start : start + step] = best == block[:, 3]
         for i in np.flatnonzero((best[:, None] == block[:, :3]).any(axis=1)):
             found, _ = top_k(vectors, norms, queries[i : i + 1], _ANSWERS, [block[i, :3].tolist()])[0]
             others = [row for row in first[found].tolist() if row not in block[i, :3]]

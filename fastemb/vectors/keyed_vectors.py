@@ -10,11 +10,9 @@ from fastemb import formats
 from fastemb.engine.validate import integer
 from fastemb.formats.table import PackedWords, Table
 from fastemb.formats.words import Words
-from fastemb.vectors import evaluate, search
+from fastemb.vectors import evaluate, query, search, word2vec_format
+from fastemb.vectors.query import KEY_TYPES, Key
 from fastemb.vectors.unknown import UnknownWord
-
-Key = str | int | np.integer
-KEY_TYPES = (str, int, np.integer)
 
 
 class KeyedVectors:
@@ -210,9 +208,8 @@ class KeyedVectors:
         ValueError
             If there is no word or vector, or a vector has another size.
         """
-        query, own = self._query(positive, negative)
-        answer = self._answer(query[None], [own], topn, restrict_vocab)
-        return answer[0]
+        vector, own = query.parse(self, positive, negative)
+        return self._answer(vector[None], [own], topn, restrict_vocab)[0]
 
     def most_similar_batch(
         self, queries: Sequence[Any] | np.ndarray, topn: int | None = 10, restrict_vocab: int | None = None
@@ -244,8 +241,8 @@ class KeyedVectors:
         """
         if isinstance(queries, str):
             raise TypeError(f"queries must be a list of queries, got a str: {queries!r:.80}")
-        pairs = [self._query(query, None) for query in queries]
-        table = np.array([query for query, _ in pairs], np.float32).reshape(len(pairs), self.vector_size)
+        pairs = [query.parse(self, one) for one in queries]
+        table = np.array([vector for vector, _ in pairs], np.float32).reshape(len(pairs), self.vector_size)
         return self._answer(table, [own for _, own in pairs], topn, restrict_vocab)
 
     def similar_by_word(
@@ -270,30 +267,6 @@ class KeyedVectors:
         words = self.index_to_key
         found = search.top_k(vectors, norms, queries, topn, own)
         return [[(words[row], cosine) for row, cosine in zip(r.tolist(), c.tolist(), strict=True)] for r, c in found]
-
-    def _query(self, positive: Any, negative: Any) -> tuple[np.ndarray, list[int]]:
-        """Return the unit mean of a query's unit vectors, and the rows of its words."""
-        weighted = [(item, 1.0) for item in _listed(positive)] + [(item, -1.0) for item in _listed(negative)]
-        if not weighted:
-            raise ValueError("most_similar needs at least one word or vector")
-        mean = np.zeros(self.vector_size, np.float64)
-        own = []
-        for item, weight in weighted:
-            if isinstance(item, tuple | list) and len(item) == 2:
-                item, weight = item
-            if isinstance(item, KEY_TYPES):
-                own.append(self.get_index(item))
-                mean += weight * self.get_vector(own[-1], norm=True).astype(np.float64)
-            else:
-                mean += weight * self._checked_vector(item)
-        length = np.linalg.norm(mean)
-        return (mean / length if length > 0 else mean).astype(np.float32), own
-
-    def _checked_vector(self, item: Any) -> np.ndarray:
-        vector = np.asarray(item)
-        if vector.dtype.kind not in "fiu" or vector.shape != (self.vector_size,):
-            raise ValueError(f"a query must be a word or a vector of size {self.vector_size}, got {item!r:.80}")
-        return vector.astype(np.float64)
 
     def similarity(self, w1: Key, w2: Key) -> float:
         """Return the cosine of the angle between two words' vectors."""
@@ -362,14 +335,41 @@ class KeyedVectors:
         table = formats.read(path, format=format, errors=errors, limit=limit)
         return cls(table.vectors, table.vocabulary, table.counts, table.metadata)
 
+    @classmethod
+    def load_word2vec_format(
+        cls,
+        fname: str | os.PathLike[str],
+        fvocab: str | os.PathLike[str] | None = None,
+        binary: bool = False,
+        encoding: str = "utf8",
+        unicode_errors: str = "strict",
+        limit: int | None = None,
+        datatype: Any = np.float32,
+        no_header: bool = False,
+    ) -> "KeyedVectors":
+        """Read a word2vec file with gensim's arguments; `load` finds the format itself.
+
+        Counts are read from `fvocab` (a word and its count a line); without it there are none (gensim makes some up).
+        """
+        options = (fvocab, binary, encoding, unicode_errors, limit, datatype, no_header)
+        table = word2vec_format.load(fname, *options)
+        return cls(table.vectors, table.vocabulary, table.counts, table.metadata)
+
+    def save_word2vec_format(
+        self,
+        fname: str | os.PathLike[str],
+        fvocab: str | os.PathLike[str] | None = None,
+        binary: bool = False,
+        write_header: bool = True,
+        prefix: str = "",
+        sort_attr: str = "count",
+    ) -> None:
+        """Write a word2vec file with gensim's arguments; `save` does it by the file's suffix.
+
+        Rows are sorted by falling count where counts are known and `sort_attr` is "count"; `prefix` is put before each
+        word; without `write_header` the text is GloVe's.
+        """
+        word2vec_format.save(fname, self._table(), fvocab, binary, write_header, prefix, sort_attr)
+
     def _table(self) -> Table:
         return Table(self.vocabulary, self.vectors, self.counts, self.metadata)
-
-
-def _listed(value: Any) -> list[Any]:
-    """Return a query's words and vectors as a list, as gensim does."""
-    if value is None:
-        return []
-    if isinstance(value, KEY_TYPES) or (isinstance(value, np.ndarray) and value.ndim == 1):
-        return [value]
-    return list(value)

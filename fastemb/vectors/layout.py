@@ -2,17 +2,12 @@
 
 import numpy as np
 
+from fastemb.vectors.search import units
+
 _ITERATIONS = 600
 _EARLY = 150
 _EXAGGERATION = 8.0
 _ROWS = 64
-
-
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Return rows of length one, float64; a row of zeros stays one."""
-    rows = np.asarray(vectors, np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)
 
 
 def tsne(vectors: np.ndarray, perplexity: float = 12.0) -> np.ndarray:
@@ -37,7 +32,7 @@ def tsne(vectors: np.ndarray, perplexity: float = 12.0) -> np.ndarray:
     >>> places.shape
     (3, 2)
     """
-    rows = unit_rows(vectors)
+    rows = units(np.asarray(vectors, np.float64))
     num_points = len(rows)
     if num_points < 4:
         return np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.8]])[:num_points]

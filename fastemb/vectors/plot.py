@@ -10,7 +10,7 @@ import numpy as np
 
 from fastemb.engine.validate import integer
 from fastemb.formats.files import replacing
-from fastemb.vectors.layout import push_apart, spread, tsne, unit_rows
+from fastemb.vectors.layout import push_apart, spread, tsne
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,9 +76,8 @@ def draw_map(
         rows = list(dict.fromkeys(kv.get_index(word) for word in words))
     if not 2 <= len(rows) <= MAX_WORDS:
         raise ValueError(f"words must be 2 to {MAX_WORDS} different words, got {len(rows)}")
-    vectors = unit_rows(kv.vectors[np.array(rows)])
     texts = [_shown(kv.index_to_key[row]) for row in rows]
-    places = tsne(vectors)
+    places = tsne(kv.vectors[np.array(rows)])
     figure = _figure(texts, spread(places), _groups(places), title)
     with replacing(Path(path)) as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")

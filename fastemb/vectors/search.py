@@ -3,7 +3,9 @@
 import numpy as np
 
 # Bytes of similarities held at a time.
-_BUDGET = 1 << 26
+_BUDGET = 1 << 25
+# Rows whose best one stands for them in the first look.
+_GROUP = 64
 _ROUNDING = 2.0**-23
 
 
@@ -19,8 +21,15 @@ def norms_of(vectors: np.ndarray) -> np.ndarray:
     step = max(1, _BUDGET // max(1, 4 * vectors.shape[1]))
     for start in range(0, len(vectors), step):
         block = vectors[start : start + step]
-        norms[start : start + step] = np.linalg.norm(block, axis=1)
+        with np.errstate(over="ignore"):
+            norms[start : start + step] = np.linalg.norm(block, axis=1)
     return norms
+
+
+def units(vectors: np.ndarray) -> np.ndarray:
+    """Return rows of length one; a row of zeros stays one."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, vectors.dtype.type(1))
 
 
 def similarities(vectors: np.ndarray, norms: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -34,7 +43,10 @@ def similarities(vectors: np.ndarray, norms: np.ndarray, queries: np.ndarray) ->
     queries : float32 array of shape (num_queries, vector_size)
         Of length one.
     """
-    return (queries @ vectors.T) / np.where(norms > 0, norms, np.float32(1))
+    with np.errstate(all="ignore"):
+        result = queries @ vectors.T
+        result /= np.where(norms == 0, np.float32(1), norms)
+    return result
 
 
 def top_k(
@@ -62,27 +74,31 @@ def top_k(
     """
     results: list[tuple[np.ndarray, np.ndarray]] = []
     step = max(1, _BUDGET // (4 * max(1, len(vectors))))
+    broken = np.flatnonzero(~np.isfinite(norms))
     for start in range(0, len(queries), step):
         block = similarities(vectors, norms, queries[start : start + step])
-        for i, row in enumerate(block):
-            results.append(_best(vectors, norms, queries[start + i], row, k, exclude[start + i]))
+        block[:, broken] = -np.inf
+        for i, rough in enumerate(block, start):
+            rough[[row for row in exclude[i] if row < len(rough)]] = -np.inf
+            rows = _candidates(rough, k, _ROUNDING * queries.shape[1])
+            exact = _exact(vectors, norms, queries[i], rows)
+            order = np.lexsort((rows, -exact))[:k]
+            results.append((rows[order], exact[order]))
     return results
 
 
-def _best(
-    vectors: np.ndarray, norms: np.ndarray, query: np.ndarray, rough: np.ndarray, k: int, exclude: list[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    rough[np.isnan(rough)] = -np.inf
-    rough[[row for row in exclude if row < len(rough)]] = -np.inf
-    if k < len(rough):
-        least = np.partition(rough, len(rough) - k)[len(rough) - k]
-        rows = np.flatnonzero(rough >= least - _ROUNDING * len(query))
-    else:
-        rows = np.arange(len(rough))
-    rows = rows[rough[rows] > -np.inf]
-    exact = _exact(vectors, norms, query, rows)
-    order = np.lexsort((rows, -exact))[:k]
-    return rows[order], exact[order]
+def _candidates(rough: np.ndarray, k: int, slack: float) -> np.ndarray:
+    """Return the rows that can be among the `k` best, when similarities are off by up to `slack`, rising."""
+    rows = np.arange(len(rough))
+    groups = len(rough) // _GROUP
+    if groups > k:
+        # The k-th best of the groups' best is no better than the k-th best of all, and quickly found.
+        best = rough[: groups * _GROUP].reshape(_GROUP, groups).max(axis=0)
+        rows = np.flatnonzero(rough >= np.partition(best, groups - k)[groups - k] - slack)
+    values = rough[rows]
+    if len(rows) > k:
+        rows = rows[values >= np.partition(values, len(rows) - k)[len(rows) - k] - slack]
+    return rows[rough[rows] > -np.inf]
 
 
 def _exact(vectors: np.ndarray, norms: np.ndarray, query: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -1,0 +1,91 @@
+"""gensim's load_word2vec_format and save_word2vec_format, on top of the formats."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from fastemb import formats
+from fastemb.formats.files import reading, replacing
+from fastemb.formats.table import Table, packed_words
+from fastemb.formats.words import ERRORS, Words
+
+PathLike = str | os.PathLike[str]
+
+
+def load(
+    path: PathLike,
+    fvocab: PathLike | None,
+    binary: bool,
+    encoding: str,
+    unicode_errors: str,
+    limit: int | None,
+    datatype: Any,
+    no_header: bool,
+) -> Table:
+    """Read a table; see `KeyedVectors.load_word2vec_format`."""
+    if unicode_errors not in ERRORS:
+        raise ValueError(f"unicode_errors must be one of {', '.join(map(repr, ERRORS))}, got {unicode_errors!r}")
+    if np.dtype(datatype) != np.float32:
+        raise ValueError(f"datatype must be float32, got {np.dtype(datatype)}")
+    if binary and no_header:
+        raise ValueError("no_header=True works only with binary=False: a binary file's header tells the vector size")
+    is_utf8 = encoding.lower().replace("-", "").replace("_", "") == "utf8"
+    format = "word2vec-binary" if binary else "glove" if no_header else "word2vec"
+    table = formats.read(path, format=format, errors=unicode_errors if is_utf8 else "surrogateescape", limit=limit)
+    if not is_utf8:
+        words = packed_words(table)
+        raw = words.as_bytes(0, len(words))
+        table.vocabulary = Words.from_words([word.decode(encoding, unicode_errors) for word in raw])
+    if fvocab is not None:
+        table.counts = _read_counts(fvocab, table.words, encoding, unicode_errors)
+    return table
+
+
+def _read_counts(path: PathLike, words: list[str], encoding: str, errors: str) -> np.ndarray:
+    """Return the words' counts from a file of a word and its count a line."""
+    counts: dict[str, int] = {}
+    with reading(path) as (file, _):
+        for number, line in enumerate(file, 1):
+            word, _, count = line.strip().rpartition(b" ")
+            if not count.isdigit() or len(count) > 18:
+                raise ValueError(f"{os.fspath(path)!r}, line {number}: must be a word and its count, got {line!r:.80}")
+            counts[word.decode(encoding, errors)] = int(count)
+    missing = next((word for word in words if word not in counts), None)
+    if missing is not None:
+        raise ValueError(f"{os.fspath(path)!r} has no count of the word {missing!r:.80}")
+    return np.array([counts[word] for word in words], np.int64)
+
+
+def save(
+    path: PathLike, table: Table, fvocab: PathLike | None, binary: bool, write_header: bool, prefix: str, sort_attr: str
+) -> None:
+    """Write a table; see `KeyedVectors.save_word2vec_format`."""
+    if binary and not write_header:
+        raise ValueError(
+            "write_header=False works only with binary=False: a binary file's header tells the vector size"
+        )
+    if fvocab is not None and table.counts is None:
+        raise ValueError("fvocab needs counts, and these vectors come without them")
+    if sort_attr == "count" and table.counts is not None and (np.diff(table.counts) > 0).any():
+        table = _sorted(table)
+    if prefix:
+        words = packed_words(table)
+        start = prefix.encode()
+        named = Words.from_bytes([start + word for word in words.as_bytes(0, len(words))])
+        table = Table(named, table.vectors, table.counts)
+    formats.write(path, table, format="word2vec-binary" if binary else "word2vec" if write_header else "glove")
+    if fvocab is not None and table.counts is not None:
+        words = packed_words(table)
+        with replacing(fvocab) as file:
+            pairs = zip(words.as_bytes(0, len(words)), table.counts.tolist(), strict=True)
+            file.write(b"".join([b"%b %d\n" % pair for pair in pairs]))
+
+
+def _sorted(table: Table) -> Table:
+    """Return the table with the most frequent words first, equal ones as they were."""
+    assert table.counts is not None
+    order = np.argsort(-table.counts, kind="stable")
+    words = packed_words(table)
+    raw = words.as_bytes(0, len(words))
+    return Table(Words.from_bytes([raw[row] for row in order.tolist()]), table.vectors[order], table.counts[order])
