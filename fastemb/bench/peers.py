@@ -68,8 +68,8 @@ class Config:
 def train_fastemb(config: Config) -> dict[str, Any]:
     """Train with fastemb and return the seconds of each stage.
 
-    ``compile_seconds`` goes from the end of the scan to the start of training where nothing has to be compiled: it holds
-    reading kernels from the cache and making the tables.
+    ``compile_seconds`` goes from the end of the scan to the start of training where nothing has to be compiled: it
+    holds reading kernels from the cache and making the tables.
     """
     from fastemb import Word2Vec
 

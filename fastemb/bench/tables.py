@@ -1,4 +1,4 @@
-"""Tables of a benchmark's results; ``python -m fastemb.bench.tables PAGE RESULTS.json...`` writes them into a page.
+"""Tables of a benchmark's results; ``python -m fastemb.bench.tables PAGE.md... RESULTS.json...`` writes them into pages.
 
 A page marks the place of a table with ``<!-- table: NAME -->`` and ``<!-- end of table -->``; NAME is a kind of
 measurement, and, where several files hold it, the vector size: ``speed 300``. What stands between is replaced.
@@ -223,12 +223,12 @@ _TABLES: dict[str, Callable[[Any, dict[str, Any]], str]] = {
 
 
 def main(argv: list[str]) -> int:
-    """Write the tables of the files of results into a page, as the command line `argv` says: PAGE RESULTS...
+    """Write the tables of files of results into pages, as the command line `argv` says: pages and JSON files.
 
     Returns
     -------
     int
-        Zero, or one where a table that the page asks for is in no file.
+        Zero, or one where a table that a page asks for is in no file.
 
     Examples
     --------
@@ -236,14 +236,16 @@ def main(argv: list[str]) -> int:
     >>> main([])
     Traceback (most recent call last):
         ...
-    SystemExit: usage: python -m fastemb.bench.tables PAGE RESULTS.json...
+    SystemExit: usage: python -m fastemb.bench.tables PAGE.md... RESULTS.json...
     """
-    if len(argv) < 2:
-        raise SystemExit("usage: python -m fastemb.bench.tables PAGE RESULTS.json...")
-    results = [json.loads(Path(path).read_text(encoding="utf-8")) for path in argv[1:]]
-    missing = write(Path(argv[0]), results)
-    for name in missing:
-        print(f"{argv[0]}: no results for the table {name!r}", file=sys.stderr)
+    sources = [path for path in argv if path.endswith(".json")]
+    pages = [path for path in argv if path not in sources]
+    if not sources or not pages:
+        raise SystemExit("usage: python -m fastemb.bench.tables PAGE.md... RESULTS.json...")
+    results = [json.loads(Path(path).read_text(encoding="utf-8")) for path in sources]
+    missing = [(page, name) for page in pages for name in write(Path(page), results)]
+    for page, name in missing:
+        print(f"{page}: no results for the table {name!r}", file=sys.stderr)
     return 1 if missing else 0
 
 

@@ -1,0 +1,57 @@
+"""Our own kernels on one thread, each result checked before it is timed: ``pytest bench --benchmark-only``."""
+
+import numpy as np
+import pytest
+
+from fastemb.corpus.reader import read_corpus
+from fastemb.engine.backend import kernels, simd_width
+from fastemb.engine.sampling import keep_probabilities, noise_table
+from fastemb.trainers.tables import allocate_table, uniform_table
+
+NUM_WORDS = 20_000
+NUM_SENTENCES = 1000
+SENTENCE = 50
+WINDOW, NEGATIVE = 5, 5
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """A text whose words are as frequent as words are (Zipf), and the ids of its words."""
+    rng = np.random.default_rng(0)
+    ids = np.minimum(rng.zipf(1.2, (NUM_SENTENCES, SENTENCE)) - 1, NUM_WORDS - 1)
+    path = tmp_path_factory.mktemp("corpus") / "text.txt"
+    path.write_text("".join(" ".join(f"w{word}" for word in row) + "\n" for row in ids))
+    return path
+
+
+@pytest.mark.parametrize("vector_size", [100, 300])
+@pytest.mark.parametrize("name", ["skipgram_shared", "skipgram_pairwise"])
+def bench_skipgram(benchmark, text, name, vector_size):
+    with read_corpus(text, min_count=1) as corpus:
+        module = kernels("cpu", "skipgram")
+        num_words = len(corpus.vocabulary)
+        weight_in, weight_out = uniform_table(num_words, vector_size, 1), allocate_table(num_words, vector_size)
+        scratch = module.allocate_scratch(weight_in.shape[1], WINDOW, NEGATIVE, SENTENCE, 0)
+        counts = corpus.vocabulary.counts
+        keep, noise = keep_probabilities(counts, 1e-3), noise_table(counts, 0.75)
+        shared = name == "skipgram_shared"
+
+        def train():
+            result = np.zeros(3)
+            getattr(module, name)(
+                corpus.ids, corpus.offsets, 0, len(corpus.offsets) - 1, weight_in, weight_out, keep, noise, WINDOW,
+                True, NEGATIVE, 0.05, 0.0, np.uint64(1), *([16] if shared else []), result, scratch,
+                *([16] if shared else []), simd_width(),
+            )  # fmt: skip
+            return result
+
+        losses = [result[0] / result[1] for result in (train() for _ in range(3))]
+        assert losses[2] < losses[1] < losses[0] < 0.7, "training must lower the loss"
+        assert np.isfinite(weight_in).all() and not weight_in[:, vector_size:].any()
+        benchmark(train)
+        benchmark.extra_info["words"] = len(corpus.ids)
+
+
+def bench_initial_table(benchmark):
+    table = benchmark(lambda: uniform_table(NUM_WORDS, 100, 1))
+    assert table.shape[0] == NUM_WORDS and 0 < np.abs(table).max() <= 0.5
