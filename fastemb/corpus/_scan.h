@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if !defined(FASTEMB_NO_SIMD) && (defined(__SSE2__) || defined(_M_X64))
+#if defined(__SSE2__) || defined(_M_X64)
 #define FASTEMB_SSE2 1
 #include <emmintrin.h>
 #endif
@@ -48,6 +48,7 @@ static inline int fastemb_count_bits(uint64_t x) {
 
 #ifdef FASTEMB_SSE2
 
+/* Classify p[0..64). */
 static inline fastemb_classes fastemb_classify(const uint8_t *p) {
     fastemb_classes classes = {0, 0, 0};
     const __m128i four = _mm_set1_epi8(4);
@@ -69,7 +70,7 @@ static inline fastemb_classes fastemb_classify(const uint8_t *p) {
     return classes;
 }
 
-#else
+#endif
 
 /* Eight bytes as an integer whose lowest byte is the first in memory. */
 static inline uint64_t fastemb_load64_in_order(const uint8_t *p) {
@@ -85,7 +86,8 @@ static inline uint64_t fastemb_top_bits(uint64_t word) {
     return ((word & 0x8080808080808080u) >> 7) * 0x0102040810204080u >> 56;
 }
 
-static inline fastemb_classes fastemb_classify(const uint8_t *p) {
+/* Classify p[0..64), eight bytes at a time in an integer: for machines without SSE2. */
+static inline fastemb_classes fastemb_classify_portably(const uint8_t *p) {
     fastemb_classes classes = {0, 0, 0};
     const uint64_t ones = 0x0101010101010101u;
     for (int i = 0; i < 64; i += 8) {
@@ -101,6 +103,8 @@ static inline fastemb_classes fastemb_classify(const uint8_t *p) {
     return classes;
 }
 
+#ifndef FASTEMB_SSE2
+#define fastemb_classify fastemb_classify_portably
 #endif
 
 /* Length in bytes of the Unicode (not ASCII) white space character that begins at p, 0 if there is none. Reads p[0..2]. */

@@ -21,6 +21,7 @@ cdef extern from "_scan.h" nogil:
         uint64_t lead
 
     Classes classify "fastemb_classify"(const uint8_t* p)
+    Classes classify_portably "fastemb_classify_portably"(const uint8_t* p)
     int lowest_bit "fastemb_lowest_bit"(uint64_t bits)
     int count_bits "fastemb_count_bits"(uint64_t bits)
     int unicode_space "fastemb_unicode_space"(const uint8_t* p)
@@ -32,6 +33,8 @@ PADDING = 64
 
 cdef Py_ssize_t MAX_BLOCK = 1 << 30
 cdef Py_ssize_t MAPPED_BYTES = 1 << 16
+# Neighbouring private maps become one, of which a process may have any size; Windows knows no flags.
+PRIVATE = {"flags": mmap.MAP_PRIVATE} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 cdef enum:
     STEP = 4096                      # bytes whose words are found, then looked up
@@ -54,6 +57,20 @@ class BadWord(ValueError):
         self.problem, self.position, self.word = problem, position, word
 
 
+def classes_of(const uint8_t[::1] text, bint portable):
+    """Return the bit masks of white space, newlines and leading bytes in 64 bytes of text, as one of two ways finds them.
+
+    Examples
+    --------
+    >>> classes_of(b"a b\n" + bytes(60), portable=True)
+    (12, 8, 0)
+    """
+    if text.shape[0] != 64:
+        raise ValueError(f"text must have 64 bytes, got {text.shape[0]}")
+    cdef Classes classes = classify_portably(&text[0]) if portable else classify(&text[0])
+    return classes.space, classes.newline, classes.lead
+
+
 def last_cut(const uint8_t[::1] text, Py_ssize_t size):
     """Return the place just after the last white space in ``text[:size]``, 0 if there is none."""
     if not 0 <= size <= text.shape[0]:
@@ -64,9 +81,13 @@ def last_cut(const uint8_t[::1] text, Py_ssize_t size):
 cdef object new_record(Py_ssize_t size):
     """Return an uninitialised int32 array whose memory goes back to the system as soon as it is dropped."""
     # malloc keeps freed blocks of some megabytes for itself, which would double the peak while records are replaced.
-    if size * 4 < MAPPED_BYTES:
-        return np.empty(size, np.int32)
-    return np.frombuffer(mmap.mmap(-1, size * 4), np.int32)
+    if size * 4 >= MAPPED_BYTES:
+        try:
+            return np.frombuffer(mmap.mmap(-1, size * 4, **PRIVATE), np.int32)
+        except OSError:
+            # There may be too many maps rather than too little memory; what follows tells.
+            pass
+    return np.empty(size, np.int32)
 
 
 @cython.final

@@ -11,6 +11,8 @@ _CHUNK_BYTES = 1 << 17
 # zstandard cannot bound what a piece of input becomes; a piece this small is at most some 256 MB.
 _ZSTANDARD_CHUNK_BYTES = 1 << 13
 _OUTPUT_BYTES = 1 << 20
+# What follows bzip2's first four bytes: a block, or the end of an empty file.
+_BZIP2_BLOCKS = (bytes.fromhex("314159265359"), bytes.fromhex("177245385090"))
 
 
 def compression_of(head: bytes) -> str | None:
@@ -21,9 +23,9 @@ def compression_of(head: bytes) -> str | None:
     >>> compression_of(bytes.fromhex("1f8b0800")), compression_of(b"the cat")
     ('gzip', None)
     """
-    if head.startswith(b"\x1f\x8b"):
+    if head.startswith(b"\x1f\x8b\x08"):
         return "gzip"
-    if head.startswith(b"BZh") and head[4:10] == b"1AY&SY":
+    if head.startswith(b"BZh") and head[4:10] in _BZIP2_BLOCKS:
         return "bzip2"
     if head.startswith(b"\xfd7zXZ\x00"):
         return "xz"
@@ -163,9 +165,7 @@ class CompressedStream:
         if not self._input and self._member.needs_input:
             self._input = self._read_file(self._chunk_bytes)
             if not self._input:
-                raise ValueError(
-                    f"{self.name} is cut off: its {self.compression} data end too soon (an interrupted copy or download?)"
-                )
+                raise ValueError(f"{self.name} is cut off: its {self.compression} data end too soon")
         data, self._input = self._input, b""
         try:
             return self._member.decompress(data, _OUTPUT_BYTES)

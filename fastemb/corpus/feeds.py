@@ -35,7 +35,7 @@ class Feed(Protocol):
         """Read the source, once, in the calling thread."""
 
     def scan(self, scanner: Scanner, block: Any) -> Scanned:
-        """Number a block's words; runs in any thread."""
+        """Turn a block's words into numbers; runs in any thread."""
 
     def describe_empty(self) -> str:
         """Say that the source holds no words."""
@@ -70,7 +70,7 @@ class TextFeed:
         return self._source.blocks(self._block_bytes)
 
     def scan(self, scanner: Scanner, block: Block) -> Scanned:
-        """Number a block's words.
+        """Turn a block's words into numbers.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class TokenFeed:
             raise ValueError("source holds no sentences; a generator can be read only once")
 
     def scan(self, scanner: Scanner, block: TokenBlock) -> Scanned:
-        """Number a block's words.
+        """Turn a block's words into numbers.
 
         Raises
         ------
@@ -154,7 +154,8 @@ class TokenFeed:
         except BadWord as bad:
             shown = _show(bad.word, 0)
             raise ValueError(f"tokens must have at most {MAX_WORD_BYTES:,} bytes, got {shown}...") from None
-        return Scanned(*scanned, block.num_sentences)
+        record, num_words, num_line_ends = scanned
+        return Scanned(record, num_words, num_line_ends, block.num_sentences)
 
     def describe_empty(self) -> str:
         """Say that the source holds no words."""

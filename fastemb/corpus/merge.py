@@ -80,7 +80,8 @@ def rank_words(table: WordTable, min_count: int) -> tuple[Vocabulary, np.ndarray
     order = kept[np.lexsort((firsts[kept], -counts[kept]))]
     ranks = np.full(len(table), -1, np.int32)
     ranks[order] = np.arange(len(order), dtype=np.int32)
-    return Vocabulary(*table.pack(order), counts[order]), ranks
+    packed, offsets = table.pack(order)
+    return Vocabulary(packed, offsets, counts[order]), ranks
 
 
 def _nothing_kept(table: WordTable, counts: np.ndarray, firsts: np.ndarray, min_count: int) -> str:

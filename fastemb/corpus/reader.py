@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from fastemb.engine.parallel import get_num_threads, ordered_map
 from fastemb.corpus._ids import cut_sentences, remap
 from fastemb.corpus._scan import Scanner
 from fastemb.corpus.feeds import Feed, Scanned, TextFeed, TokenFeed
@@ -129,22 +128,29 @@ def read_corpus(
     (array([0, 1, 2, 0, 3, 0, 4], dtype=int32), array([0, 5, 7]))
     """
     integer("min_count", min_count, 0)
-    integer("max_sentence_length", max_sentence_length, 1)
+    integer("max_sentence_length", max_sentence_length, 1, 2**63 - 1)
     choice("errors", errors, ERRORS)
     workers = integer("workers", get_num_threads() if workers is None else workers, 1, 1024)
-    budget = None if max_memory is None else parse_size(max_memory)
+    budget = None if max_memory is None else parse_size(max_memory, "max_memory")
+    if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+        raise TypeError(f"vocabulary must be a Vocabulary, got {vocabulary!r}")
     feed = _open(source, bool(lowercase), errors, _block_bytes)
-    with closing(Spool(None if max_memory is None else parse_size(max_memory))) as spool:
+    with closing(Spool(budget)) as spool:
         tally = _scan(feed, spool, workers, progress)
         if tally.num_words == 0:
             raise ValueError(feed.describe_empty())
         table, numbers = merge_tables([scanner.table for scanner in tally.scanners], bool(lowercase), errors)
+        if len(table) == 0:
+            raise ValueError(f"nothing is left of the {tally.num_words:,} words read with errors={errors!r}")
         if vocabulary is None:
             vocabulary, places = rank_words(table, min_count)
         else:
             places = find_words(table, vocabulary)
         # The last entry is for words of which nothing is left, whose number is -1.
         places = np.append(places, np.int32(-1))
+        # The tables can be large, and are not needed any more.
+        del table
+        tally.scanners.clear()
         ids, offsets = _encode(spool, tally, [places[old] for old in numbers], max_sentence_length, workers)
     return Corpus(ids, offsets, vocabulary, tally.num_words, tally.num_sentences)
 
@@ -169,7 +175,7 @@ class _Tally:
 
 
 def _scan(feed: Feed, spool: Spool, workers: int, progress: ProgressFunction | None) -> _Tally:
-    """Number all words provisionally, by the tables that happen to take their blocks."""
+    """Give all words provisional numbers, by the tables that happen to take their blocks."""
     tally = _Tally([Scanner(feed.strict) for _ in range(workers)])
     free: SimpleQueue[int] = SimpleQueue()
     for number in range(workers):

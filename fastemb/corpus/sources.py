@@ -5,7 +5,7 @@ import stat
 import sys
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,13 +94,13 @@ class TextSource:
         if block.size:
             yield block
 
-    def _file_blocks(self, source: "_Input", block: Block, block_bytes: int) -> Iterator[Block]:
+    def _file_blocks(self, source: "_Input", block: Block, block_bytes: int) -> Generator[Block, None, Block]:
         """Append a file to the block, yield what gets full, and return the block that is being filled."""
         block.pieces.append(Piece(block.size, source.name, source.skipped))
         last = b"\n"[0]
         while True:
             room = len(block.buffer) - PADDING - 1
-            if block.size >= min(room, block_bytes):
+            if block.size == room:
                 cut = last_cut(block.buffer, block.size)
                 if cut:
                     following = self._split(block, cut, block_bytes)
@@ -109,7 +109,7 @@ class TextSource:
                 else:
                     self._grow(block)
                 continue
-            count = source.readinto(memoryview(block.buffer)[block.size : room])
+            count = source.readinto(block.buffer.data[block.size : room])
             if count == 0:
                 break
             block.size += count
@@ -189,7 +189,7 @@ class _Input:
         self.bytes_read = 0
         self.skipped = 0
         self._owns = path != "-"
-        self._raw: Any = _standard_input() if path == "-" else open(path, "rb", buffering=0)
+        self._raw: Any = _standard_input() if path == "-" else open(path, "rb", buffering=0)  # noqa: SIM115
         self._pushed = b""
         self._compressed: CompressedStream | None = None
         try:

@@ -10,10 +10,10 @@ import numpy as np
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*(?:([kmgt])(?:i?b)?|b)?\s*", re.IGNORECASE)
 
 
-def parse_size(size: int | str) -> int:
+def parse_size(size: int | str, name: str = "size") -> int:
     """Return a number of bytes, given as a number or as text such as ``"512M"`` or ``"1.5 GB"``.
 
-    K, M, G and T are powers of 1024.
+    K, M, G and T are powers of 1024. Messages call the size `name`.
 
     Raises
     ------
@@ -28,14 +28,14 @@ def parse_size(size: int | str) -> int:
     (1073741824, 1536, 100)
     """
     if isinstance(size, bool) or not isinstance(size, (int, np.integer, str)):
-        raise TypeError(f"a size must be a number of bytes or a str such as '1G', got {size!r}")
+        raise TypeError(f"{name} must be a number of bytes or a str such as '1G', got {size!r}")
     if not isinstance(size, str):
         if size < 0:
-            raise ValueError(f"a size must be >= 0, got {size}")
+            raise ValueError(f"{name} must be >= 0, got {size}")
         return int(size)
     match = _SIZE.fullmatch(size)
     if match is None:
-        raise ValueError(f"a size must be a number of bytes, with K, M, G or T if need be, such as '1G', got {size!r}")
+        raise ValueError(f"{name} must be a number of bytes, with K, M, G or T if need be, such as '1G', got {size!r}")
     return int(float(match[1]) * 1024 ** (" kmgt".index((match[2] or " ").lower())))
 
 
@@ -47,7 +47,7 @@ class TemporaryArray:
 
     def __init__(self) -> None:
         self._folder = tempfile.gettempdir()
-        self._file: Any = tempfile.TemporaryFile(buffering=0, prefix="fastemb-")
+        self._file: Any = tempfile.TemporaryFile(buffering=0, prefix="fastemb-")  # noqa: SIM115
 
     def write(self, offset: int, values: np.ndarray) -> None:
         """Write an array at a place in bytes.
@@ -57,7 +57,7 @@ class TemporaryArray:
         OSError
             If the disk is full.
         """
-        view = memoryview(np.ascontiguousarray(values)).cast("B") if values.size else memoryview(b"")
+        view = np.ascontiguousarray(values).data.cast("B") if values.size else memoryview(b"")
         try:
             self._file.seek(offset)
             while view:
@@ -68,7 +68,7 @@ class TemporaryArray:
 
     def read(self, offset: int, values: np.ndarray) -> None:
         """Fill an array from a place in bytes."""
-        view = memoryview(values).cast("B") if values.size else memoryview(b"")
+        view = values.data.cast("B") if values.size else memoryview(b"")
         self._file.seek(offset)
         while view:
             count = self._file.readinto(view)
