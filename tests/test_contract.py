@@ -1,9 +1,11 @@
 """The house rules that a program can check: who imports whom, what is exported, kernels that match their reference."""
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 import fastemb
 
+ROOT = Path(__file__).parent.parent
 PACKAGE = Path(fastemb.__file__).parent
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "__cache__" not in path.parts)
 
@@ -214,36 +217,27 @@ def test_all_modules_import():
             importlib.import_module(module.name)
 
 
-LIBRARY = [
-    path for path in SOURCES if layer_of(module_of(path)) in {"engine", "corpus", "formats", "vectors", "trainers"}
-]
-
-
-def public_without_example(source):
-    """The public functions and classes of `source` whose docstring, if any, has no example that runs."""
+def reference_names():
+    """What the documentation's reference shows."""
+    pages = sorted((ROOT / "docs" / "reference").glob("*.md"))
     return [
-        node.name
-        for node in ast.parse(source).body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
-        and not node.name.startswith("_")
-        and ">>> " not in (ast.get_docstring(node) or "")
+        name for page in pages for name in re.findall(r"^::: (\S+)", page.read_text(encoding="utf-8"), re.MULTILINE)
     ]
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_public_names_have_an_example(path):
-    source = path.read_text(encoding="utf-8")
-    exported = exports(source)
-    assert [name for name in public_without_example(source) if name in exported] == []
+@pytest.mark.parametrize("name", reference_names())
+def test_reference_has_examples(name):
+    """A name that users import has a docstring with an example that runs; plain records need none."""
+    module, _, attribute = name.rpartition(".")
+    value = getattr(importlib.import_module(module), attribute)
+    assert inspect.getdoc(value)
+    assert dataclasses.is_dataclass(value) or ">>> " in inspect.getdoc(value)
+    if inspect.isclass(value):
+        methods = [member for key, member in vars(value).items() if not key.startswith("_")]
+        undocumented = [member.__name__ for member in methods if inspect.isfunction(member) and not member.__doc__]
+        assert undocumented == []
 
 
-def exports(source):
-    """The names in ``__all__``."""
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__":
-            return ast.literal_eval(node.value)
-    return []
-
-
-def test_that_a_missing_example_is_found():
-    assert public_without_example("def f():\n    pass\ndef _g():\n    pass") == ["f"]
+def test_reference_shows_what_fastemb_exports():
+    shown = {name.rpartition(".")[2] for name in reference_names()}
+    assert set(fastemb._HOME) <= shown
