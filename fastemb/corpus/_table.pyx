@@ -152,6 +152,7 @@ cdef class WordTable:
         cdef Key[AHEAD] keys
         cdef Py_ssize_t n, k, done = 0
         cdef int64_t start, length, number
+        cdef uint64_t found
         cdef const uint32_t* edge
         cdef Entry* entry
         while done < num_words:
@@ -168,6 +169,9 @@ cdef class WordTable:
             if n == 0:
                 bad[0], bad[1] = start, length
                 return LONG_WORD
+            for k in range(n):
+                found = self.slots[keys[k].hash & self.slot_mask]
+                prefetch(&self.entries[<uint32_t>found - <uint64_t>(found != 0)])
             for k in range(n):
                 edge = edges + (done + k) * stride
                 start, length = edge[0], <int64_t>edge[1] - edge[0]
@@ -230,6 +234,7 @@ cdef class WordTable:
         return numbers
 
     cdef int64_t take_all(self, WordTable other, const uint8_t* skip, int32_t* out) noexcept nogil:
+        cdef uint64_t found
         cdef int64_t i, k, number, n = other.num_entries
         cdef Entry* entry
         cdef Entry* mine
@@ -237,6 +242,9 @@ cdef class WordTable:
             if i % AHEAD == 0:
                 for k in range(i, min(i + AHEAD, n)):
                     prefetch(&self.slots[other.entries[k].hash & self.slot_mask])
+                for k in range(i, min(i + AHEAD, n)):
+                    found = self.slots[other.entries[k].hash & self.slot_mask]
+                    prefetch(&self.entries[<uint32_t>found - <uint64_t>(found != 0)])
             if skip != NULL and skip[i]:
                 continue
             entry = &other.entries[i]
