@@ -102,7 +102,7 @@ def read(path: PathLike, *, format: str | None = None, errors: str = "strict", l
 
 
 def write(path: PathLike, table: Table, *, format: str | None = None) -> None:
-    """Write word vectors to a file.
+    r"""Write word vectors to a file.
 
     The file is written under another name and renamed, so that a failure leaves an older file as it was.
 
@@ -122,6 +122,16 @@ def write(path: PathLike, table: Table, *, format: str | None = None) -> None:
         If the folder does not exist.
     ValueError
         If the suffix tells no format, or the format cannot hold a word; the message names the word.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     text, binary = pathlib.Path(folder, "vectors.txt"), pathlib.Path(folder, "vectors.bin")
+    ...     _ = text.write_text("1 2\n" + "to 0.5 1\n")
+    ...     write(binary, read(text))
+    ...     read(binary).words
+    ['to']
     """
     format = format_for(path, format)
     if format in _WHOLE_WRITERS:

@@ -69,6 +69,16 @@ def draw_map(
         If one of the words is unknown.
     ValueError
         If there are too few words or too many.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastemb import KeyedVectors
+    >>> kv = KeyedVectors.from_words(["red", "green", "blue"], np.eye(3, dtype=np.float32))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     draw_map(kv, pathlib.Path(folder, "map.png"))
+    ...     pathlib.Path(folder, "map.png").stat().st_size > 1000
+    True
     """
     if words is None:
         rows = list(range(min(integer("top", top, 2, MAX_WORDS), len(kv))))
