@@ -1,4 +1,4 @@
-"""Tables of a benchmark's results; ``python -m fastemb.bench.tables PAGE.md... RESULTS.json...`` writes them into pages.
+"""Tables of a benchmark's results, which ``python -m fastemb.bench.tables PAGE.md... RESULTS.json...`` writes to pages.
 
 A page marks the place of a table with ``<!-- table: NAME -->`` and ``<!-- end of table -->``; NAME is a kind of
 measurement, and, where several files hold it, the vector size: ``speed 300``. What stands between is replaced.

@@ -28,9 +28,10 @@ def integer(name: str, value: object, low: int, high: int | None = None) -> int:
     bound = f"an integer in [{low}, {high}]" if high is not None else f"an integer >= {low}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be {bound}, got {value!r}")
-    if value < low or (high is not None and value > high):
+    number = int(value)
+    if number < low or (high is not None and number > high):
         raise ValueError(f"{name} must be {bound}, got {value}")
-    return int(value)
+    return number
 
 
 def real(name: str, value: object, low: float, high: float | None = None, *, low_open: bool = False) -> float:
