@@ -9,6 +9,7 @@ from fastemb.formats.table import Table, finished, packed_words
 
 _SAMPLE = 1 << 20
 _SAMPLE_LINES = 100
+_BLOCK = 1 << 12
 
 
 def read_text(path: PathLike, errors: str = "strict", limit: int | None = None) -> Table:
@@ -64,8 +65,8 @@ def write_text(file: BinaryIO, table: Table) -> None:
         If a word could not be read back: it holds a newline, or ends with a space and a number.
     """
     words = packed_words(table)
-    for start in range(0, len(words), _SAMPLE):
-        for row, word in enumerate(words.as_bytes(start, start + _SAMPLE)):
+    for start in range(0, len(words), _BLOCK):
+        for row, word in enumerate(words.as_bytes(start, start + _BLOCK)):
             if b" " in word and _is_number(word.rsplit(b" ", 1)[1]):
                 raise ValueError(
                     f"word {start + row}, {word.decode('utf-8', 'backslashreplace')!r:.80}, ends with a space and a "

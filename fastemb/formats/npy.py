@@ -19,7 +19,7 @@ from fastemb.formats.words import WordCollector, Words, decoded
 
 MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 1 << 16
-_BLOCK = 1 << 16
+_BLOCK = 1 << 12
 _ESCAPES = {b"\\": b"\\\\", b"\n": b"\\n", b"\r": b"\\r", b"\t": b"\\t"}
 _UNESCAPES = {escaped: plain for plain, escaped in _ESCAPES.items()}
 
@@ -125,6 +125,8 @@ def _read_vocabulary(path: Path) -> tuple[Words, np.ndarray | None]:
     collector = WordCollector()
     counts: list[int] = []
     number = 0
+    if not path.stat().st_size:
+        return Words.from_bytes([]), None
     with reading(path) as (file, _):
         for line in file:
             number += 1

@@ -203,17 +203,18 @@ def detect(path: PathLike) -> str:
     first, _, rest = sample.partition(b"\n")
     if word2vec.parse_header(first) is None:
         return _headless(path, sample, suffix)
-    return _headed(first, rest, suffix)
+    return _headed(rest, suffix)
 
 
-def _headed(header: bytes, rest: bytes, suffix: str | None) -> str:
-    """Tell word2vec's text from its binary, and from GloVe text whose first line looks like a header."""
-    fields = rest.split(b"\n", 1)[0].split()
-    if len(fields) > 1 and all(map(_is_number, fields[1:-1] if b"\n" not in rest else fields[1:])):
-        return "glove" if len(fields) == 2 and header.split()[1] != b"1" else "word2vec"
-    if _has_control_bytes(rest):
-        return "word2vec-binary"
-    return "word2vec-binary" if suffix == "word2vec-binary" and rest else "word2vec"
+def _headed(rest: bytes, suffix: str | None) -> str:
+    """Tell word2vec's text from its binary by what follows the header."""
+    row, newline, _ = rest.partition(b"\n")
+    # The last field may be cut where the sample ends.
+    numbers = row.split()[1:] if newline else row.split()[1:-1]
+    if numbers and all(map(_is_number, numbers)):
+        return "word2vec"
+    is_binary = _has_control_bytes(rest) or (suffix == "word2vec-binary" and rest)
+    return "word2vec-binary" if is_binary else "word2vec"
 
 
 def _headless(path: PathLike, sample: bytes, suffix: str | None) -> str:

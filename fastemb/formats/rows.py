@@ -10,6 +10,7 @@ from fastemb.formats.table import Table, packed_words
 from fastemb.formats.words import WordCollector, Words
 
 _BLOCK = 1 << 20
+_VALUES = 1 << 14  # numbers written at a time
 _MAX_LINE = 1 << 20
 _MAX_NUMBER = 64
 _SPACES = b" \t\r\n"
@@ -184,7 +185,7 @@ def write_rows(file: BinaryIO, table: Table, forbidden: tuple[bytes, ...], what:
     """
     words = packed_words(table)
     num_words, dim = table.vectors.shape
-    step = max(1, (1 << 16) // dim)
+    step = max(1, _VALUES // dim)
     line = b"%b " + b" ".join([b"%.9g"] * dim) + b"\n"
     for start in range(0, num_words, step):
         names = checked_words(words, start, start + step, forbidden, what)

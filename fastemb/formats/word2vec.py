@@ -105,9 +105,11 @@ def read_binary(path: PathLike, errors: str = "strict", limit: int | None = None
             collector.extend(words)
             vectors[row : row + len(words)] = np.frombuffer(data, "<f4").reshape(len(words), dim)
             _check_finite(path, vectors, row, words)
+            if len(collector) == wanted:
+                break
             if len(rest) > 4 * dim + _MAX_WORD:
                 raise ValueError(f"{str(path)!r}: the word of row {len(collector)} does not end; the file is corrupt")
-            if not chunk and len(collector) < wanted:
+            if not chunk:
                 raise ValueError(
                     f"{str(path)!r} ends in row {len(collector)} of the {num_words} that line 1 claims; "
                     "it is truncated or corrupt"
