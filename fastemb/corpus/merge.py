@@ -1,15 +1,19 @@
 """From the tables that the threads filled to one vocabulary, and each table's numbers in it."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from fastemb.corpus._table import WordTable
 from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.engine.parallel import ordered_map
 
 
-def merge_tables(tables: Sequence[WordTable], lowercase: bool, errors: str) -> tuple[WordTable, list[np.ndarray]]:
-    """Join tables into one.
+def merge_tables(
+    tables: Sequence[WordTable], lowercase: bool, errors: str, workers: int
+) -> tuple[WordTable, list[np.ndarray]]:
+    """Join tables into one, by pairs in parallel. The tables are used up.
 
     Returns
     -------
@@ -18,17 +22,35 @@ def merge_tables(tables: Sequence[WordTable], lowercase: bool, errors: str) -> t
     numbers : list of int32 arrays
         For each table, its words' numbers in the joined one; -1 for words of which nothing is left.
     """
-    largest = max(range(len(tables)), key=lambda i: len(tables[i]))
-    joined = tables[largest]
-    numbers = [
-        np.arange(len(table), dtype=np.int32) if i == largest else joined.absorb(table)
-        for i, table in enumerate(tables)
-    ]
-    replaced = _replacements(joined, lowercase, errors)
+    groups = [_Group(table, [np.arange(len(table), dtype=np.int32)]) for table in tables]
+    while len(groups) > 1:
+        pairs = [groups[i : i + 2] for i in range(0, len(groups), 2)]
+        groups = list(ordered_map(_join, pairs, min(workers, len(pairs))))
+    table, numbers = groups[0]
+    replaced = _replacements(table, lowercase, errors)
     if not replaced:
-        return joined, numbers
-    table, renumbered = _replace(joined, replaced)
+        return table, numbers
+    table, renumbered = _replace(table, replaced)
     return table, [renumbered[old] for old in numbers]
+
+
+class _Group(NamedTuple):
+    """Tables that have become one, and the numbers in it of each one's words."""
+
+    table: WordTable
+    numbers: list[np.ndarray]
+
+
+def _join(groups: Sequence[_Group]) -> _Group:
+    if len(groups) == 1:
+        return groups[0]
+    first, second = groups
+    # Few words are added to many rather than the other way round.
+    swapped = len(first.table) < len(second.table)
+    large, small = (second, first) if swapped else (first, second)
+    renumbered = large.table.absorb(small.table)
+    numbers = [renumbered[old] for old in small.numbers]
+    return _Group(large.table, numbers + large.numbers if swapped else large.numbers + numbers)
 
 
 def _replacements(table: WordTable, lowercase: bool, errors: str) -> dict[int, bytes]:

@@ -139,7 +139,8 @@ def read_corpus(
         tally = _scan(feed, spool, workers, progress)
         if tally.num_words == 0:
             raise ValueError(feed.describe_empty())
-        table, numbers = merge_tables([scanner.table for scanner in tally.scanners], bool(lowercase), errors)
+        tables = [scanner.table for scanner in tally.scanners]
+        table, numbers = merge_tables(tables, bool(lowercase), errors, workers)
         if len(table) == 0:
             raise ValueError(f"nothing is left of the {tally.num_words:,} words read with errors={errors!r}")
         if vocabulary is None:
@@ -149,7 +150,7 @@ def read_corpus(
         # The last entry is for words of which nothing is left, whose number is -1.
         places = np.append(places, np.int32(-1))
         # The tables can be large, and are not needed any more.
-        del table
+        del table, tables
         tally.scanners.clear()
         ids, offsets = _encode(spool, tally, [places[old] for old in numbers], max_sentence_length, workers)
     return Corpus(ids, offsets, vocabulary, tally.num_words, tally.num_sentences)
