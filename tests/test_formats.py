@@ -290,10 +290,10 @@ def test_unknown_suffix(tmp_path: Path, name: str) -> None:
 
 
 def test_unknown_format(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="format must be one of 'safetensors', .* got 'csv'"):
+    with pytest.raises(ValueError, match=r"format must be one of 'safetensors', .* got 'csv'"):
         write(tmp_path / "a.vec", make_table(["a"]), format="csv")
     (tmp_path / "a.vec").write_text("1 1\na 1\n")
-    with pytest.raises(ValueError, match="format must be one of 'safetensors', .* got 'csv'"):
+    with pytest.raises(ValueError, match=r"format must be one of 'safetensors', .* got 'csv'"):
         read(tmp_path / "a.vec", format="csv")
     with pytest.raises(ValueError, match="memory maps and cannot be packed"):
         write(tmp_path / "a.npy.gz", make_table(["a"]))
@@ -348,14 +348,14 @@ def test_npy_without_vocabulary(tmp_path: Path) -> None:
 def test_npy_of_something_else(tmp_path: Path, array: np.ndarray) -> None:
     np.save(tmp_path / "a.npy", array)
     (tmp_path / "a.vocab.txt").write_text("one\ntwo\n")
-    with pytest.raises(ValueError, match="must hold float16|must have two dimensions"):
+    with pytest.raises(ValueError, match=r"must hold float16|must have two dimensions"):
         read(tmp_path / "a.npy")
 
 
 def test_npy_with_pickled_objects_runs_nothing(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([[print]], object), allow_pickle=True)
     (tmp_path / "a.vocab.txt").write_text("one\n")
-    with pytest.raises(ValueError, match="must hold float16, float32 or float64, got dtype '|O'"):
+    with pytest.raises(ValueError, match=r"must hold float16, float32 or float64, got dtype '\|O'"):
         read(tmp_path / "a.npy")
 
 
@@ -406,7 +406,7 @@ def test_wrong_glove(tmp_path: Path, text: bytes, message: str) -> None:
 
 def test_line_that_never_ends(tmp_path: Path) -> None:
     (tmp_path / "a.vec").write_bytes(b"2 2\n" + b"x" * (4 << 20))
-    with pytest.raises(ValueError, match="line 2: is too long|and 1 lines follow"):
+    with pytest.raises(ValueError, match=r"line 2: is too long|and 1 lines follow"):
         read(tmp_path / "a.vec")
     (tmp_path / "a.vec").write_bytes(b"2 2\n" + b"x" * (4 << 20) + b" 1 2\ny 1 2\n")
     with pytest.raises(ValueError, match="line 2: is too long"):
@@ -418,7 +418,7 @@ def test_truncated_binary(tmp_path: Path, cut: int) -> None:
     write(tmp_path / "a.bin", make_table(["aa", "bb"], 2))
     whole = (tmp_path / "a.bin").read_bytes()
     (tmp_path / "a.bin").write_bytes(whole[: -cut - 1])
-    with pytest.raises(ValueError, match="ends in row 1 of the 2 that line 1 claims|the file is too small"):
+    with pytest.raises(ValueError, match=r"ends in row 1 of the 2 that line 1 claims|the file is too small"):
         read(tmp_path / "a.bin", format="word2vec-binary")
 
 

@@ -7,7 +7,7 @@ from fastemb.formats.files import PathLike, reading
 from fastemb.formats.rows import count_lines, looks_like_number, parse_rows, write_rows
 from fastemb.formats.table import Table, finished, packed_words
 
-_SAMPLE = 1 << 20
+SAMPLE = 1 << 20
 _SAMPLE_LINES = 100
 _BLOCK = 1 << 12
 
@@ -21,7 +21,7 @@ def read_text(path: PathLike, errors: str = "strict", limit: int | None = None) 
         If the file is not such a file; the message names the line.
     """
     with reading(path) as (file, _):
-        dim = vector_size(file.read(_SAMPLE))
+        dim = vector_size(file.read(SAMPLE))
         if dim is None:
             raise ValueError(f"{str(path)!r}, line 1: must be a word and its numbers")
         file.seek(0)
@@ -41,8 +41,8 @@ def vector_size(sample: bytes) -> int | None:
     2
     """
     lines = sample.split(b"\n")
-    if len(lines) > 1:
-        lines.pop()
+    if len(lines) > 1 and len(sample) >= SAMPLE:
+        lines.pop()  # cut
     sizes: Counter[int] = Counter()
     for line in lines[:_SAMPLE_LINES]:
         fields = line.rstrip().replace(b"\t", b" ").split(b" ")

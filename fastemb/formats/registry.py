@@ -51,7 +51,6 @@ _FOREIGN = {
     b"\xfd7zXZ\x00": "an xz file; unpack it",
     b"\x28\xb5\x2f\xfd": "a zstandard file; unpack it",
 }
-_SAMPLE = 1 << 20
 
 
 def read(path: PathLike, *, format: str | None = None, errors: str = "strict", limit: int | None = None) -> Table:
@@ -189,7 +188,7 @@ def detect(path: PathLike) -> str:
         If it is in none of the formats.
     """
     with reading(path) as (file, _):
-        sample = file.read(_SAMPLE)
+        sample = file.read(glove.SAMPLE)
     suffix = SUFFIXES.get(Path(_without_gz(path)[0]).suffix.lower())
     if sample.startswith(npy.MAGIC):
         return "npy"
