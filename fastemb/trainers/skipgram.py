@@ -2,9 +2,10 @@
 
 import math
 import queue
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from fastemb.corpus.reader import Corpus
 from fastemb.engine.backend import is_cached, kernels, simd_width
 from fastemb.engine.parallel import ordered_map
 from fastemb.engine.sampling import keep_probabilities, noise_table
+from fastemb.engine.tuning import Tuner
 from fastemb.trainers.schedule import Monitor, Rate, sentence_ranges
 
 __all__ = ["SkipGram"]
@@ -22,8 +24,23 @@ RANGE = 50_000
 # What a thread learns of a row is added to the shared table after at most STALENESS / workers windows: measured, the
 # quality falls when the product grows beyond 64.
 STALENESS = 64
-# Output rows of the most frequent words that each thread keeps to itself, when more than two compete for them.
-PRIVATE_ROWS = 512
+# Output rows of the most frequent words that a thread may keep to itself. Where the cores are far apart this keeps
+# cache lines from travelling; where they share a cache it costs a little.
+PRIVATE_ROWS = 1024
+
+
+class Task(NamedTuple):
+    """A range of sentences, and what differs from range to range."""
+
+    start: int
+    stop: int
+    alpha: float
+    slope: float
+    seed: np.uint64
+    num_private: int
+
+
+Step = Callable[[Task], tuple[Task, NDArray[np.float64], float]]
 
 
 @dataclass
@@ -76,7 +93,7 @@ class SkipGram:
         """
         self._keep = keep_probabilities(self.counts, self.sample)
         self._noise = noise_table(self.counts, self.ns_exponent)
-        step = self._step(corpus, monitor)
+        step, tuner = self._step(corpus, monitor)
         num_ids = len(corpus.ids)
         rate = Rate(alpha, min_alpha, epochs, num_ids)
         words_per_id = corpus.num_words / max(1, num_ids)
@@ -87,9 +104,13 @@ class SkipGram:
             first, slope = rate.line(epoch)
             seed = kernels("reference", "random").random_u64(self.seed, epochs_before + epoch)
             kept = 0
-            work = ((start, stop, first, slope, seed) for start, stop in sentence_ranges(corpus.offsets, RANGE))
-            for stop, result in ordered_map(step, work, self.workers):
-                done = int(corpus.offsets[stop])
+            work = (
+                Task(start, stop, first, slope, seed, tuner.next_way())
+                for start, stop in sentence_ranges(corpus.offsets, RANGE)
+            )
+            for task, result, seconds in ordered_map(step, work, self.workers):
+                done = int(corpus.offsets[task.stop])
+                tuner.record(task.num_private, done - int(corpus.offsets[task.start]), seconds)
                 words = round((epoch * num_ids + done) * words_per_id)
                 self._check(result, epoch, words, alpha)
                 monitor.add_loss(result[0], result[1])
@@ -99,39 +120,40 @@ class SkipGram:
             yield kept, monitor.loss
         monitor.report(corpus.num_words * epochs, epochs - 1, min_alpha, force=True)
 
-    def _step(self, corpus: Corpus, monitor: Monitor) -> Any:
-        """Return the function that trains a range of sentences, compiled, with scratch memory for every thread."""
+    def _step(self, corpus: Corpus, monitor: Monitor) -> tuple[Step, Tuner[int]]:
+        """Return a compiled function that trains a range of sentences, and what chooses its private rows."""
         module = kernels("cpu", "skipgram")
         kernel = module.skipgram_shared if self.shared_negatives else module.skipgram_pairwise
-        private = PRIVATE_ROWS if self.shared_negatives and self.workers > 2 else 0
+        most_private = min(PRIVATE_ROWS, len(self.counts)) if self.shared_negatives and self.workers > 1 else 0
         longest = int(np.diff(corpus.offsets).max(initial=1))
         free: queue.SimpleQueue = queue.SimpleQueue()
         for _ in range(self.workers):
-            row_length = self.weight_in.shape[1]
             free.put(
-                module.allocate_scratch(row_length, self.window, self.negative, longest, min(private, len(self.counts)))
+                module.allocate_scratch(self.weight_in.shape[1], self.window, self.negative, longest, most_private)
             )
         staleness = max(1, STALENESS // self.workers)
-        how = (staleness,) if self.shared_negatives else ()
-        tuning = (staleness, simd_width()) if self.shared_negatives else (simd_width(),)
 
-        def step(task: tuple[int, int, float, float, np.uint64]) -> tuple[int, NDArray[np.float64]]:
-            start, stop, alpha, slope, seed = task
+        def step(task: Task) -> tuple[Task, NDArray[np.float64], float]:
             result = np.zeros(3)
             scratch = free.get()
+            began = time.perf_counter()
             try:
+                how: tuple = (result, scratch, simd_width())
+                if self.shared_negatives:
+                    how = (staleness, result, scratch, task.num_private, staleness, simd_width())
                 kernel(
-                    corpus.ids, corpus.offsets, start, stop, self.weight_in, self.weight_out, self._keep, self._noise,
-                    self.window, self.shrink_windows, self.negative, alpha, slope, seed, *how, result, scratch, *tuning,
+                    corpus.ids, corpus.offsets, task.start, task.stop, self.weight_in, self.weight_out, self._keep,
+                    self._noise, self.window, self.shrink_windows, self.negative, task.alpha, task.slope, task.seed,
+                    *how,
                 )  # fmt: skip
             finally:
                 free.put(scratch)
-            return stop, result
+            return task, result, time.perf_counter() - began
 
         if not is_cached(kernel):
             monitor.begin("compiling")
-        step((0, 0, 0.0, 0.0, np.uint64(0)))
-        return step
+        step(Task(0, 0, 0.0, 0.0, np.uint64(0), 0))
+        return step, Tuner(sorted({0, most_private}), phase=4 * self.workers)
 
     def _check(self, result: NDArray[np.float64], epoch: int, words: int, alpha: float) -> None:
         if not math.isfinite(result[0]):

@@ -5,7 +5,6 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +18,7 @@ from fastemb.engine.parallel import MAX_THREADS, get_num_threads
 from fastemb.formats.safetensors import read_tensors, write_tensors
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.skipgram import SkipGram
-from fastemb.trainers.tables import allocate_table, uniform_table
+from fastemb.trainers.state import State
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["Word2Vec"]
@@ -27,7 +26,7 @@ __all__ = ["Word2Vec"]
 PathLike = str | os.PathLike[str]
 Sentences = Iterable[Sequence[str]]
 
-DEFAULT_ALPHA = 0.05
+DEFAULT_ALPHA = 0.035
 MAX_VECTOR_SIZE = 1 << 16
 MODEL_FORMAT = "fastemb.Word2Vec/1"
 
@@ -47,7 +46,7 @@ class Word2Vec:
         of them; ``"-"`` for standard input.
     vector_size : int, default 100
         Numbers in a vector.
-    alpha : float, default 0.05
+    alpha : float, default 0.035
         Learning rate at the start; gensim's is 0.025. It falls linearly to `min_alpha`.
     window : int, default 5
         Most context words on each side, up to 100.
@@ -164,7 +163,7 @@ class Word2Vec:
         self.errors = errors
         self.callbacks = callbacks
         self._check()
-        self._state: _State | None = None
+        self._state: State | None = None
         if sentences is not None or corpus_file is not None:
             self.fit(sentences, corpus_file=corpus_file)
 
@@ -186,7 +185,7 @@ class Word2Vec:
         self._check()
         monitor = Monitor(self, self.callbacks)
         with self._read(_one_source(sentences, corpus_file), monitor) as corpus:
-            self._start(corpus)
+            self._state = State.of_corpus(corpus, self.vector_size, self.seed)
             self._train(corpus, self.epochs, self.alpha, self.min_alpha, monitor)
         return self
 
@@ -200,7 +199,7 @@ class Word2Vec:
         """
         self._check()
         with self._read(_one_source(sentences, corpus_file), Monitor(self, self.callbacks)) as corpus:
-            self._start(corpus)
+            self._state = State.of_corpus(corpus, self.vector_size, self.seed)
 
     def train(
         self,
@@ -316,22 +315,16 @@ class Word2Vec:
             Must end in ``.safetensors``.
         """
         if not os.fspath(path).endswith(".safetensors"):
-            raise ValueError(f"path must end in '.safetensors', got {os.fspath(path)!r}; model.wv.save has more formats")
-        state = self._trained
+            raise ValueError(
+                f"path must end in '.safetensors', got {os.fspath(path)!r}; model.wv.save writes other formats"
+            )
+        tensors, described = self._trained.to_tensors()
+        parameters = {name: value for name, value in self.get_params().items() if name != "callbacks"}
         metadata = {
             "format": MODEL_FORMAT,
             "fastemb": fastemb.__version__,
-            "parameters": json.dumps({k: v for k, v in self.get_params().items() if k != "callbacks"}),
-            "corpus": json.dumps({"num_words": state.num_words, "num_sentences": state.num_sentences}),
-            "epochs_trained": str(state.epochs_trained),
-        }
-        tensors = {
-            "vectors": self.wv.vectors,
-            "output_vectors": self.syn1neg,
-            "losses": np.array(state.losses, np.float64),
-            "words": state.vocabulary.packed,
-            "words_offsets": state.vocabulary.offsets,
-            "counts": state.vocabulary.counts,
+            "parameters": json.dumps(parameters),
+            **described,
         }
         write_tensors(path, tensors, metadata)
 
@@ -352,7 +345,7 @@ class Word2Vec:
             )
         try:
             model = cls(**json.loads(metadata["parameters"]))
-            model._state = _State.of_tensors(tensors, metadata, model.vector_size)
+            model._state = State.of_tensors(tensors, metadata, model.vector_size)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)}: a damaged model ({error})") from error
         return model
@@ -376,14 +369,12 @@ class Word2Vec:
         validate.integer("max_sentence_length", self.max_sentence_length, 1, 1_000_000)
 
     @property
-    def _trained(self) -> "_State":
+    def _trained(self) -> State:
         if self._state is None:
             raise RuntimeError("the model has no vocabulary yet: call fit, or build_vocab and train, first")
         return self._state
 
-    def _read(
-        self, source: Sentences | PathLike, monitor: Monitor, vocabulary: Vocabulary | None = None
-    ) -> Corpus:
+    def _read(self, source: Sentences | PathLike, monitor: Monitor, vocabulary: Vocabulary | None = None) -> Corpus:
         monitor.begin("scanning")
 
         def progress(words: int, fraction: float | None) -> None:
@@ -403,20 +394,7 @@ class Word2Vec:
         monitor.report(corpus.num_words, 0, math.nan, total=corpus.num_words, force=True)
         return corpus
 
-    def _start(self, corpus: Corpus) -> None:
-        size = len(corpus.vocabulary), self.vector_size
-        self._state = _State(
-            vocabulary=corpus.vocabulary,
-            weight_in=uniform_table(*size, self.seed),
-            weight_out=allocate_table(*size),
-            vector_size=self.vector_size,
-            num_words=corpus.num_words,
-            num_sentences=corpus.num_sentences_read,
-        )
-
-    def _train(
-        self, corpus: Corpus, epochs: int, alpha: float, min_alpha: float, monitor: Monitor
-    ) -> tuple[int, int]:
+    def _train(self, corpus: Corpus, epochs: int, alpha: float, min_alpha: float, monitor: Monitor) -> tuple[int, int]:
         state = self._trained
         loop = SkipGram(
             counts=state.vocabulary.counts,
@@ -445,42 +423,6 @@ class Word2Vec:
         return trained, corpus.num_words * epochs
 
 
-@dataclass
-class _State:
-    """What training changes."""
-
-    vocabulary: Vocabulary
-    weight_in: NDArray[np.float32]
-    weight_out: NDArray[np.float32]
-    vector_size: int
-    num_words: int
-    num_sentences: int
-    epochs_trained: int = 0
-    losses: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.wv = KeyedVectors(self.weight_in[:, : self.vector_size], self.vocabulary)
-
-    @classmethod
-    def of_tensors(cls, tensors: dict[str, np.ndarray], metadata: dict[str, str], vector_size: int) -> Self:
-        vocabulary = Vocabulary(tensors["words"], tensors["words_offsets"], tensors["counts"])
-        tables = []
-        for name in ("vectors", "output_vectors"):
-            if tensors[name].shape != (len(vocabulary), vector_size):
-                raise ValueError(f"{name} has shape {tensors[name].shape}, not {(len(vocabulary), vector_size)}")
-            table = allocate_table(len(vocabulary), vector_size)
-            table[:, :vector_size] = tensors[name]
-            tables.append(table)
-        return cls(
-            vocabulary,
-            *tables,
-            vector_size,
-            **json.loads(metadata["corpus"]),
-            epochs_trained=int(metadata["epochs_trained"]),
-            losses=tensors["losses"].tolist(),
-        )
-
-
 def _one_source(sentences: Sentences | None, corpus_file: PathLike | None) -> Sentences | PathLike:
     if (sentences is None) == (corpus_file is None):
         given = "neither" if sentences is None else "both"
@@ -496,6 +438,4 @@ def _one_source(sentences: Sentences | None, corpus_file: PathLike | None) -> Se
     return sentences
 
 
-_PARAMETERS = [
-    name for name in inspect.signature(Word2Vec).parameters if name not in ("sentences", "corpus_file")
-]
+_PARAMETERS = [name for name in inspect.signature(Word2Vec).parameters if name not in ("sentences", "corpus_file")]

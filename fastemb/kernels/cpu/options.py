@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import config
 
 __all__ = ["cache_folder", "inline", "kernel"]
 
 # NaN and infinity keep their meaning; a kernel never holds the GIL and never raises on division.
-_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 
 
 def kernel(function: Callable) -> Any:
@@ -21,12 +22,12 @@ def kernel(function: Callable) -> Any:
     if folder is None:
         return numba.njit(**_OPTIONS)(function)
     # Numba asks where to cache when a function is decorated, so this leaves the user's own functions alone.
-    saved = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder)
+    saved = config.CACHE_DIR
+    config.CACHE_DIR = str(folder)
     try:
         return numba.njit(**_OPTIONS, cache=True)(function)
     finally:
-        numba.config.CACHE_DIR = saved
+        config.CACHE_DIR = saved
 
 
 def inline(function: Callable) -> Any:

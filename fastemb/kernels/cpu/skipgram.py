@@ -6,7 +6,7 @@ What makes it fast:
   each row is loaded once a block and not once a pair, and the sigmoids of twelve pairs are one vector.
 - Context rows are trained in a ring of private copies that stays in the first-level cache. The shared table sees one
   addition per word of text, not one per window that the word is in.
-- The output rows of the most frequent words are private to the caller's `scratch` and are added back after
+- The output rows of the `num_private` most frequent words are kept in the caller's `scratch` and are added back after
   `publish_every` uses, so that their cache lines do not travel between cores all the time.
 - Negatives are drawn, and rows prefetched, one window ahead.
 """
@@ -18,8 +18,28 @@ import numpy as np
 from fastemb.kernels.cpu.options import inline, kernel
 from fastemb.kernels.cpu.random import random_u64
 from fastemb.kernels.cpu.simd import (
-    BLOCK, UNIT, W16, add, address, clamp, div, exp, fma, load, load_splat, log, mul, mutable_address, prefetch, splat, store, sub,
-    total, totals, where_positive, zeros,
+    BLOCK,
+    UNIT,
+    W16,
+    add,
+    address,
+    clamp,
+    div,
+    exp,
+    fma,
+    load,
+    load_splat,
+    log,
+    mul,
+    mutable_address,
+    prefetch,
+    splat,
+    store,
+    sub,
+    total,
+    totals,
+    where_positive,
+    zeros,
 )  # fmt: skip
 
 __all__ = ["Scratch", "allocate_scratch", "skipgram_pairwise", "skipgram_shared"]
@@ -39,8 +59,8 @@ class Scratch(NamedTuple):
     """What one thread needs beside the tables; `allocate_scratch` makes it."""
 
     lent: np.ndarray  # float32 (2 * ring, row length): private context rows, then what they were when lent
-    private: np.ndarray  # float32 (2 * num_private + 1, row length): output rows, what they were, one row of zeros
-    touches: np.ndarray  # int32 (num_private,): uses of a private row since it was added back
+    private: np.ndarray  # float32 (1 + 2 * most_private, row length): a row of zeros, output rows, what they were
+    touches: np.ndarray  # int32 (most_private,): uses of a private row since it was added back
     words: np.ndarray  # int32 (longest sentence,)
     places: np.ndarray  # int64 (longest sentence,)
     negatives: np.ndarray  # int32 (2, negative): of this window and the next
@@ -52,7 +72,7 @@ class Scratch(NamedTuple):
     sigmoid: np.ndarray  # float32 (PAIR_TABLE,)
 
 
-def allocate_scratch(row_length: int, window: int, negative: int, longest: int, num_private: int = 0) -> Scratch:
+def allocate_scratch(row_length: int, window: int, negative: int, longest: int, most_private: int = 0) -> Scratch:
     """Return the scratch memory of one thread.
 
     Parameters
@@ -62,8 +82,8 @@ def allocate_scratch(row_length: int, window: int, negative: int, longest: int, 
     window, negative : int
     longest : int
         Words in the longest sentence that will be trained.
-    num_private : int, default 0
-        Output rows, counted from word 0, that are private to the thread.
+    most_private : int, default 0
+        The largest `num_private` that it will be used with.
     """
     ring = 1 << (2 * window + 1).bit_length()
     plain = np.zeros((4, BLOCK), np.float32)
@@ -73,8 +93,8 @@ def allocate_scratch(row_length: int, window: int, negative: int, longest: int, 
     x = (2 * np.arange(PAIR_TABLE) / PAIR_TABLE - 1) * float(PAIR_LIMIT)
     return Scratch(
         lent=np.zeros((2 * ring, row_length), np.float32),
-        private=np.zeros((2 * num_private + 1, row_length), np.float32),
-        touches=np.zeros(num_private, np.int32),
+        private=np.zeros((2 * most_private + 1, row_length), np.float32),
+        touches=np.zeros(most_private, np.int32),
         words=np.zeros(longest, np.int32),
         places=np.zeros(longest, np.int64),
         negatives=np.zeros((2, negative), np.int32),
@@ -90,16 +110,15 @@ def allocate_scratch(row_length: int, window: int, negative: int, longest: int, 
 @kernel
 def skipgram_shared(
     ids, offsets, start, stop, weight_in, weight_out, keep, noise, window, shrink_windows, negative, alpha,
-    alpha_slope, seed, staleness, result, scratch, publish_every, width=W16,
+    alpha_slope, seed, staleness, result, scratch, num_private, publish_every, width=W16,
 ):  # fmt: skip
-    num_private = scratch.touches.shape[0]
     row_bytes = np.int64(4) * weight_in.shape[1]
     text_seed = random_u64(seed, 0)
     noise_seed = random_u64(seed, 1)
     table_in = mutable_address(weight_in.reshape(-1), 0)
     table_out = mutable_address(weight_out.reshape(-1), 0)
     lent = mutable_address(scratch.lent.reshape(-1), 0)
-    private = mutable_address(scratch.private.reshape(-1), 0)
+    private = mutable_address(scratch.private.reshape(-1), 0) + row_bytes
     ring = scratch.lent.shape[0] // 2
     words = scratch.words
     coefficients = scratch.coefficients
@@ -210,7 +229,7 @@ def choose_block(scratch, pos, first, negative, table_out, private, num_private,
     becomes the row of zeros with a coefficient of zero.
     """
     centre = scratch.words[pos]
-    none = private + 2 * num_private * row_bytes
+    none = private - row_bytes
     distinct = 0
     irregular = scratch.coefficients[_IRREGULAR : _IRREGULAR + BLOCK]
     for k in range(OUTPUTS):
@@ -269,14 +288,14 @@ def copy_row(source, target, row_bytes, width):
 
 @inline
 def give_back(shared, row, base, row_bytes, width):
-    """shared += row - base."""
+    """Shared += row - base."""
     for c in range(0, row_bytes, step_of(width)):
         store(shared + c, add(load(shared + c, width), sub(load(row + c, width), load(base + c, width))))
 
 
 @inline
 def publish(shared, row, base, row_bytes, width):
-    """shared += row - base; row = base = shared."""
+    """Shared += row - base; row = base = shared."""
     for c in range(0, row_bytes, step_of(width)):
         x = add(load(shared + c, width), sub(load(row + c, width), load(base + c, width)))
         store(shared + c, x)
@@ -295,35 +314,34 @@ def train_block(context, m_count, outputs, coefficients, single, gradients, rate
     product = one
     loss = np.float32(0)
     factors = 0
+    # fmt: off
     for m in range(0, m_count, 2):
         x = context[m]
-        paired = m + 1 < m_count
-        a0 = zero; a1 = zero; a2 = zero; a3 = zero; a4 = zero; a5 = zero  # noqa: E702
-        if paired:
+        a0 = zero; a1 = zero; a2 = zero; a3 = zero; a4 = zero; a5 = zero
+        if m + 1 < m_count:
             y = context[m + 1]
-            b0 = zero; b1 = zero; b2 = zero; b3 = zero; b4 = zero; b5 = zero  # noqa: E702
+            b0 = zero; b1 = zero; b2 = zero; b3 = zero; b4 = zero; b5 = zero
             for c in range(0, row_bytes, step):
-                v = load(x + c, width)
-                w = load(y + c, width)
-                u = load(p0 + c, width); a0 = fma(v, u, a0); b0 = fma(w, u, b0)  # noqa: E702
-                u = load(p1 + c, width); a1 = fma(v, u, a1); b1 = fma(w, u, b1)  # noqa: E702
-                u = load(p2 + c, width); a2 = fma(v, u, a2); b2 = fma(w, u, b2)  # noqa: E702
-                u = load(p3 + c, width); a3 = fma(v, u, a3); b3 = fma(w, u, b3)  # noqa: E702
-                u = load(p4 + c, width); a4 = fma(v, u, a4); b4 = fma(w, u, b4)  # noqa: E702
-                u = load(p5 + c, width); a5 = fma(v, u, a5); b5 = fma(w, u, b5)  # noqa: E702
+                v = load(x + c, width); w = load(y + c, width)
+                u = load(p0 + c, width); a0 = fma(v, u, a0); b0 = fma(w, u, b0)
+                u = load(p1 + c, width); a1 = fma(v, u, a1); b1 = fma(w, u, b1)
+                u = load(p2 + c, width); a2 = fma(v, u, a2); b2 = fma(w, u, b2)
+                u = load(p3 + c, width); a3 = fma(v, u, a3); b3 = fma(w, u, b3)
+                u = load(p4 + c, width); a4 = fma(v, u, a4); b4 = fma(w, u, b4)
+                u = load(p5 + c, width); a5 = fma(v, u, a5); b5 = fma(w, u, b5)
             logits = totals((a0, a1, a2, a3, a4, a5, b0, b1, b2, b3, b4, b5))
         else:
             for c in range(0, row_bytes, step):
                 v = load(x + c, width)
-                a0 = fma(v, load(p0 + c, width), a0); a1 = fma(v, load(p1 + c, width), a1)  # noqa: E702
-                a2 = fma(v, load(p2 + c, width), a2); a3 = fma(v, load(p3 + c, width), a3)  # noqa: E702
-                a4 = fma(v, load(p4 + c, width), a4); a5 = fma(v, load(p5 + c, width), a5)  # noqa: E702
+                a0 = fma(v, load(p0 + c, width), a0); a1 = fma(v, load(p1 + c, width), a1)
+                a2 = fma(v, load(p2 + c, width), a2); a3 = fma(v, load(p3 + c, width), a3)
+                a4 = fma(v, load(p4 + c, width), a4); a5 = fma(v, load(p5 + c, width), a5)
             logits = totals((a0, a1, a2, a3, a4, a5))
             coefficient = mul(coefficient, load(single, W16))
         z = clamp(where_positive(coefficient, logits, sub(zeros(W16), logits)), LOGIT_LIMIT)
         e = exp(sub(zeros(W16), z))
         likelihood = div(one, add(one, e))
-        store(gradients + m * (4 * BLOCK // 2), mul(mul(coefficient, splat(rate, W16)), mul(e, likelihood)))
+        store(gradients + (m >> 1) * (4 * BLOCK), mul(mul(coefficient, splat(rate, W16)), mul(e, likelihood)))
         product = mul(product, where_positive(mul(coefficient, coefficient), likelihood, one))
         factors += 1
         if factors == PRODUCT:
@@ -333,23 +351,24 @@ def train_block(context, m_count, outputs, coefficients, single, gradients, rate
     if factors > 0:
         loss -= total(log(product))
     for c in range(0, row_bytes, step):
-        u0 = load(p0 + c, width); u1 = load(p1 + c, width); u2 = load(p2 + c, width)  # noqa: E702
-        u3 = load(p3 + c, width); u4 = load(p4 + c, width); u5 = load(p5 + c, width)  # noqa: E702
-        d0 = u0; d1 = u1; d2 = u2; d3 = u3; d4 = u4; d5 = u5  # noqa: E702
+        u0 = load(p0 + c, width); u1 = load(p1 + c, width); u2 = load(p2 + c, width)
+        u3 = load(p3 + c, width); u4 = load(p4 + c, width); u5 = load(p5 + c, width)
+        d0 = u0; d1 = u1; d2 = u2; d3 = u3; d4 = u4; d5 = u5
         for m in range(m_count):
             v = load(context[m] + c, width)
             g = gradients + (m >> 1) * (4 * BLOCK) + (m & 1) * (4 * OUTPUTS)
-            g0 = load_splat(g, width); g1 = load_splat(g + 4, width); g2 = load_splat(g + 8, width)  # noqa: E702
-            g3 = load_splat(g + 12, width); g4 = load_splat(g + 16, width); g5 = load_splat(g + 20, width)  # noqa: E702
-            e0 = fma(g0, u0, v); d0 = fma(g0, v, d0)  # noqa: E702
-            e1 = mul(g1, u1); d1 = fma(g1, v, d1)  # noqa: E702
-            e0 = fma(g2, u2, e0); d2 = fma(g2, v, d2)  # noqa: E702
-            e1 = fma(g3, u3, e1); d3 = fma(g3, v, d3)  # noqa: E702
-            e0 = fma(g4, u4, e0); d4 = fma(g4, v, d4)  # noqa: E702
-            e1 = fma(g5, u5, e1); d5 = fma(g5, v, d5)  # noqa: E702
-            store(context[m] + c, add(e0, e1))
-        store(p0 + c, d0); store(p1 + c, d1); store(p2 + c, d2)  # noqa: E702
-        store(p3 + c, d3); store(p4 + c, d4); store(p5 + c, d5)  # noqa: E702
+            g0 = load_splat(g, width); g1 = load_splat(g + 4, width); g2 = load_splat(g + 8, width)
+            g3 = load_splat(g + 12, width); g4 = load_splat(g + 16, width); g5 = load_splat(g + 20, width)
+            even = fma(g0, u0, v); d0 = fma(g0, v, d0)
+            odd = mul(g1, u1); d1 = fma(g1, v, d1)
+            even = fma(g2, u2, even); d2 = fma(g2, v, d2)
+            odd = fma(g3, u3, odd); d3 = fma(g3, v, d3)
+            even = fma(g4, u4, even); d4 = fma(g4, v, d4)
+            odd = fma(g5, u5, odd); d5 = fma(g5, v, d5)
+            store(context[m] + c, add(even, odd))
+        store(p0 + c, d0); store(p1 + c, d1); store(p2 + c, d2)
+        store(p3 + c, d3); store(p4 + c, d4); store(p5 + c, d5)
+    # fmt: on
     return np.float64(loss)
 
 
@@ -407,7 +426,7 @@ def table_sigmoid(table, logit):
 
 @inline
 def softplus_sum(logits, count):
-    """The sum of log(1 + exp(-x)) over logits[:count]; overwrites the rest of the last block."""
+    """Return the sum of log(1 + exp(-x)) over logits[:count]; overwrites the rest of the last block."""
     blocks = (count + BLOCK - 1) // BLOCK
     for k in range(count, blocks * BLOCK):
         logits[k] = PAIR_LOSS_LIMIT
@@ -440,7 +459,7 @@ def dot(a, b, row_bytes, width):
 
 @inline
 def train_pair(row, output, error, gradient, row_bytes, width):
-    """error += gradient * output; output += gradient * row."""
+    """Error += gradient * output; output += gradient * row."""
     g = splat(gradient, width)
     for c in range(0, row_bytes, step_of(width)):
         u = load(output + c, width)
