@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -83,7 +83,7 @@ def num_threads(n: int) -> Iterator[None]:
         _chosen = before
 
 
-def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int | None = None) -> Iterator[R]:
+def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int | None = None) -> Generator[R, None, None]:
     """Yield ``function(item)`` of each item, in order, computed by a team of threads.
 
     Items are taken lazily, in order, and no more than two a thread are under way at a time. The first exception (of

@@ -4,6 +4,7 @@ import math
 import queue
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -108,14 +109,16 @@ class SkipGram:
                 Task(start, stop, first, slope, seed, tuner.next_way())
                 for start, stop in sentence_ranges(corpus.offsets, RANGE)
             )
-            for task, result, seconds in ordered_map(step, work, self.workers):
-                done = int(corpus.offsets[task.stop])
-                tuner.record(task.num_private, done - int(corpus.offsets[task.start]), seconds)
-                words = round((epoch * num_ids + done) * words_per_id)
-                self._check(result, epoch, words, alpha)
-                monitor.add_loss(result[0], result[1])
-                kept += int(result[2])
-                monitor.report(words, epoch, first + slope * done)
+            # Closed here and now, also after Ctrl-C: no thread may train on when the caller goes on.
+            with closing(ordered_map(step, work, self.workers)) as done_tasks:
+                for task, result, seconds in done_tasks:
+                    done = int(corpus.offsets[task.stop])
+                    tuner.record(task.num_private, done - int(corpus.offsets[task.start]), seconds)
+                    words = round((epoch * num_ids + done) * words_per_id)
+                    self._check(result, epoch, words, alpha)
+                    monitor.add_loss(result[0], result[1])
+                    kept += int(result[2])
+                    monitor.report(words, epoch, first + slope * done)
             self._check_tables(epoch, words, alpha)
             yield kept, monitor.loss
         monitor.report(corpus.num_words * epochs, epochs - 1, min_alpha, force=True)
@@ -125,7 +128,8 @@ class SkipGram:
         module = kernels("cpu", "skipgram")
         kernel = module.skipgram_shared if self.shared_negatives else module.skipgram_pairwise
         most_private = min(PRIVATE_ROWS, len(self.counts)) if self.shared_negatives and self.workers > 1 else 0
-        longest = int(np.diff(corpus.offsets).max(initial=1))
+        ids, offsets = corpus.ids, corpus.offsets  # the corpus may be closed while a thread is at work
+        longest = int(np.diff(offsets).max(initial=1))
         free: queue.SimpleQueue = queue.SimpleQueue()
         for _ in range(self.workers):
             free.put(
@@ -142,7 +146,7 @@ class SkipGram:
                 if self.shared_negatives:
                     how = (staleness, result, scratch, task.num_private, staleness, simd_width())
                 kernel(
-                    corpus.ids, corpus.offsets, task.start, task.stop, self.weight_in, self.weight_out, self._keep,
+                    ids, offsets, task.start, task.stop, self.weight_in, self.weight_out, self._keep,
                     self._noise, self.window, self.shrink_windows, self.negative, task.alpha, task.slope, task.seed,
                     *how,
                 )  # fmt: skip
