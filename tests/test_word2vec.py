@@ -1,0 +1,381 @@
+"""Word2Vec: what it learns, repeats, saves, and does when it is stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from fastemb import KeyedVectors, Word2Vec
+from fastemb.corpus.reader import read_corpus
+from fastemb.engine.backend import kernels
+from fastemb.engine.sampling import keep_probabilities, noise_table
+from fastemb.trainers.schedule import Rate
+from fastemb.trainers.tables import allocate_table, uniform_table
+
+
+def sentences(number=300, seed=0):
+    """Two topics whose words never meet."""
+    random = np.random.default_rng(seed)
+    topics = [[f"{topic}{i}" for i in range(8)] for topic in ("sea", "sky")]
+    return [[str(word) for word in random.choice(topics[i % 2], 12)] for i in range(number)]
+
+
+def small(**options):
+    return {"vector_size": 20, "min_count": 1, "workers": 1, "epochs": 2, "sample": 0, **options}
+
+
+def test_it_learns_which_words_meet():
+    model = Word2Vec(sentences(), **small(epochs=10, workers=2))
+    near = [word for word, _ in model.wv.most_similar("sea0", topn=7)]
+    assert {word[:3] for word in near} == {"sea"}
+    assert model.losses[-1] < model.losses[0] < np.log(2)
+
+
+def test_gensims_script_runs_with_another_import():
+    model = Word2Vec(vector_size=20, window=5, min_count=1, workers=1, sg=1, negative=5, epochs=3, seed=1)
+    model.build_vocab(sentences())
+    before = model.wv["sea0"].copy()
+    trained, raw = model.train(sentences(), total_examples=model.corpus_count, epochs=model.epochs)
+    assert model.corpus_count == 300 and model.corpus_total_words == 3600
+    assert raw == 3 * 3600 and 0 < trained <= raw
+    assert (model.wv["sea0"] != before).any()
+    assert model.wv.vectors.shape == model.syn1neg.shape == (16, 20)
+    assert model.wv.get_vecattr("sea0", "count") == sum(s.count("sea0") for s in sentences())
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_one_worker_repeats_bit_for_bit(shared):
+    first, second = (Word2Vec(sentences(), **small(shared_negatives=shared)) for _ in range(2))
+    np.testing.assert_array_equal(first.wv.vectors, second.wv.vectors)
+    assert first.losses == second.losses
+    other = Word2Vec(sentences(), **small(shared_negatives=shared, seed=2))
+    assert (first.wv.vectors != other.wv.vectors).any()
+
+
+def test_the_hash_seed_does_not_matter():
+    code = """
+        import hashlib
+        from fastemb import Word2Vec
+        model = Word2Vec([["a", "b", "c"], ["b", "d"]] * 50, vector_size=8, min_count=1, epochs=2, workers=1)
+        print(hashlib.sha256(model.wv.vectors.tobytes()).hexdigest(), model.wv.index_to_key)
+    """
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in (0, 1)
+    }
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_one_worker_equals_the_reference(shared):
+    options = small(window=3, negative=7, sample=1e-2, shared_negatives=shared, vector_size=12, epochs=2, alpha=0.03)
+    text = sentences(12)
+    model = Word2Vec(text, **options)
+    reference = kernels("reference", "skipgram")
+    with read_corpus(text, min_count=1) as corpus:
+        counts = corpus.vocabulary.counts
+        tables = uniform_table(len(counts), 12, 1), allocate_table(len(counts), 12)
+        rate = Rate(0.03, 1e-4, 2, len(corpus.ids))
+        losses = []
+        for epoch in range(2):
+            result = np.zeros(3)
+            seed = kernels("reference", "random").random_u64(1, epoch)
+            alpha, slope = rate.line(epoch)
+            tail = (64, result) if shared else (result,)
+            function = reference.skipgram_shared if shared else reference.skipgram_pairwise
+            function(
+                corpus.ids, corpus.offsets, 0, len(corpus.offsets) - 1, *tables, keep_probabilities(counts, 1e-2),
+                noise_table(counts, 0.75), 3, True, 7, alpha, slope, seed, *tail,
+            )  # fmt: skip
+            losses.append(result[0] / result[1])
+    np.testing.assert_allclose(model.wv.vectors, tables[0][:, :12], atol=1e-5)
+    np.testing.assert_allclose(model.syn1neg, tables[1][:, :12], atol=1e-5)
+    np.testing.assert_allclose(model.losses, losses, rtol=1e-5)
+
+
+def test_file_list_and_generator_are_one(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("\n".join(map(" ".join, sentences())))
+    models = [
+        Word2Vec(sentences(), **small()),
+        Word2Vec((sentence for sentence in sentences()), **small()),
+        Word2Vec(corpus_file=path, **small()),
+        Word2Vec(corpus_file=str(path), max_memory=0, **small()),
+        Word2Vec(**small()).fit(sentences()),
+        Word2Vec(**small()).fit(corpus_file=path),
+    ]
+    for model in models[1:]:
+        np.testing.assert_array_equal(model.wv.vectors, models[0].wv.vectors)
+        assert model.wv.index_to_key == models[0].wv.index_to_key
+
+
+def test_save_load_and_go_on(tmp_path):
+    model = Word2Vec(sentences(), **small(window=3, alpha=0.03))
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    loaded = Word2Vec.load(path)
+    assert loaded.get_params() == model.get_params()
+    assert loaded.losses == model.losses and loaded.corpus_total_words == model.corpus_total_words
+    for again in (model, loaded):
+        again.train(sentences(seed=1), epochs=1)
+    np.testing.assert_array_equal(loaded.wv.vectors, model.wv.vectors)
+    np.testing.assert_array_equal(loaded.syn1neg, model.syn1neg)
+    assert len(loaded.losses) == 3
+    model.save(path)
+    vectors = KeyedVectors.load(path)
+    np.testing.assert_array_equal(vectors["sky3"], model.wv["sky3"])
+
+
+def test_an_epoch_has_its_own_random_numbers():
+    model = Word2Vec(sentences(), **small(epochs=1))
+    first = model.losses[0]
+    model.train(sentences(), epochs=1, start_alpha=1e-9, end_alpha=0)
+    model.train(sentences(), epochs=1, start_alpha=1e-9, end_alpha=0)
+    assert model.losses[1] != model.losses[2]
+    assert model.losses[1] == pytest.approx(model.losses[2], rel=0.02) and model.losses[1] < first
+
+
+def test_training_on_leaves_new_words_out():
+    model = Word2Vec(sentences(), **small())
+    model.train([["sea0", "zebra", "sea1"]] * 10, epochs=1)
+    assert "zebra" not in model.wv
+
+
+def test_scikit_learns_way():
+    model = Word2Vec(vector_size=10, min_count=1)
+    assert model.set_params(window=3, epochs=1).get_params()["window"] == 3
+    clone = Word2Vec(**model.get_params())
+    assert clone.get_params() == model.get_params()
+    assert clone.fit(sentences(10)) is clone
+    with pytest.raises(ValueError, match="parameter must be one of .*'widow'"):
+        model.set_params(widow=3)
+    with pytest.raises(ValueError, match="window must be an integer in \\[1, 100\\], got 0"):
+        model.set_params(window=0)
+    assert model.window == 3
+
+
+class Recorder:
+    def __init__(self):
+        self.events, self.progress = [], []
+
+    def on_train_begin(self, model):
+        self.events.append("train begin")
+
+    def on_epoch_begin(self, model):
+        self.events.append("epoch begin")
+
+    def on_epoch_end(self, model):
+        self.events.append(f"epoch end {len(model.losses)}")
+
+    def on_train_end(self, model):
+        self.events.append("train end")
+
+    def on_progress(self, model, progress):
+        assert threading.current_thread() is threading.main_thread()
+        self.progress.append(progress)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_callbacks(workers):
+    recorder = Recorder()
+    model = Word2Vec(sentences(), **small(workers=workers, callbacks=[recorder, object()]))
+    assert recorder.events == ["train begin", "epoch begin", "epoch end 1", "epoch begin", "epoch end 2", "train end"]
+    stages = [progress.stage for progress in recorder.progress]
+    assert stages[0] == "scanning" and stages[-1] == "training"
+    last = recorder.progress[-1]
+    assert last.words == last.total_words == 2 * 3600 and last.epochs == 2 and last.epoch == 1
+    assert last.alpha == model.min_alpha and last.loss == model.losses[-1] and last.words_per_second > 0
+    assert recorder.progress[0].loss != recorder.progress[0].loss
+
+
+class Stop:
+    def on_epoch_end(self, model):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_interrupt_leaves_a_usable_model(workers, tmp_path):
+    model = Word2Vec(**small(workers=workers, epochs=50, callbacks=[Stop()]))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(sentences())
+    assert len(model.losses) == 1 and np.isfinite(model.wv.vectors).all()
+    assert len(model.wv.most_similar("sea0")) == 10
+    model.save(tmp_path / "model.safetensors")
+    model.callbacks = ()
+    model.train(sentences(), epochs=1)
+    assert len(model.losses) == 2
+    assert threading.active_count() < 10
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_ends_training_within_a_second(workers):
+    code = f"""
+        import time, sys, signal
+        from fastemb import Word2Vec
+        class Tell:
+            def on_epoch_begin(self, model):
+                print("go", flush=True)
+        model = Word2Vec(min_count=1, epochs=100_000, workers={workers}, callbacks=[Tell()])
+        try:
+            model.fit([[str(i % 50 + j) for j in range(40)] for i in range(20_000)])
+        except KeyboardInterrupt:
+            print("stopped", model.wv["7"].shape, flush=True)
+    """
+    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "go\n"
+    time.sleep(0.3)
+    began = time.perf_counter()
+    child.send_signal(signal.SIGINT)
+    lines = [line for line in child.stdout if line != "go\n"]
+    assert lines == ["stopped (100,)\n"]
+    assert time.perf_counter() - began < 5  # a second on a free machine
+    child.wait(10)
+    child.stdout.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("shared", [True, False])
+def test_divergence_is_told(workers, shared):
+    with pytest.raises(FloatingPointError, match=r"epoch \d+ after [\d,]+ words, at alpha=1e\+06; try a lower alpha"):
+        Word2Vec(sentences(), **small(alpha=1e6, epochs=20, workers=workers, shared_negatives=shared))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("vector_size", 0, ValueError),
+        ("vector_size", 10.5, TypeError),
+        ("window", 101, ValueError),
+        ("negative", 0, ValueError),
+        ("negative", 65, ValueError),
+        ("alpha", 0, ValueError),
+        ("alpha", float("nan"), ValueError),
+        ("alpha", "0.1", TypeError),
+        ("min_alpha", 1, ValueError),
+        ("epochs", 0, ValueError),
+        ("workers", 0, ValueError),
+        ("workers", True, TypeError),
+        ("seed", -1, ValueError),
+        ("sample", -0.1, ValueError),
+        ("sample", 2, ValueError),
+        ("min_count", -1, ValueError),
+        ("ns_exponent", float("inf"), ValueError),
+        ("max_sentence_length", 0, ValueError),
+        ("sg", 2, ValueError),
+    ],
+)
+def test_arguments_out_of_bounds_are_named(name, value, error):
+    with pytest.raises(error, match=f"^{name} must be .*got "):
+        Word2Vec(**{name: value})
+
+
+def test_cbow_is_refused_with_a_sentence():
+    with pytest.raises(ValueError, match="sg=0 asks for CBOW, which fastemb does not have yet; sg=1 trains skip-gram"):
+        Word2Vec(sg=0)
+
+
+def test_the_classic_mistakes():
+    with pytest.raises(TypeError, match="sentences must be .* a file's name goes into corpus_file="):
+        Word2Vec("text.txt")
+    with pytest.raises(TypeError, match="list"):
+        Word2Vec(["the cat sat"])
+    with pytest.raises(TypeError, match="got both"):
+        Word2Vec([["a"]], corpus_file="x")
+    with pytest.raises(TypeError, match="got neither"):
+        Word2Vec().fit()
+    with pytest.raises(RuntimeError, match="no vocabulary yet"):
+        Word2Vec().train([["a"]])
+    with pytest.raises(RuntimeError, match="no vocabulary yet"):
+        _ = Word2Vec().wv
+    with pytest.raises(FileNotFoundError, match=r"no-such-file\.txt"):
+        Word2Vec(corpus_file="no-such-file.txt")
+
+
+def test_save_refuses_other_suffixes(tmp_path):
+    model = Word2Vec(sentences(), **small())
+    with pytest.raises(ValueError, match="must end in '.safetensors'"):
+        model.save(tmp_path / "model.bin")
+
+
+def test_load_refuses_what_is_not_a_model(tmp_path):
+    model = Word2Vec(sentences(), **small())
+    model.wv.save(tmp_path / "vectors.safetensors")
+    with pytest.raises(ValueError, match="not a Word2Vec model"):
+        Word2Vec.load(tmp_path / "vectors.safetensors")
+    model.save(tmp_path / "model.safetensors")
+    content = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(content[:-100])
+    with pytest.raises(ValueError, match="model"):
+        Word2Vec.load(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").write_bytes(content.replace(b"num_sentences", b"mum_sentences"))
+    with pytest.raises(ValueError, match="damaged model"):
+        Word2Vec.load(tmp_path / "model.safetensors")
+
+
+def test_one_word_and_short_sentences():
+    model = Word2Vec([["a"], ["a"], []], **small())
+    assert model.wv.index_to_key == ["a"] and np.isnan(model.losses[0])
+
+
+def test_several_threads_train_models_at_once():
+    wanted = Word2Vec(sentences(), **small()).wv.vectors
+    results = {}
+
+    def train(number):
+        results[number] = Word2Vec(sentences(), **small(workers=1 + number % 2)).wv.vectors
+
+    team = [threading.Thread(target=train, args=(number,)) for number in range(4)]
+    for thread in team:
+        thread.start()
+    for thread in team:
+        thread.join()
+    np.testing.assert_array_equal(results[0], wanted)
+    np.testing.assert_array_equal(results[2], wanted)
+    assert np.isfinite(results[1]).all() and np.isfinite(results[3]).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_trains():
+    code = """
+        import os, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from fastemb import Word2Vec
+        text = [["a", "b", "c"]] * 200
+        options = dict(vector_size=8, min_count=1, epochs=2, workers=2)
+        Word2Vec(text, **options)
+        child = os.fork()
+        if child == 0:
+            Word2Vec(text, **options)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
+    assert ran.stdout == "0\n", ran.stderr
+
+
+def test_quality_is_gensims(data, tmp_path):
+    """On a million words of Wikipedia, the similarity of word pairs is as well predicted as by gensim's vectors."""
+    gensim = pytest.importorskip("gensim.models", reason="gensim is not installed")
+    import gzip
+
+    words = gzip.open(data / "text" / "text8-prefix.txt.gz", "rt").read().split()
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(" ".join(words[i : i + 1000]) for i in range(0, len(words), 1000)))
+    options = {"corpus_file": str(text), "vector_size": 50, "epochs": 3, "workers": 2, "sg": 1}
+    pairs = data / "eval" / "EN-MEN-TR-3k.txt"
+    ours = Word2Vec(**options).wv.evaluate_word_pairs(pairs)[1][0]
+    theirs = gensim.Word2Vec(**options).wv.evaluate_word_pairs(str(pairs))[1][0]
+    assert ours > theirs - 0.01
