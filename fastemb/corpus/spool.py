@@ -80,7 +80,8 @@ class TemporaryArray:
         """Return the first `size` numbers as a memory map; the file lives as long as the map does."""
         self._file.truncate(size * np.dtype(dtype).itemsize)
         with self._file:
-            return np.memmap(self._file, dtype, "r", shape=(size,))
+            # Copy-on-write rather than read-only: Numba takes it for an array in memory, and kernels compile only once.
+            return np.memmap(self._file, dtype, "c", shape=(size,))
 
     def close(self) -> None:
         """Remove the file, unless it has become a memory map."""
