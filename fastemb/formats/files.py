@@ -16,6 +16,8 @@ PathLike = str | os.PathLike[str]
 GZIP_MAGIC = b"\x1f\x8b"
 # Deflate stores at most 258 bytes in 2 bits, so no honest file grows by more than this when it is unpacked.
 MAX_GZIP_RATIO = 1032
+# Linux writes at most 2 GiB a call.
+_MOST_WRITTEN = 1 << 30
 
 
 @contextmanager
@@ -72,13 +74,13 @@ def replacing(path: PathLike) -> Iterator[BinaryIO]:
 
 
 class _FullWriter(io.FileIO):
-    """A raw file whose `write` is never short: Linux writes at most 2 GiB a call."""
+    """A raw file whose `write` is never short."""
 
     def write(self, data) -> int:  # type: ignore[no-untyped-def]
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view):
-            done += super().write(view[done : done + (1 << 30)]) or 0
+            done += super().write(view[done : done + _MOST_WRITTEN]) or 0
         return done
 
 
