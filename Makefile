@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: install test lint bench docs wheel
+.PHONY: install test lint bench tables docs wheel
 
 install:  ## fastemb as an editable install, with everything a developer needs
 	$(PYTHON) -m pip install --editable '.[test,bench,lint,docs]'
@@ -15,6 +15,10 @@ lint:  ## style, formatting and types
 
 bench:  ## our own kernels, each result checked before it is timed
 	$(PYTHON) -m pytest bench --benchmark-only
+
+tables:  ## the benchmark's tables and chart, from bench/results
+	$(PYTHON) -m fastemb.bench.tables README.md docs/benchmark.md bench/results/*.json
+	$(PYTHON) bench/chart.py bench/results/*.json docs/images/speed.png
 
 docs:  ## the documentation, into site/
 	$(PYTHON) -m mkdocs build --strict

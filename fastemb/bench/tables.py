@@ -1,7 +1,8 @@
 """Tables of a benchmark's results, which ``python -m fastemb.bench.tables PAGE.md... RESULTS.json...`` writes to pages.
 
 A page marks the place of a table with ``<!-- table: NAME -->`` and ``<!-- end of table -->``; NAME is a kind of
-measurement, and, where several files hold it, the vector size: ``speed 300``. What stands between is replaced.
+measurement, or ``machine``, and, where several files hold it, the vector size: ``speed 300``. What stands between is
+replaced.
 """
 
 import json
@@ -43,7 +44,7 @@ def render(results: dict[str, Any], kinds: Sequence[str] | None = None) -> str:
     | gensim | 8.00 | 1.0 | 0.006 | 8.0x |
     """
     found = results["measures"]
-    return "\n\n".join(_TABLES[kind](found[kind], results) for kind in (kinds or found))
+    return "\n\n".join(_TABLES[kind](found.get(kind), results) for kind in (kinds or found))
 
 
 def write(page: Path, results: Sequence[dict[str, Any]]) -> list[str]:
@@ -64,7 +65,8 @@ def write(page: Path, results: Sequence[dict[str, Any]]) -> list[str]:
     def replace(match: re.Match[str]) -> str:
         kind, _, size = match[2].partition(" ")
         for result in reversed(results):
-            if kind in result["measures"] and (not size or int(size) == result["settings"]["vector_size"]):
+            held = kind == "machine" or kind in result["measures"]
+            if held and (not size or int(size) == result["settings"]["vector_size"]):
                 return f"{match[1]}{render(result, [kind])}\n{match[3]}"
         missing.append(match[2])
         return match[0]
@@ -117,6 +119,21 @@ def _deficits(runs: Sequence[Run], peers: Sequence[Run]) -> list[str]:
         if statistics.fmean(mine) < statistics.fmean(theirs) - SLACK - 2 * difference_error(mine, theirs):
             below.append(name)
     return below
+
+
+def _machine(nothing: None, results: dict[str, Any]) -> str:
+    machine, corpus, settings = (results[key] for key in ("machine", "corpus", "settings"))
+    rows = [
+        ["text", f"{corpus['words']:,} words, {corpus['lines']:,} lines, {corpus['bytes']:,} bytes"],
+        ["settings", ", ".join(f"{key} {settings[key]}" for key in ("window", "negative", "sample", "min_count"))],
+        ["threads", str(settings["threads"])],
+        ["processor", f"{machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB"],
+        ["caches", "; ".join(machine["caches"]) or "unknown"],
+        ["system", f"{machine['system']}, Python {machine['python']}"],
+        ["versions", ", ".join(f"{name} {version}" for name, version in machine["versions"].items())],
+        ["date", machine["date"][:10]],
+    ]
+    return _grid(["what", "on"], rows)
 
 
 def _speed(runs: list[Run], results: dict[str, Any]) -> str:
@@ -212,6 +229,7 @@ def _time_to_quality(found: dict[str, Any], results: dict[str, Any]) -> str:
 
 
 _TABLES: dict[str, Callable[[Any, dict[str, Any]], str]] = {
+    "machine": _machine,
     "speed": _speed,
     "quality": _quality,
     "scan": _scan,
