@@ -40,7 +40,8 @@ def tsne(vectors: np.ndarray, perplexity: float = 12.0) -> np.ndarray:
     places = (_principal(rows) * 1e-4).astype(np.float32)
     velocity = np.zeros_like(places)
     gains = np.ones_like(places)
-    rate = max(num_points / _EXAGGERATION, 50.0)
+    # 50 is usual, and too much for a few points, which it throws further apart at each step.
+    rate = max(num_points / _EXAGGERATION, min(50.0, num_points / 2))
     attraction *= _EXAGGERATION
     for step in range(_ITERATIONS):
         if step == _EARLY:
