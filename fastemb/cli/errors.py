@@ -89,10 +89,8 @@ def describe(error: BaseException) -> str:
     'text.txt: No such file or directory'
     """
     if not isinstance(error, _EXPECTED):
-        return (
-            f"a defect of fastemb, please report it: {type(error).__name__}: {error}"
-            f" ({TRACEBACK_VARIABLE}=1 in the environment shows where)"
-        )
+        what = f"{type(error).__name__}: {' '.join(str(error).split()):.300}"
+        return f"a defect of fastemb, please report it: {what} ({TRACEBACK_VARIABLE}=1 in the environment shows where)"
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     elif type(error) is KeyError and error.args:

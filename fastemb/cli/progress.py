@@ -1,6 +1,7 @@
 """Progress of training: bars on a terminal, a line a stage elsewhere."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from fastemb.trainers.schedule import Progress
 
 COMPILING = "Compiling for this processor: about 15 s, the first time only; what is made is kept in a cache."
+
+# Where there is no bar: a line this often at most in a long stage, and for each epoch unless they are many.
+LINE_SECONDS = 30.0
+MANY_EPOCHS = 20
 
 _LABELS = {"scanning": "Reading", "compiling": "Compiling", "training": "Training"}
 
@@ -36,11 +41,16 @@ class TrainingProgress:
         self.last: dict[str, Progress] = {}
         self._bars: Bars | None = None
         self._tasks: dict[str, Any] = {}
+        self._began = self._told = time.perf_counter()
+        self._epochs_done = 0
 
     @property
     def words_trained(self) -> int:
-        """Raw words trained on so far, all epochs together."""
-        return self.last["training"].words if "training" in self.last else 0
+        """Raw words trained on so far, all epochs together, as the last tick or the last epoch's end told it."""
+        if "training" not in self.last:
+            return 0
+        tick = self.last["training"]
+        return max(tick.words, (tick.total_words or 0) * self._epochs_done // tick.epochs)
 
     @contextmanager
     def shown(self) -> Iterator["TrainingProgress"]:
@@ -55,20 +65,32 @@ class TrainingProgress:
 
     def on_progress(self, model: Any, progress: "Progress") -> None:
         """Show one tick."""
-        if progress.stage == "compiling" and progress.stage not in self.last:
-            self.console.say(COMPILING)
+        if progress.stage not in self.last:
+            self._began = time.perf_counter() - progress.seconds
+            self._epochs_done = 0
+            if progress.stage == "compiling":
+                self.console.say(COMPILING)
         self.last[progress.stage] = progress
         if self._bars is not None:
             self._draw(progress)
+        elif time.perf_counter() - self._told > LINE_SECONDS and progress.stage != "compiling":
+            self._tell(f"{_LABELS[progress.stage]}: {_share(progress)}{_detail(progress)}")
 
     def on_epoch_end(self, model: Any) -> None:
         """Say how an epoch went, where there is no bar to show it."""
-        if self._bars is None:
-            tick = self.last["training"]
-            self.console.say(
-                f"Epoch {tick.epoch + 1} of {tick.epochs}: {short(tick.words_per_second)} words/s,"
-                f" loss {model.losses[-1]:.4f}"
+        tick = self.last["training"]
+        self._epochs_done += 1
+        many = tick.epochs > MANY_EPOCHS and 1 < self._epochs_done < tick.epochs
+        if self._bars is None and not (many and time.perf_counter() - self._told < LINE_SECONDS):
+            words = (tick.total_words or 0) * self._epochs_done / tick.epochs
+            speed = words / max(time.perf_counter() - self._began, 1e-9)
+            self._tell(
+                f"Epoch {self._epochs_done} of {tick.epochs}: {short(speed)} words/s, loss {model.losses[-1]:.4f}"
             )
+
+    def _tell(self, line: str) -> None:
+        self._told = time.perf_counter()
+        self.console.say(line)
 
     def _draw(self, progress: "Progress") -> None:
         assert self._bars is not None
@@ -83,6 +105,10 @@ class TrainingProgress:
             completed=progress.words,
             detail=_detail(progress),
         )
+
+
+def _share(progress: "Progress") -> str:
+    return f"{progress.words / progress.total_words:.0%}  " if progress.total_words else ""
 
 
 def _detail(progress: "Progress") -> str:

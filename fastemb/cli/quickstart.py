@@ -2,13 +2,14 @@
 
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastemb.cli.console import Console, columns, count, short
 from fastemb.cli.options import JsonOption, QuietOption
-from fastemb.cli.python_source import corpus_lines, library_files
+from fastemb.cli.python_source import corpus, library_files
 from fastemb.cli.similar import Similar, similar_words
 from fastemb.cli.training import Outcome, train_model
 
@@ -67,12 +68,13 @@ def quickstart(
     _report(console, found, outcome, seconds, (text, vectors, picture))
 
 
-def _write_text(path: str, files: list[Any]) -> int:
+def _write_text(path: str, files: list[Path]) -> int:
+    """Write the text and return its number of words."""
     from fastemb.formats.files import replacing
 
-    lines = list(corpus_lines(files))
+    lines = corpus(files)
     with replacing(path) as file:
-        file.write(b"".join(lines))
+        file.write(b"\n".join([*lines, b""]))
     return sum(line.count(b" ") + 1 for line in lines)
 
 
@@ -92,12 +94,16 @@ def _neighbors(vectors: "KeyedVectors") -> dict[str, Similar]:
 def _draw(vectors: "KeyedVectors", path: str, words: int) -> None:
     from fastemb.vectors.plot import draw_map
 
+    # The rarer half of the words is odd names, which are correct neighbours but tell a reader nothing.
+    common = len(vectors) // 2
     chosen: dict[str, None] = {}
     for theme in _THEMES:
         if theme in vectors:
-            chosen |= dict.fromkeys([theme, *(word for word, _ in similar_words(vectors, theme, topn=5))])
+            chosen |= dict.fromkeys(
+                [theme, *(word for word, _ in similar_words(vectors, theme, topn=7, restrict_vocab=common))]
+            )
     title = f"Words of Python's standard library, as {count(words)} words of its source place them"
-    draw_map(vectors, path, words=list(chosen), title=title)
+    draw_map(vectors, path, words=list(chosen) or None, title=title)
 
 
 def _report(
@@ -121,13 +127,12 @@ def _report(
         },
         columns([f"  {word}", " ".join(other for other, _ in similar)] for word, similar in found.items()),
     )
-    first = next(iter(found), "word")
     console.say(
         f"""
 Wrote {vectors} and its map, {picture}. All of it took {seconds:.1f} s.
 Try next:
-  fastemb neighbors {vectors} {first}
-  fastemb analogy {vectors} min max lower
+  fastemb neighbors {vectors} {" ".join(list(found)[:2]) or "WORD"}
+  fastemb analogy {vectors} encode decode compress
   fastemb train {text} -o mine.safetensors --vector-size 200 --epochs 3
   fastemb train YOUR-TEXT.txt -o vectors.safetensors"""
     )

@@ -35,7 +35,7 @@ def train(
     window: Annotated[int, typer.Option(help="Words of context on each side, at most.", rich_help_panel=_MODEL)] = 5,
     negative: Annotated[int, typer.Option(help="Noise words a pair is set against.", rich_help_panel=_MODEL)] = 5,
     epochs: Annotated[int, typer.Option(help="Passes over the text.", rich_help_panel=_MODEL)] = 5,
-    alpha: Annotated[float, typer.Option(help="Learning rate at the start.", rich_help_panel=_MODEL)] = 0.05,
+    alpha: Annotated[float, typer.Option(help="Learning rate at the start.", rich_help_panel=_MODEL)] = 0.035,
     min_alpha: Annotated[float, typer.Option(help="Learning rate at the end.", rich_help_panel=_MODEL)] = 1e-4,
     sample: Annotated[
         float, typer.Option(help="Words more frequent than this share are thinned; 0: none.", rich_help_panel=_MODEL)
@@ -93,6 +93,8 @@ def train(
     console = Console(quiet=quiet, json=json)
     check_vectors_output(output)
     if save_model is not None:
+        if not save_model.endswith(".safetensors"):
+            raise typer.BadParameter(f"--save-model must end in .safetensors, got {save_model!r}")
         check_output(save_model)
     parameters: dict[str, Any] = {
         "vector_size": vector_size,

@@ -77,7 +77,7 @@ def train_model(
             interrupted = True
     seconds = time.perf_counter() - start
     last = progress.last["training"]
-    return Outcome(model, interrupted, last.words, seconds, last.seconds, last.words_per_second)
+    return Outcome(model, interrupted, progress.words_trained, seconds, last.seconds, last.words_per_second)
 
 
 def save(outcome: Outcome, output: str, model_file: str | None, console: Console) -> None:
