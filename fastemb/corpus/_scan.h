@@ -221,4 +221,35 @@ static inline fastemb_key fastemb_key_of(const uint8_t *p, int64_t length) {
     return key;
 }
 
+/* What a table of words holds of a word: half a cache line. */
+typedef struct {
+    uint64_t low;     /* as in fastemb_key */
+    uint64_t high;
+    int64_t count;
+    uint64_t extent;  /* the word's offset in the table's arena << 24 | its length */
+} fastemb_entry;
+
+/* Find a word in an open-addressing table of hash << 32 | word number + 1, 0 where empty.
+ *
+ * Returns the word's number, or -1 and the empty slot that ended the search. Reads what fastemb_key_of read of the word.
+ */
+static inline int64_t fastemb_find(const uint64_t *slots, uint64_t mask, const fastemb_entry *entries, const uint8_t *arena,
+                                   fastemb_key key, const uint8_t *word, int64_t length, uint64_t *empty) {
+    uint64_t slot = key.hash & mask;
+    for (;; slot = (slot + 1) & mask) {
+        uint64_t found = slots[slot];
+        if (found == 0) {
+            *empty = slot;
+            return -1;
+        }
+        if (found >> 32 != key.hash)
+            continue;
+        const fastemb_entry *entry = &entries[(uint32_t)found - 1];
+        if (entry->low != key.low || entry->high != key.high || (int64_t)(entry->extent & 0xffffff) != length)
+            continue;
+        if (length <= 16 || memcmp(arena + (entry->extent >> 24) + 16, word + 16, (size_t)(length - 16)) == 0)
+            return (int64_t)(uint32_t)found - 1;
+    }
+}
+
 #endif

@@ -2,7 +2,7 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport INT64_MAX
+from libc.stdint cimport INT64_MAX, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy
 
@@ -10,6 +10,8 @@ import numpy as np
 
 cdef extern from "_scan.h" nogil:
     Key key_of "fastemb_key_of"(const uint8_t* p, int64_t length)
+    int64_t find "fastemb_find"(const uint64_t* slots, uint64_t mask, const Entry* entries, const uint8_t* arena, Key key,
+                                const uint8_t* word, int64_t length, uint64_t* empty)
     int64_t invalid_utf8 "fastemb_invalid_utf8"(const uint8_t* p, int64_t size)
     bint is_ascii "fastemb_is_ascii"(const uint8_t* p, int64_t size)
     void prefetch "fastemb_prefetch"(const void* address)
@@ -21,12 +23,6 @@ cdef int64_t MAX_WORDS = 2**31 - 1
 
 cdef enum:
     AHEAD = 32                       # words hashed and prefetched before they are looked up
-
-
-cdef inline Key entry_key(const Entry* entry) noexcept nogil:
-    cdef Key key
-    key.low, key.high, key.hash = entry.low, entry.high, entry.hash
-    return key
 
 
 @cython.final
@@ -43,17 +39,16 @@ cdef class WordTable:
 
     def __cinit__(self, bint strict=False):
         self.strict = strict
-        self.entries_capacity = 1 << 10
         self.arena_capacity = 1 << 13
         self.slot_mask = (1 << 11) - 1
-        self.entries = <Entry*>malloc(self.entries_capacity * sizeof(Entry))
         self.arena = <uint8_t*>malloc(self.arena_capacity)
         self.slots = <uint64_t*>calloc(self.slot_mask + 1, sizeof(uint64_t))
-        if self.entries == NULL or self.arena == NULL or self.slots == NULL:
+        if self.arena == NULL or self.slots == NULL or self.grow_entries() != NONE:
             raise MemoryError
 
     def __dealloc__(self):
-        free(self.entries)
+        free(self.entries_memory)
+        free(self.firsts)
         free(self.arena)
         free(self.slots)
 
@@ -62,22 +57,8 @@ cdef class WordTable:
 
     # ---- one word
 
-    cdef int64_t place(self, Key key, const uint8_t* word, int64_t length, bint check) noexcept nogil:
-        """Find the word or add it with no count; return its number, or a problem."""
-        cdef uint64_t found, slot = key.hash & self.slot_mask
-        cdef Entry* entry
-        while True:
-            found = self.slots[slot]
-            if found == 0:
-                return self.insert(slot, key, word, length, check)
-            if <uint32_t>(found >> 32) == key.hash:
-                entry = &self.entries[<uint32_t>found - 1]
-                if (entry.low == key.low and entry.high == key.high and entry.length == length
-                        and (length <= 16 or memcmp(self.arena + entry.offset + 16, word + 16, length - 16) == 0)):
-                    return <int64_t><uint32_t>found - 1
-            slot = (slot + 1) & self.slot_mask
-
     cdef int64_t insert(self, uint64_t slot, Key key, const uint8_t* word, int64_t length, bint check) noexcept nogil:
+        """Add a word with no count, at an empty slot; return its number, or a problem."""
         cdef Entry* entry
         cdef int64_t problem = self.check_word(word, length) if check else NONE
         if problem == NONE:
@@ -86,9 +67,9 @@ cdef class WordTable:
             return problem
         self.slots[slot] = <uint64_t>key.hash << 32 | <uint64_t>(self.num_entries + 1)
         entry = &self.entries[self.num_entries]
-        entry.low, entry.high, entry.hash = key.low, key.high, key.hash
-        entry.offset, entry.length = self.arena_size, <uint32_t>length
-        entry.count, entry.first = 0, INT64_MAX
+        entry.low, entry.high, entry.count = key.low, key.high, 0
+        entry.extent = <uint64_t>self.arena_size << 24 | <uint64_t>length
+        self.firsts[self.num_entries] = INT64_MAX
         memcpy(self.arena + self.arena_size, word, length)
         self.arena_size += length
         self.num_entries += 1
@@ -111,18 +92,32 @@ cdef class WordTable:
         cdef void* memory
         if self.num_entries >= MAX_WORDS:
             return TOO_MANY_WORDS
-        if self.num_entries == self.entries_capacity:
-            capacity = self.entries_capacity * 2
-            memory = realloc(self.entries, capacity * sizeof(Entry))
-            if memory == NULL:
-                return OUT_OF_MEMORY
-            self.entries, self.entries_capacity = <Entry*>memory, capacity
-        if self.arena_size + length > self.arena_capacity:
+        if self.num_entries == self.entries_capacity and self.grow_entries() != NONE:
+            return OUT_OF_MEMORY
+        # A key is made from 16 bytes, wherever its word ends.
+        if self.arena_size + length + 16 > self.arena_capacity:
             capacity = (self.arena_capacity + length) * 2
             memory = realloc(self.arena, capacity)
             if memory == NULL:
                 return OUT_OF_MEMORY
             self.arena, self.arena_capacity = <uint8_t*>memory, capacity
+        return NONE
+
+    cdef int64_t grow_entries(self) noexcept nogil:
+        cdef int64_t capacity = max(self.entries_capacity * 2, <int64_t>1024)
+        cdef void* firsts = realloc(self.firsts, capacity * sizeof(int64_t))
+        if firsts == NULL:
+            return OUT_OF_MEMORY
+        self.firsts = <int64_t*>firsts
+        cdef void* memory = malloc(capacity * sizeof(Entry) + 64)
+        if memory == NULL:
+            return OUT_OF_MEMORY
+        # Aligned, so that no entry lies across two cache lines.
+        cdef Entry* entries = <Entry*>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
+        if self.num_entries > 0:
+            memcpy(entries, self.entries, self.num_entries * sizeof(Entry))
+        free(self.entries_memory)
+        self.entries_memory, self.entries, self.entries_capacity = memory, entries, capacity
         return NONE
 
     cdef int64_t grow_slots(self) noexcept nogil:
@@ -152,9 +147,11 @@ cdef class WordTable:
         cdef Key[AHEAD] keys
         cdef Py_ssize_t n, k, done = 0
         cdef int64_t start, length, number
-        cdef uint64_t found
+        cdef uint64_t found, empty = 0
         cdef const uint32_t* edge
-        cdef Entry* entry
+        # Blocks may come out of order, so that the first insertion need not be the first occurrence.
+        cdef bint late = base < self.last_base
+        self.last_base = max(self.last_base, base)
         while done < num_words:
             n = min(num_words - done, <Py_ssize_t>AHEAD)
             for k in range(n):
@@ -175,30 +172,41 @@ cdef class WordTable:
             for k in range(n):
                 edge = edges + (done + k) * stride
                 start, length = edge[0], <int64_t>edge[1] - edge[0]
-                number = self.place(keys[k], text + start, length, True)
+                number = find(self.slots, self.slot_mask, self.entries, self.arena, keys[k], text + start, length, &empty)
                 if number < 0:
-                    bad[0], bad[1] = start, length
-                    return number
-                entry = &self.entries[number]
-                entry.count += 1
-                # Blocks may come out of order, so that the first insertion need not be the first occurrence.
-                entry.first = min(entry.first, base + start)
+                    number = self.insert(empty, keys[k], text + start, length, True)
+                    if number < 0:
+                        bad[0], bad[1] = start, length
+                        return number
+                    self.firsts[number] = base + start
+                elif late:
+                    self.firsts[number] = min(self.firsts[number], base + start)
+                self.entries[number].count += 1
                 out[done + k] = <int32_t>number
             done += n
         return NONE
 
+    cdef int64_t place(self, const uint8_t* word, int64_t length, int64_t count, int64_t first) noexcept nogil:
+        """Count occurrences of a word that goes on for 16 bytes; return its number, or a problem."""
+        cdef uint64_t empty = 0
+        cdef Key key = key_of(word, length)
+        cdef int64_t number = find(self.slots, self.slot_mask, self.entries, self.arena, key, word, length, &empty)
+        if number < 0:
+            number = self.insert(empty, key, word, length, False)
+        if number >= 0:
+            self.entries[number].count += count
+            self.firsts[number] = min(self.firsts[number], first)
+        return number
+
     def add(self, const uint8_t[::1] word, int64_t count, int64_t first):
         """Add `count` occurrences of a word of at least one byte, the first at `first`; return its number."""
         cdef bytes padded = bytes(word) + bytes(16)
-        cdef const uint8_t* start = padded
         cdef int64_t number, length = word.shape[0]
-        if not 1 <= length < 1 << 31:
-            raise ValueError(f"a word must have 1 to 2,147,483,647 bytes, got {length}")
-        number = self.place(key_of(start, length), start, length, False)
+        if not 1 <= length < 1 << 24:
+            raise ValueError(f"a word must have 1 to {(1 << 24) - 1:,} bytes, got {length:,}")
+        number = self.place(padded, length, count, first)
         if number < 0:
             raise_problem(number)
-        self.entries[number].count += count
-        self.entries[number].first = min(self.entries[number].first, first)
         return number
 
     def add_packed(self, const uint8_t[::1] packed, const int64_t[::1] offsets):
@@ -211,9 +219,11 @@ cdef class WordTable:
         cdef int32_t[::1] out = numbers
         for i in range(n):
             length = offsets[i + 1] - offsets[i]
-            if not (0 <= offsets[i] <= offsets[i + 1] <= packed.shape[0] and length < 1 << 31):
+            if not 0 <= offsets[i] <= offsets[i + 1] <= packed.shape[0]:
                 raise ValueError(f"offsets must rise from 0 to {packed.shape[0]}, got {offsets[i]} at position {i}")
-            number = self.place(key_of(&text[offsets[i]], length), &text[offsets[i]], length, False)
+            if length >= 1 << 24:
+                raise ValueError(f"a word must have at most {(1 << 24) - 1:,} bytes, got {length:,} at position {i}")
+            number = self.place(&text[offsets[i]], length, 0, INT64_MAX)
             if number < 0:
                 raise_problem(number)
             out[i] = <int32_t>number
@@ -234,51 +244,47 @@ cdef class WordTable:
         return numbers
 
     cdef int64_t take_all(self, WordTable other, const uint8_t* skip, int32_t* out) noexcept nogil:
-        cdef uint64_t found
-        cdef int64_t i, k, number, n = other.num_entries
-        cdef Entry* entry
-        cdef Entry* mine
-        for i in range(n):
+        cdef uint64_t extent
+        cdef int64_t i, number
+        for i in range(other.num_entries):
             if i % AHEAD == 0:
-                for k in range(i, min(i + AHEAD, n)):
-                    prefetch(&self.slots[other.entries[k].hash & self.slot_mask])
-                for k in range(i, min(i + AHEAD, n)):
-                    found = self.slots[other.entries[k].hash & self.slot_mask]
-                    prefetch(&self.entries[<uint32_t>found - <uint64_t>(found != 0)])
+                self.prefetch_all(other, i, min(i + AHEAD, other.num_entries))
             if skip != NULL and skip[i]:
                 continue
-            entry = &other.entries[i]
-            number = self.place(entry_key(entry), other.arena + entry.offset, entry.length, False)
+            extent = other.entries[i].extent
+            number = self.place(other.arena + (extent >> 24), extent & 0xffffff, other.entries[i].count, other.firsts[i])
             if number < 0:
                 return number
-            mine = &self.entries[number]
-            mine.count += entry.count
-            mine.first = min(mine.first, entry.first)
             out[i] = <int32_t>number
         return NONE
+
+    cdef void prefetch_all(self, WordTable other, int64_t start, int64_t stop) noexcept nogil:
+        """Prefetch what placing some words of `other` will need."""
+        cdef uint64_t extent, found
+        cdef uint64_t[AHEAD] slots
+        cdef int64_t i
+        for i in range(start, stop):
+            extent = other.entries[i].extent
+            slots[i - start] = key_of(other.arena + (extent >> 24), extent & 0xffffff).hash & self.slot_mask
+            prefetch(&self.slots[slots[i - start]])
+        for i in range(start, stop):
+            found = self.slots[slots[i - start]]
+            prefetch(&self.entries[<uint32_t>found - <uint64_t>(found != 0)])
 
     def find_all(self, WordTable other):
         """Return the numbers here of the words of `other` (int32), -1 for those that are not here."""
         numbers = np.empty(other.num_entries, np.int32)
         cdef int32_t[::1] out = numbers
-        cdef int64_t i
+        cdef uint64_t extent, empty
+        cdef const uint8_t* word
+        cdef int64_t i, length
         with nogil:
             for i in range(other.num_entries):
-                out[i] = <int32_t>self.find(&other.entries[i], other.arena)
+                extent = other.entries[i].extent
+                word, length = other.arena + (extent >> 24), extent & 0xffffff
+                out[i] = <int32_t>find(self.slots, self.slot_mask, self.entries, self.arena, key_of(word, length), word,
+                                       length, &empty)
         return numbers
-
-    cdef int64_t find(self, const Entry* entry, const uint8_t* arena) noexcept nogil:
-        cdef uint64_t found, slot = entry.hash & self.slot_mask
-        cdef Entry* mine
-        while self.slots[slot] != 0:
-            found = self.slots[slot]
-            if <uint32_t>(found >> 32) == entry.hash:
-                mine = &self.entries[<uint32_t>found - 1]
-                if (mine.length == entry.length
-                        and memcmp(self.arena + mine.offset, arena + entry.offset, entry.length) == 0):
-                    return <int64_t><uint32_t>found - 1
-            slot = (slot + 1) & self.slot_mask
-        return -1
 
     # ---- what is in the table
 
@@ -286,8 +292,8 @@ cdef class WordTable:
         """Return the bytes of one word."""
         if not 0 <= number < self.num_entries:
             raise IndexError(f"number must be in [0, {self.num_entries}), got {number}")
-        cdef Entry* entry = &self.entries[number]
-        return PyBytes_FromStringAndSize(<const char*>self.arena + entry.offset, entry.length)
+        cdef uint64_t extent = self.entries[number].extent
+        return PyBytes_FromStringAndSize(<const char*>self.arena + (extent >> 24), extent & 0xffffff)
 
     def counts(self):
         """Return the words' counts, int64."""
@@ -298,13 +304,13 @@ cdef class WordTable:
             out[i] = self.entries[i].count
         return values
 
-    def firsts(self):
+    def first_places(self):
         """Return the places of the words' first occurrences in the source, int64."""
         values = np.empty(self.num_entries, np.int64)
         cdef int64_t[::1] out = values
         cdef int64_t i
         for i in range(self.num_entries):
-            out[i] = self.entries[i].first
+            out[i] = self.firsts[i]
         return values
 
     def irregular(self, bint invalid):
@@ -315,7 +321,7 @@ cdef class WordTable:
         cdef const uint8_t* word
         with nogil:
             for i in range(self.num_entries):
-                word, length = self.arena + self.entries[i].offset, self.entries[i].length
+                word, length = self.arena + (self.entries[i].extent >> 24), self.entries[i].extent & 0xffffff
                 if not is_ascii(word, length):
                     out[i] = not invalid or invalid_utf8(word, length) < length
         return np.flatnonzero(marks)
@@ -323,19 +329,19 @@ cdef class WordTable:
     def pack(self, const int64_t[::1] order):
         """Return the words of these numbers as one uint8 array and int64 offsets into it."""
         cdef int64_t i, n = order.shape[0]
-        cdef Entry* entry
+        cdef uint64_t extent
         offsets = np.zeros(n + 1, np.int64)
         cdef int64_t[::1] ends = offsets
         for i in range(n):
             if not 0 <= order[i] < self.num_entries:
                 raise IndexError(f"order must be in [0, {self.num_entries}), got {order[i]} at position {i}")
-            ends[i + 1] = ends[i] + self.entries[order[i]].length
+            ends[i + 1] = ends[i] + <int64_t>(self.entries[order[i]].extent & 0xffffff)
         packed = np.empty(ends[n], np.uint8)
         cdef uint8_t[::1] out = packed
         with nogil:
             for i in range(n):
-                entry = &self.entries[order[i]]
-                memcpy(&out[ends[i]], self.arena + entry.offset, entry.length)
+                extent = self.entries[order[i]].extent
+                memcpy(&out[ends[i]], self.arena + (extent >> 24), extent & 0xffffff)
         return packed, offsets
 
 

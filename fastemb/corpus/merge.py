@@ -80,7 +80,7 @@ def _replace(table: WordTable, replaced: dict[int, bytes]) -> tuple[WordTable, n
     skip[list(replaced)] = 1
     renewed = WordTable()
     numbers = renewed.absorb(table, skip)
-    counts, firsts = table.counts(), table.firsts()
+    counts, firsts = table.counts(), table.first_places()
     for number, word in replaced.items():
         if word:
             numbers[number] = renewed.add(word, int(counts[number]), int(firsts[number]))
@@ -95,7 +95,7 @@ def rank_words(table: WordTable, min_count: int) -> tuple[Vocabulary, np.ndarray
     ValueError
         If no word is left.
     """
-    counts, firsts = table.counts(), table.firsts()
+    counts, firsts = table.counts(), table.first_places()
     kept = np.flatnonzero(counts >= max(min_count, 1))
     if len(kept) == 0:
         raise ValueError(_nothing_kept(table, counts, firsts, min_count))
