@@ -58,7 +58,7 @@ class BadWord(ValueError):
 
 
 def classes_of(const uint8_t[::1] text, bint portable):
-    """Return the bit masks of white space, newlines and leading bytes in 64 bytes of text, as one of two ways finds them.
+    r"""Return the bit masks of white space, newlines and leading bytes in 64 bytes of text, as one of two ways finds them.
 
     Examples
     --------
