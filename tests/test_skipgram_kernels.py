@@ -240,7 +240,7 @@ def test_the_hot_loop_holds_vector_multiply_adds():
     fresh = numba.njit(**options)(cpu.train_block.py_func)
     address = np.int64(0)
     fresh.compile(
-        tuple(map(numba.typeof, (case.offsets, address, case.offsets, address, address, address, np.float32(0), address,
+        tuple(map(numba.typeof, (address, address, address, address, address, address, np.float32(0), address,
                                  simd_width())))
     )  # fmt: skip
     lines = fresh.inspect_asm(fresh.signatures[0]).splitlines()

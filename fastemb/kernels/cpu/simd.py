@@ -65,29 +65,60 @@ def _pointer(builder: ir.IRBuilder, address: ir.Value, pointee: ir.Type) -> ir.V
     return builder.inttoptr(address, pointee.as_pointer())
 
 
-def _element_address(array: Any, writable: bool) -> Any:
-    if not isinstance(array, types.Array) or array.dtype != types.float32 or array.layout != "C":
-        raise TypingError(f"a C-contiguous float32 array is needed, got {array}")
-    if writable and not array.mutable:
-        raise TypingError(f"a writable array is needed, got {array}")
+def _address_of(dtype: types.Type, writable: bool) -> Any:
+    @intrinsic
+    def element_address(typingctx, array, index):
+        if not isinstance(array, types.Array) or array.dtype != dtype or array.layout != "C":
+            raise TypingError(f"a C-contiguous {dtype} array is needed, got {array}")
+        if writable and not array.mutable:
+            raise TypingError(f"a writable array is needed, got {array}")
 
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        return builder.ptrtoint(builder.gep(data, [args[1]]), ir.IntType(64))
+        def codegen(context, builder, sig, args):
+            data = context.make_array(sig.args[0])(context, builder, args[0]).data
+            return builder.ptrtoint(builder.gep(data, [args[1]]), ir.IntType(64))
 
-    return types.int64(array, types.intp), codegen
+        return types.int64(array, types.intp), codegen
 
-
-@intrinsic
-def address(typingctx, array, index):
-    """Return the address of element `index`, counted flat, of a C-contiguous float32 array that is only read."""
-    return _element_address(array, writable=False)
+    return element_address
 
 
-@intrinsic
-def mutable_address(typingctx, array, index):
-    """Return the address of element `index`, counted flat, of a writable C-contiguous float32 array."""
-    return _element_address(array, writable=True)
+# The address of element `index`, counted flat, of a C-contiguous array that is only read, or of one that is written.
+address = _address_of(types.float32, writable=False)
+mutable_address = _address_of(types.float32, writable=True)
+int32_address = _address_of(types.int32, writable=False)
+int64_address = _address_of(types.int64, writable=False)
+uint32_address = _address_of(types.uint32, writable=False)
+
+
+def _getter(dtype: types.Type, item: ir.Type) -> Any:
+    @intrinsic
+    def get(typingctx, where, index):
+        def codegen(context, builder, sig, args):
+            return builder.load(builder.gep(_pointer(builder, args[0], item), [args[1]]))
+
+        return dtype(types.int64, types.int64), codegen
+
+    return get
+
+
+def _putter(dtype: types.Type, item: ir.Type) -> Any:
+    @intrinsic
+    def put(typingctx, where, index, value):
+        def codegen(context, builder, sig, args):
+            builder.store(args[2], builder.gep(_pointer(builder, args[0], item), [args[1]]))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, dtype), codegen
+
+    return put
+
+
+# Element `index` behind an address, read or written. Numba counts references whenever an array is handed to a function,
+# which costs more than the work of a small one; a number is handed over for nothing.
+get_float32, put_float32 = _getter(types.float32, _F32), _putter(types.float32, _F32)
+get_int32, put_int32 = _getter(types.int32, _I32), _putter(types.int32, _I32)
+get_int64, put_int64 = _getter(types.int64, ir.IntType(64)), _putter(types.int64, ir.IntType(64))
+get_uint32 = _getter(types.uint32, _I32)
 
 
 @intrinsic
@@ -127,7 +158,7 @@ def store(typingctx, where, value):
 
 @intrinsic
 def prefetch(typingctx, where, width):
-    """Ask for the cache lines that a vector at address `where` begins in, for writing; never faults."""
+    """Ask for the cache lines of a vector at address `where`, which will be written; never faults."""
     lines = max(1, UNIT * len(width) // 16)
 
     def codegen(context, builder, sig, args):
