@@ -63,7 +63,7 @@ def classes_of(const uint8_t[::1] text, bint portable):
     Examples
     --------
     >>> classes_of(b"a b\n" + bytes(60), portable=True)
-    (12, 8, 0)
+    (10, 8, 0)
     """
     if text.shape[0] != 64:
         raise ValueError(f"text must have 64 bytes, got {text.shape[0]}")
