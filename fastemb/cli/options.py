@@ -1,12 +1,12 @@
 """Arguments and options that several commands share."""
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 
-class Errors(Enum):
+class Errors(StrEnum):
     """What to do with bytes that are not UTF-8."""
 
     STRICT = "strict"
