@@ -6,7 +6,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-COMPILE_ARGS = [] if sys.platform == "win32" else ["-O3"]
+COMPILE_ARGS = [] if sys.platform == "win32" else ["-O3", "-g0"]
 HEADERS = [path.as_posix() for path in Path("fastemb").rglob("*.h")]
 
 extensions = [

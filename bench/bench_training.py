@@ -34,14 +34,16 @@ def bench_skipgram(benchmark, text, name, vector_size):
         scratch = module.allocate_scratch(weight_in.shape[1], WINDOW, NEGATIVE, SENTENCE, 0)
         counts = corpus.vocabulary.counts
         keep, noise = keep_probabilities(counts, 1e-3), noise_table(counts, 0.75)
-        shared = name == "skipgram_shared"
 
         def train():
             result = np.zeros(3)
+            how = (result, scratch, simd_width())
+            if name == "skipgram_shared":
+                staleness, num_private = 32, 0
+                how = (staleness, result, scratch, num_private, staleness, simd_width())
             getattr(module, name)(
                 corpus.ids, corpus.offsets, 0, len(corpus.offsets) - 1, weight_in, weight_out, keep, noise, WINDOW,
-                True, NEGATIVE, 0.05, 0.0, np.uint64(1), *([16] if shared else []), result, scratch,
-                *([16] if shared else []), simd_width(),
+                True, NEGATIVE, 0.05, 0.0, np.uint64(1), *how,
             )  # fmt: skip
             return result
 
