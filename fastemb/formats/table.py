@@ -68,7 +68,8 @@ class Table:
 
 def as_float32(vectors: np.ndarray) -> np.ndarray:
     """Return `vectors` as C-contiguous, aligned, native float32, without a copy where they are that already."""
-    return np.require(vectors, np.float32, ["C", "ALIGNED"])
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.require(vectors, np.float32, ["C", "ALIGNED"])
 
 
 def packed_words(table: Table) -> Words:

@@ -203,7 +203,7 @@ def word_pairs(
             f"{os.fspath(pairs)!r} has {len(gold)} pairs of known words between {delimiter!r}, must have at least 2 "
             f"({unknown} have unknown words)"
         )
-    ratio = 100 * unknown / (len(gold) if dummy4unknown else len(gold) + unknown)
+    ratio = unknown / (len(gold) if dummy4unknown else len(gold) + unknown) * 100
     return stats.pearsonr(gold, model), stats.spearmanr(gold, model), ratio
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastemb import formats
 from fastemb.engine.validate import integer
-from fastemb.formats.table import PackedWords, Table
+from fastemb.formats.table import PackedWords, Table, as_float32
 from fastemb.formats.words import Words
 from fastemb.vectors import evaluate, query, search, word2vec_format
 from fastemb.vectors.query import KEY_TYPES, Key
@@ -62,7 +62,7 @@ class KeyedVectors:
             raise TypeError(f"vectors must be an array of floats, got {array.dtype}")
         if array.ndim != 2 or len(array) != len(vocabulary):
             raise ValueError(f"vectors must have shape ({len(vocabulary)}, vector_size), got {array.shape}")
-        self.vectors: np.ndarray = array if array.dtype == np.float32 else array.astype(np.float32)
+        self.vectors: np.ndarray = array if array.dtype == np.float32 else as_float32(array)
         self.vocabulary = vocabulary
         self.counts: np.ndarray | None = getattr(vocabulary, "counts", None) if counts is None else np.asarray(counts)
         if self.counts is not None and self.counts.shape != (len(array),):

@@ -24,7 +24,7 @@ _DPI = 150
 _MARGIN = 0.35  # inches
 _LONGEST = 24
 _LARGEST, _SMALLEST = 15.0, 4.0  # points
-_FILLED = 0.4  # of the area, at most
+_FILLED = 0.25  # of the area, at most
 # Twelve hues of one darkness, in an order in which neighbours differ.
 _COLOURS = (
     "#1f6fb4", "#c8441b", "#2a8a4a", "#8a3fb0", "#b07c00", "#0f8b8d",
@@ -87,7 +87,11 @@ def draw_map(
     if not 2 <= len(rows) <= MAX_WORDS:
         raise ValueError(f"words must be 2 to {MAX_WORDS} different words, got {len(rows)}")
     texts = [_shown(kv.index_to_key[row]) for row in rows]
-    places = tsne(kv.vectors[np.array(rows)])
+    vectors = kv.vectors[np.array(rows)]
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"the vector of {kv.index_to_key[rows[int(finite.argmin())]]!r} is not finite")
+    places = tsne(vectors)
     figure = _figure(texts, spread(places), _groups(places), title)
     with replacing(Path(path)) as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")
