@@ -166,6 +166,17 @@ def test_records_that_are_none():
         cut_sentences(np.array([2, 1], np.int32), 3, 4, 5, 10)
 
 
+def test_blocks_may_come_out_of_order():
+    scanner = Scanner()
+    text = np.zeros(100, np.uint8)
+    for block, base in ((b"c a ", 1000), (b"a b b ", 0), (b"b c ", 2000)):
+        text[: len(block)] = np.frombuffer(block, np.uint8)
+        scanner.scan_text(text, len(block), base, False)
+    table = scanner.table
+    found = {table.word(i): (table.counts()[i], table.first_places()[i]) for i in range(len(table))}
+    assert found == {b"c": (2, 1000), b"a": (2, 0), b"b": (3, 2)}
+
+
 def test_blocks_that_are_none():
     scanner = Scanner()
     with pytest.raises(ValueError, match=r"size must be in \[0, 36\], got 37"):

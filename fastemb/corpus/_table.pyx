@@ -20,9 +20,10 @@ MAX_WORD_BYTES = 1 << 20
 
 cdef int64_t MAX_WORD = MAX_WORD_BYTES
 cdef int64_t MAX_WORDS = 2**31 - 1
+cdef int64_t MAX_ARENA = 1 << 40     # an entry keeps 40 bits of an offset
 
 cdef enum:
-    AHEAD = 32                       # words hashed and prefetched before they are looked up
+    AHEAD = 128                      # words hashed and prefetched before they are looked up
 
 
 @cython.final
@@ -92,6 +93,8 @@ cdef class WordTable:
         cdef void* memory
         if self.num_entries >= MAX_WORDS:
             return TOO_MANY_WORDS
+        if self.arena_size + length >= MAX_ARENA:
+            return OUT_OF_MEMORY
         if self.num_entries == self.entries_capacity and self.grow_entries() != NONE:
             return OUT_OF_MEMORY
         # A key is made from 16 bytes, wherever its word ends.

@@ -15,7 +15,7 @@ from fastemb.corpus._scan import PADDING, last_cut
 from fastemb.corpus._table import MAX_WORD_BYTES
 from fastemb.corpus.compression import HEAD_BYTES, CompressedStream, compression_of
 
-BLOCK_BYTES = 1 << 21
+BLOCK_BYTES = 1 << 20
 _UTF8_BOM = b"\xef\xbb\xbf"
 _STDIN_NAME = "standard input"
 
@@ -51,7 +51,8 @@ class TextSource:
     """The text behind a path: a file, a compressed file, a folder of them, or ``"-"`` for standard input.
 
     Compression (gzip, bzip2, xz, Zstandard) is recognised by a file's first bytes. A folder's files are read in the
-    order of their paths; hidden ones are skipped. Each file's end ends a line, and a UTF-8 byte order mark is skipped.
+    order of their paths; hidden ones are skipped, and links to folders are not followed. Each file's end ends a line,
+    and a UTF-8 byte order mark is skipped.
     """
 
     def __init__(self, path: str) -> None:
