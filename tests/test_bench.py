@@ -11,7 +11,7 @@ import pytest
 from fastemb.bench import machine, measures
 from fastemb.bench.compare import Bench, Entry, entries
 from fastemb.bench.peers import Config, export
-from fastemb.bench.prepare import MAX_LINE_WORDS, prepare
+from fastemb.bench.prepare import MAX_LINE_WORDS, Prepared, prepare
 from fastemb.bench.process import run_process
 from fastemb.bench.quality import score
 from fastemb.bench.tables import main, render, write
@@ -159,6 +159,30 @@ class TestConclusions:
     def test_a_good_row_is_not(self):
         runs = [speed_run("fastemb", 1, 5e6, {"MEN": 42.5}), speed_run("gensim", 1, 5e5, {"MEN": 43.0})]
         assert "under gensim" not in render({"measures": {"speed": runs}, "settings": {}})
+
+
+class TestCompare:
+    @pytest.fixture
+    def bench(self, monkeypatch):
+        bench = Bench(Prepared("text.txt", words=2, lines=1, bytes=12))
+        bench.calls = []
+        monkeypatch.setattr(
+            bench,
+            "train",
+            lambda entry, epochs, seed: bench.calls.append((entry.label, epochs, seed)) or len(bench.calls),
+        )
+        return bench
+
+    def test_programs_take_turns(self, bench):
+        assert bench.compare(entries(["gensim"])[::2], epochs=1, rounds=2) == [1, 2, 3, 4]
+        assert bench.calls == [("fastemb", 1, 1), ("gensim", 1, 1), ("fastemb", 1, 2), ("gensim", 1, 2)]
+
+    def test_earlier_runs_are_used_where_asked(self, bench):
+        rows = entries(["gensim"])[::2]
+        bench.compare(rows, epochs=1, rounds=1)
+        assert bench.compare(rows, epochs=1, rounds=2, again=False) == [1, 2, 3, 4]
+        assert bench.calls[2:] == [("fastemb", 1, 2), ("gensim", 1, 2)]
+        assert bench.compare(rows, epochs=1, rounds=1) == [5, 6]
 
 
 class TestTables:

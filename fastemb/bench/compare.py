@@ -90,6 +90,8 @@ class Bench:
         As `fastemb.bench.quality.score` takes them.
     log
         Called with a line of text about each run.
+    trained
+        The runs of comparisons, by label, epochs and seed.
 
     Examples
     --------
@@ -106,6 +108,7 @@ class Bench:
     pairs: Sequence[Path] = ()
     evaluator: str = "fastemb"
     log: Callable[[str], None] = print
+    trained: dict[tuple[str, int, int], Run] = field(default_factory=dict)
 
     def launch(self, program: str, config: Config, env: dict[str, str] | None = None) -> tuple[Run, Outcome]:
         """Run `program` of `fastemb.bench.peers` in a fresh process and return its result and what it took."""
@@ -179,13 +182,19 @@ class Bench:
         self.log(describe_run(run))
         return run
 
-    def compare(self, rows: Sequence[Entry], *, epochs: int, rounds: int, scored: bool = True) -> list[Run]:
-        """Train with each of `rows` in turn, `rounds` times, each round with a seed of its own."""
-        return [
-            self.train(entry, epochs=epochs, seed=seed, scored=scored)
-            for seed in range(1, rounds + 1)
-            for entry in rows
-        ]
+    def compare(self, rows: Sequence[Entry], *, epochs: int, rounds: int, again: bool = True) -> list[Run]:
+        """Train with each of `rows` in turn, `rounds` times, each round with a seed of its own.
+
+        With `again` false, what an earlier comparison trained is taken from there: gensim's epochs take minutes.
+        """
+        runs = []
+        for seed in range(1, rounds + 1):
+            for entry in rows:
+                key = (entry.label, epochs, seed)
+                if again or key not in self.trained:
+                    self.trained[key] = self.train(entry, epochs=epochs, seed=seed)
+                runs.append(self.trained[key])
+        return runs
 
 
 def describe_run(run: Run) -> str:

@@ -163,10 +163,10 @@ def time_to_quality(bench: Bench, rounds: int, epochs: int = 5, most: int = 5) -
     """
     if bench.analogies is None and not bench.pairs:
         raise ValueError("analogies or pairs must be given to measure the time to a quality, got neither")
-    target = bench.compare([GENSIM], epochs=epochs, rounds=rounds)
+    target = bench.compare([GENSIM], epochs=epochs, rounds=rounds, again=False)
     runs = list(target)
     for count in range(1, most + 1):
-        ours = bench.compare([FASTEMB], epochs=count, rounds=rounds)
+        ours = bench.compare([FASTEMB], epochs=count, rounds=rounds, again=False)
         runs += ours
         if reaches(ours, target):
             ratio = statistics.median(r["train_seconds"] for r in target) / statistics.median(

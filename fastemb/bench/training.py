@@ -151,7 +151,7 @@ def _kinds(what: str | Sequence[str]) -> Sequence[str]:
 
 def _quality(bench: Bench, alpha: float | None, seeds: int) -> list[dict[str, Any]]:
     rows = entries(["gensim"], alpha)
-    return [run for epochs in (1, 5) for run in bench.compare(rows, epochs=epochs, rounds=seeds)]
+    return [run for epochs in (1, 5) for run in bench.compare(rows, epochs=epochs, rounds=seeds, again=False)]
 
 
 def _warm_up(bench: Bench) -> None:

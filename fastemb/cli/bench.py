@@ -39,6 +39,7 @@ def training(
     pairs: Annotated[
         list[str] | None, typer.Option(metavar="FILE", help="Scored pairs to measure quality by. May be repeated.")
     ] = None,
+    evaluator: Annotated[str, typer.Option(help="Whose code scores all vectors: fastemb or gensim.")] = "fastemb",
     max_words: Annotated[int | None, typer.Option(metavar="N", help="Use only the first N words of the text.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One round on a million words: to see that it works.")] = False,
     output: Annotated[
@@ -67,6 +68,7 @@ def training(
         alpha=alpha,
         analogies=analogies,
         pairs=pairs or (),
+        evaluator=evaluator,
         max_words=max_words,
         quick=quick,
         output=output,
