@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +94,7 @@ def draw_map(
         raise ValueError(f"the vector of {kv.index_to_key[rows[int(finite.argmin())]]!r} is not finite")
     places = tsne(vectors)
     figure = _figure(texts, spread(places), _groups(places), title)
-    with replacing(Path(path)) as file, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
+    with replacing(Path(path)) as file, _no_font_warnings():
         figure.savefig(file, format="png", dpi=_DPI)
 
 
@@ -162,13 +162,21 @@ def _box_sizes(figure: "Figure", texts: list[str], size: float, fonts: list[str]
 
     renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     font = FontProperties(family=fonts, size=size)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
+    with _no_font_warnings():
         widths = [renderer.get_text_width_height_descent(text, font, ismath=False)[0] for text in texts]
     boxes = np.empty((len(texts), 2))
     boxes[:, 0] = np.array(widths) * 72 / _DPI + 0.6 * size
     boxes[:, 1] = 1.25 * size
     return boxes
+
+
+@contextmanager
+def _no_font_warnings() -> Iterator[None]:
+    """Draw a box, silently, for a letter that no font has."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        warnings.filterwarnings("ignore", "Matplotlib currently does not support")
+        yield
 
 
 def _fonts() -> list[str]:

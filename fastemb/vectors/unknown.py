@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 _SEARCHED = 20_000
 _SHOWN = 3
+_ALIKE = 0.6
 
 
 class UnknownWord(KeyError):
@@ -35,15 +36,25 @@ class UnknownWord(KeyError):
 
 
 def close_matches(word: str, words: Sequence[str]) -> list[str]:
-    """Return up to three of the first words of a vocabulary that are spelled like `word`.
+    """Return up to three of the first words of a vocabulary that are spelled like `word`, the likest first.
+
+    Other cases of the same letters come first, and of words that are as like the more frequent.
 
     Examples
     --------
     >>> close_matches("kng", ["king", "queen", "King", "kings"])
     ['king', 'kings']
     """
-    near = [other for other in words[:_SEARCHED] if abs(len(other) - len(word)) <= 2]
-    variants = {word.lower(), word.upper(), word.capitalize()} - {word}
-    same = [other for other in near if other in variants]
-    alike = difflib.get_close_matches(word, near, _SHOWN, 0.6)
-    return list(dict.fromkeys(same + alike))[:_SHOWN]
+    matcher = difflib.SequenceMatcher(autojunk=False)
+    matcher.set_seq2(word)
+    scores = []
+    for row, other in enumerate(words[:_SEARCHED]):
+        if abs(len(other) - len(word)) > 2:
+            continue
+        if other.casefold() == word.casefold():
+            scores.append((-1.0, row, other))
+            continue
+        matcher.set_seq1(other)
+        if matcher.quick_ratio() >= _ALIKE and (ratio := matcher.ratio()) >= _ALIKE:
+            scores.append((-ratio, row, other))
+    return [other for _, _, other in sorted(scores)[:_SHOWN]]
