@@ -154,11 +154,13 @@ class TestConclusions:
             runs.append(speed_run("gensim", seed, 5e5, {"MEN": 43.0 + seed / 10}, trip=300.0))
         table = render({"measures": {"speed": runs}, "settings": {}})
         assert "| fastemb (under gensim: MEN) | 5.00 (5.00 to 5.00) | 10.0 (10.0 to 10.0)x |" in table
+        assert "fastemb over gensim, round by round: changing cores 10.0x, 10.0x." in table
         assert "30.3 ± 0.1 | near (90 to 90 ns) |" in table and "far (300 to 300 ns) |" in table
 
     def test_a_good_row_is_not(self):
         runs = [speed_run("fastemb", 1, 5e6, {"MEN": 42.5}), speed_run("gensim", 1, 5e5, {"MEN": 43.0})]
-        assert "under gensim" not in render({"measures": {"speed": runs}, "settings": {}})
+        table = render({"measures": {"speed": runs}, "settings": {}})
+        assert "under gensim" not in table and table.endswith("round by round: near cores 10.0x.")
 
 
 class TestCompare:

@@ -48,6 +48,17 @@ def test_that_pages_and_modules_are_found():
     assert len(MODULES) > 20 and len(PAGES) > 3 and SCRIPTS
 
 
+def test_the_readme_begins_with_two_commands():
+    """They are what .ci/run runs."""
+    block = re.search(
+        r"^```bash\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert block and block[1].splitlines() == [
+        "pip install . && fastemb quickstart",
+        "pip install '.[test]' && pytest",
+    ]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_page(page, text_folder):
     """The Python blocks of a page run one after the other, as a reader would run them."""

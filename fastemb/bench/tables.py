@@ -158,7 +158,19 @@ def _speed(runs: list[Run], results: dict[str, Any]) -> str:
     first = runs[0]
     title = f"D {first['vector_size']}, {first['threads']} threads, epochs {first['epochs']}"
     times = [f"times {peer}" for peer in peers]
-    return _grid([title, "M words/s", *times, "start to file, s", "memory, MB", *sets, "cores"], rows)
+    table = _grid([title, "M words/s", *times, "start to file, s", "memory, MB", *sets, "cores"], rows)
+    return "\n\n".join([table, *(_by_placement(labels["fastemb"], labels[peer], peer) for peer in peers)])
+
+
+def _by_placement(ours: Sequence[Run], theirs: Sequence[Run], peer: str) -> str:
+    """Say how many times faster each round was, by where the cores lay in it."""
+    found: dict[str, list[str]] = {}
+    for mine, other in zip(ours, theirs, strict=False):
+        ratio = mine["words_per_second"] / other["words_per_second"]
+        met = {placement(trip) for trip in (*mine["round_trip_ns"], *other["round_trip_ns"])}
+        found.setdefault(met.pop() if len(met) == 1 else "changing", []).append(f"{ratio:.1f}x")
+    rounds = "; ".join(f"{met} cores {', '.join(ratios)}" for met, ratios in sorted(found.items()))
+    return f"fastemb over {peer}, round by round: {rounds}."
 
 
 def _quality(runs: list[Run], results: dict[str, Any]) -> str:
