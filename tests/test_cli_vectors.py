@@ -128,6 +128,16 @@ def test_evaluate_bad_files(vector_file, tmp_path, capsys):
     (tmp_path / "empty").touch()
     fails(["evaluate", vector_file, "--analogies", str(tmp_path / "empty")], capsys, "empty")
     fails(["evaluate", vector_file, "--pairs", str(tmp_path / "empty")], capsys, "empty")
+    fails(["evaluate", vector_file, "--pairs", vector_file], capsys, "vectors.safetensors", "not UTF-8")
+    fails(["evaluate", vector_file, "--analogies", str(tmp_path)], capsys, str(tmp_path), "directory")
+
+
+def test_evaluate_delimiter(vector_file, tmp_path, capsys):
+    path = tmp_path / "pairs.csv"
+    path.write_text("king,queen,9\nking,green,1\nman,woman,8\n")
+    fails(["evaluate", vector_file, "--pairs", str(path)], capsys, "pairs.csv")
+    (answer,) = run_json(["evaluate", vector_file, "--pairs", str(path), "--delimiter", ","], capsys)
+    assert answer["unknown_percent"] == 0
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".bin", ".npy", ".glove", ".vec"])
@@ -215,6 +225,7 @@ def test_info_of_the_machine(capsys):
     answer = run_json(["info"], capsys)
     assert (answer["fastemb"], answer["numba"]) == (fastemb.__version__, numba.__version__)
     assert answer["threads"] == fastemb.get_num_threads()
+    assert answer["cache_folder"] is None or os.path.isdir(answer["cache_folder"])
     assert main(["info"]) == 0
     assert "threads" in capsys.readouterr().out
 

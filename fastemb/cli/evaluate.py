@@ -25,6 +25,9 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="FILE", help="Two words and a score a line. May be repeated."),
     ] = None,
+    delimiter: Annotated[
+        str, typer.Option(help="What stands between the columns of --pairs; default, a tab.", show_default=False)
+    ] = "\t",
     restrict_vocab: Annotated[
         int, typer.Option(min=1, metavar="N", help="Use only the first N words of the file.")
     ] = 300_000,
@@ -45,6 +48,8 @@ def evaluate(
     if not analogies and not pairs:
         raise typer.BadParameter("nothing to measure: give --analogies FILE or --pairs FILE")
     console = Console(quiet=quiet, json=json)
+    for path in (*(analogies or ()), *(pairs or ())):
+        _check_text(path)
     table = load_vectors(vectors, errors=errors.value, limit=limit)
     options = {
         "restrict_vocab": restrict_vocab,
@@ -52,8 +57,18 @@ def evaluate(
         "dummy4unknown": count_unknown,
     }
     results = [_analogies(table, path, options) for path in analogies or ()]
-    results += [_pairs(table, path, options) for path in pairs or ()]
+    results += [_pairs(table, path, options | {"delimiter": delimiter}) for path in pairs or ()]
     console.result(results, _lines(results, sections))
+
+
+def _check_text(path: str) -> None:
+    """Check that a file of questions or pairs is text, before the vectors are read."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            for _ in file:
+                pass
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
 def _analogies(table: "KeyedVectors", path: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -52,8 +52,10 @@ def _file(path: str, errors: str) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
+    from fastemb.engine.backend import kernels
     from fastemb.engine.parallel import get_num_threads
 
+    cache = kernels("cpu", "options").cache_folder()
     versions = {}
     for package in _PACKAGES:
         try:
@@ -67,6 +69,7 @@ def _machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": get_num_threads(),
         "installed_in": os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+        "cache_folder": None if cache is None else str(cache),
         **versions,
     }
 
@@ -77,5 +80,5 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{visible(str(key))}={visible(str(item))}" for key, item in value.items()) or "none"
     if value is None:
-        return "not known"
+        return "none"
     return count(value) if isinstance(value, int) else visible(str(value))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fastemb.trainers.schedule import Progress
 
-COMPILING = "Compiling for this processor: about 15 s, the first time only; what is made is kept in a cache."
+COMPILING = "Compiling for this processor: some seconds, the first time only; what is made is kept in a cache."
 
 # Where there is no bar: a line this often at most in a long stage, and for each epoch unless they are many.
 LINE_SECONDS = 30.0
@@ -97,6 +97,7 @@ class TrainingProgress:
         stage = progress.stage
         if stage not in self._tasks:
             for earlier in self._tasks.values():
+                self._bars.update(earlier, total=1, completed=1)
                 self._bars.stop_task(earlier)
             self._tasks[stage] = self._bars.add_task(_LABELS[stage], total=None, detail="")
         self._bars.update(
