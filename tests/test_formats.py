@@ -352,6 +352,29 @@ def test_npy_of_something_else(tmp_path: Path, array: np.ndarray) -> None:
         read(tmp_path / "a.npy")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"\x93NUMPY\x01", b"\x93NUMPY\x09", "is not an .npy file"),
+        (b"\x93NUMPY", b"not numpy", "is not an .npy file"),
+        (b"NUMPY\x01\x00v\x00", b"NUMPY\x01\x00\xff\xff", "claims a header of 65535 bytes; it is truncated or corrupt"),
+        (b"{'descr'", b"{'other'", "the .npy header cannot be read: 'descr'"),
+        (b"{'descr'", b"{{{{{{{{", "the .npy header cannot be read"),
+        (b"(2, 3), }", b"(2, 4), }", "2 rows of 4 float32 need 32 bytes, and 24 are there; it is truncated or corrupt"),
+        (b"(2, 3), }", b"(True,3)}", r"must have two dimensions, words and vector size, got \(True, 3\)"),
+        (b"(2, 3), }", b"(-2,-3) }", r"must have two dimensions, words and vector size, got \(-2, -3\)"),
+    ],
+)
+def test_wrong_npy(tmp_path: Path, old: bytes, new: bytes, message: str) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 3), np.float32))
+    (tmp_path / "a.vocab.txt").write_text("one\ntwo\n")
+    content = (tmp_path / "a.npy").read_bytes()
+    assert old in content
+    (tmp_path / "a.npy").write_bytes(content.replace(old, new))
+    with pytest.raises(ValueError, match=r"a\.npy'.*" + message):
+        read(tmp_path / "a.npy", format="npy")
+
+
 def test_npy_with_pickled_objects_runs_nothing(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([[print]], object), allow_pickle=True)
     (tmp_path / "a.vocab.txt").write_text("one\n")

@@ -60,6 +60,21 @@ def test_words_do_not_overlap_and_are_inside(num_words: int) -> None:
     assert min(text.get_fontsize() for text in figure.axes[0].texts) >= 7
 
 
+def test_boxes_that_cannot_fit_stay_in_the_area() -> None:
+    places, fits = layout.push_apart(np.zeros((30, 2)), np.ones((30, 2)), (5, 5))
+    assert not fits and places.min() >= 0.5 and places.max() <= 4.5
+
+
+def test_letters_shrink_until_long_words_fit() -> None:
+    texts = [f"{'long word ' * 12}{i}" for i in range(60)]
+    figure = plot._figure(texts, np.random.default_rng(0).random((60, 2)), np.zeros(60, np.int64), None)
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    boxes = np.array([text.get_window_extent(renderer).extents for text in figure.axes[0].texts])
+    left, bottom, right, top = boxes.T
+    overlaps = (left[:, None] < right) & (left < right[:, None]) & (bottom[:, None] < top) & (bottom < top[:, None])
+    assert overlaps.sum() == 60
+
+
 def test_similar_words_are_near_each_other() -> None:
     kv, groups = clusters(120)
     places = layout.spread(layout.tsne(kv.vectors))

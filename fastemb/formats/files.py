@@ -140,9 +140,3 @@ def reading(path: PathLike) -> Iterator[tuple[BinaryIO, int]]:
                 yield io.BufferedReader(unpacked, 1 << 20), size * MAX_GZIP_RATIO
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"{str(found)!r} is a truncated or corrupt gzip file: {error}") from error
-
-
-def is_gzip(path: PathLike) -> bool:
-    """Return whether the file starts as gzip files do."""
-    with open(path, "rb") as file:
-        return file.read(2) == GZIP_MAGIC
