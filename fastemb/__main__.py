@@ -1,4 +1,4 @@
-"""``python -m fastemb``: the command line."""
+"""`python -m fastemb`: the command line, where the `fastemb` command is not on the path."""
 
 import sys
 

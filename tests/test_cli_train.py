@@ -17,7 +17,7 @@ from fastemb import KeyedVectors, Word2Vec
 from fastemb.cli import main
 from fastemb.cli import train as train_module
 
-RUN = [sys.executable, "-c", "import sys; from fastemb.cli import main; sys.exit(main())"]
+RUN = [sys.executable, "-m", "fastemb"]
 LINES = ["the cat sat on the mat", "the dog sat on the log", "a cat and a dog"] * 20
 SMALL = ["--vector-size", "8", "--epochs", "2", "--workers", "1"]
 
@@ -225,6 +225,16 @@ def test_outputs_are_checked_before_work(text, tmp_path, capsys):
     fails(["train", text, "-o", good, "--errors", "nosuch"], capsys, "--errors", code=2)
 
 
+def test_outputs_do_not_overwrite_the_text_or_each_other(text, out, capsys, monkeypatch):
+    before = Path(text).read_bytes()
+    monkeypatch.chdir(Path(text).parent)
+    fails(["train", text, "-o", "text.txt"], capsys, "text.txt", "overwrite", code=2)
+    assert Path(text).read_bytes() == before
+    fails(
+        ["train", text, "-o", out, "--save-model", "out.safetensors"], capsys, "out.safetensors", "--save-model", code=2
+    )
+
+
 def test_overflow_is_one_line_and_keeps_the_old_file(text, out, capsys):
     Path(out).write_text("old")
     fails(["train", text, "-o", out, *SMALL, "--alpha", "1e30"], capsys, "alpha")
@@ -266,9 +276,8 @@ def test_interrupted_training_saves_what_there_is(text, out):
 @posix
 def test_interrupted_scan_leaves_nothing(out):
     with start([*RUN, "train", "-", "-o", out], stdin=subprocess.PIPE) as process:
-        process.stdin.write(b"some words\n" * 1000)
+        process.stdin.write(b"some words\n" * 100_000)  # more than a pipe holds: it returns once the scan is on
         process.stdin.flush()
-        time.sleep(1.5)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=20)
@@ -303,6 +312,15 @@ def test_bars_on_a_terminal(text, out, monkeypatch, capsys):
     assert "epoch 2/2" in shown
     assert "loss" in shown
     assert "words/s" in shown
+
+
+def test_lines_on_a_dumb_terminal(text, out, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    assert main(["train", text, "-o", out, *SMALL]) == 0
+    shown = capsys.readouterr().err
+    assert "Epoch 2 of 2" in shown
+    assert "\x1b" not in shown
 
 
 def test_warmup(capsys):

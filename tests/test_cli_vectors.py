@@ -11,7 +11,7 @@ import pytest
 from fastemb import KeyedVectors
 from fastemb.cli import main
 
-RUN = [sys.executable, "-c", "import sys; from fastemb.cli import main; sys.exit(main())"]
+RUN = [sys.executable, "-m", "fastemb"]
 WORDS = {
     "man": [1, 0, 0, 0.1],
     "woman": [1, 1, 0, 0.1],

@@ -58,8 +58,12 @@ class TrainingProgress:
         if self.console.quiet or not sys.stderr.isatty():
             yield self
             return
-        self._bars = _bars()
-        with self._bars:
+        bars = _bars()
+        if not bars.console.is_interactive:  # a terminal that cannot go back a line
+            yield self
+            return
+        with bars:
+            self._bars = bars
             yield self
         self._bars = None
 

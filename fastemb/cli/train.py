@@ -1,5 +1,7 @@
 """`fastemb train`: vectors from a text."""
 
+import os
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -91,11 +93,7 @@ def train(
     Ctrl-C ends training early and keeps what was learned.
     """
     console = Console(quiet=quiet, json=json)
-    check_vectors_output(output)
-    if save_model is not None:
-        if not save_model.endswith(".safetensors"):
-            raise typer.BadParameter(f"--save-model must end in .safetensors, got {save_model!r}")
-        check_output(save_model)
+    _check_files(corpus, output, save_model)
     parameters: dict[str, Any] = {
         "vector_size": vector_size,
         "window": window,
@@ -119,10 +117,25 @@ def train(
         parameters = {name: value for name, value in parameters.items() if _is_given(context, name)}
         for name in set(_FIXED) & set(parameters):
             raise typer.BadParameter(f"--{name.replace('_', '-')} is the saved model's own with --continue")
+    if corpus == "-" and sys.stdin.isatty():
+        console.say("Reading from this terminal: end the text with Ctrl-D.")
     outcome = train_model(corpus, parameters, console, continue_model)
     save(outcome, output, save_model, console)
     if outcome.interrupted:
         raise typer.Exit(130)
+
+
+def _check_files(corpus: str, output: str, save_model: str | None) -> None:
+    check_vectors_output(output)
+    if os.path.exists(output) and os.path.exists(corpus) and os.path.samefile(output, corpus):
+        raise typer.BadParameter(f"--output {output} would overwrite the text")
+    if save_model is None:
+        return
+    if os.path.realpath(save_model) == os.path.realpath(output):
+        raise typer.BadParameter(f"--output and --save-model are the same file, {output}")
+    if not save_model.endswith(".safetensors"):
+        raise typer.BadParameter(f"--save-model must end in .safetensors, got {save_model!r}")
+    check_output(save_model)
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
