@@ -36,7 +36,7 @@ class Corpus:
     Attributes
     ----------
     ids : int32 array of shape (num_ids,)
-        Each word's number in the vocabulary; words that are not in it are left out. In memory, or a read-only memory
+        Each word's number in the vocabulary; words that are not in it are left out. In memory, or a memory
         map of a temporary file where `read_corpus` was given a `max_memory` that they exceed.
     offsets : int64 array of shape (num_sentences + 1,)
         Sentence `i` is ``ids[offsets[i]:offsets[i + 1]]``; none is empty.
