@@ -280,19 +280,23 @@ def clamp(typingctx, a, bound):
     return a(a, types.float32), codegen
 
 
-# exp(x) = 2^n * 2^r with n the nearest integer to x / ln 2; the coefficients are the Taylor series of 2^r, whose first
-# omitted term is below 1.3e-7 for |r| <= 1/2.
-_EXP2 = (1.5403530393381608e-04, 1.3333558146428443e-03, 9.618129107628477e-03, 5.5504108664821576e-02,
-         2.402265069591007e-01, 6.931471805599453e-01, 1.0)  # fmt: skip
+# exp(x) = 2^n * 2^r with n the nearest integer to x / ln 2; the coefficients, of r^0 first, are the Taylor series of 2^r,
+# whose first omitted term is below 1.3e-7 for |r| <= 1/2.
+_EXP2 = (1.0, 6.931471805599453e-01, 2.402265069591007e-01, 5.5504108664821576e-02, 9.618129107628477e-03,
+         1.3333558146428443e-03, 1.5403530393381608e-04)  # fmt: skip
 _LOG2_E = 1.4426950408889634
 
 
 def _polynomial(builder: ir.IRBuilder, x: ir.Value, coefficients: tuple[float, ...]) -> ir.Value:
+    """Add up coefficients[k] * x**k by Estrin's scheme: pairs at once, so that the chain of multiply-adds is short."""
     lanes = x.type.count
-    y = _constant(lanes, coefficients[0])
-    for c in coefficients[1:]:
-        y = _call(builder, f"llvm.fma.v{lanes}f32", x.type, [y, x, _constant(lanes, c)])
-    return y
+    terms = [_constant(lanes, c) for c in coefficients]
+    while len(terms) > 1:
+        pairs = zip(terms[::2], terms[1::2], strict=False)
+        odd = terms[len(terms) & ~1 :]
+        terms = [_call(builder, f"llvm.fma.v{lanes}f32", x.type, [high, x, low]) for low, high in pairs] + odd
+        x = builder.fmul(x, x)
+    return terms[0]
 
 
 @intrinsic
@@ -305,8 +309,9 @@ def exp(typingctx, a):
         log2_e = _constant(lanes, _LOG2_E)
         n = _call(builder, f"llvm.rint.v{lanes}f32", x.type, [builder.fmul(x, log2_e)])
         r = _call(builder, f"llvm.fma.v{lanes}f32", x.type, [x, log2_e, builder.fsub(_constant(lanes, -0.0), n)])
-        # The saturating conversion is defined for NaN too.
-        exponent = _call(builder, f"llvm.fptosi.sat.v{lanes}i32.v{lanes}f32", integers, [n])
+        # NaN has no integer; y is NaN already.
+        whole = builder.select(builder.fcmp_ordered("ord", n, n), n, _constant(lanes, 0.0))
+        exponent = builder.fptosi(whole, integers)
         power = builder.shl(exponent, _constant(lanes, 23, _I32))
         y = _polynomial(builder, r, _EXP2)
         return builder.bitcast(builder.add(builder.bitcast(y, integers), power), x.type)
@@ -315,7 +320,7 @@ def exp(typingctx, a):
 
 
 # log(x) = n ln 2 + 2 atanh((m - 1) / (m + 1)) with x = 2^n m and m in [1/sqrt 2, sqrt 2).
-_ATANH = (2 / 9, 2 / 7, 2 / 5, 2 / 3, 2.0)
+_ATANH = (2.0, 2 / 3, 2 / 5, 2 / 7, 2 / 9)
 _LN_2 = 0.6931471805599453
 _SQRT_HALF_BITS = 0x3F3504F3
 
