@@ -234,7 +234,6 @@ def test_ids_may_be_read_only_and_on_disk(tmp_path):
 
 def test_the_hot_loop_holds_vector_multiply_adds():
     """The block's arithmetic must be wide fused multiply-adds, not scalar code."""
-    case = Case(0)
     # Machine code that came from the cache cannot be read, so the kernel is compiled once more.
     options = {name: value for name, value in cpu.train_block.targetoptions.items() if name != "nopython"}
     fresh = numba.njit(**options)(cpu.train_block.py_func)

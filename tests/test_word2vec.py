@@ -159,7 +159,7 @@ def test_scikit_learns_way():
     clone = Word2Vec(**model.get_params())
     assert clone.get_params() == model.get_params()
     assert clone.fit(sentences(10)) is clone
-    with pytest.raises(ValueError, match="parameter must be one of .*'widow'"):
+    with pytest.raises(ValueError, match=r"parameter must be one of .*'widow'"):
         model.set_params(widow=3)
     with pytest.raises(ValueError, match="window must be an integer in \\[1, 100\\], got 0"):
         model.set_params(window=0)
@@ -288,7 +288,7 @@ def test_cbow_is_refused_with_a_sentence():
 
 
 def test_the_classic_mistakes():
-    with pytest.raises(TypeError, match="sentences must be .* a file's name goes into corpus_file="):
+    with pytest.raises(TypeError, match=r"sentences must be .* a file's name goes into corpus_file="):
         Word2Vec("text.txt")
     with pytest.raises(TypeError, match="list"):
         Word2Vec(["the cat sat"])
