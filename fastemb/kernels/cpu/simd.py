@@ -158,7 +158,7 @@ def store(typingctx, where, value):
 
 @intrinsic
 def prefetch(typingctx, where, width):
-    """Ask for the cache lines of a vector at address `where`, which will be written; never faults."""
+    """Ask for the cache lines of a vector at address `where`; never faults."""
     lines = max(1, UNIT * len(width) // 16)
 
     def codegen(context, builder, sig, args):
