@@ -280,7 +280,7 @@ def clamp(typingctx, a, bound):
     return a(a, types.float32), codegen
 
 
-# exp(x) = 2^n * 2^r with n the nearest integer to x / ln 2; the coefficients, of r^0 first, are the Taylor series of 2^r,
+# exp(x) = 2^n * 2^r with n the nearest integer to x / ln 2; the coefficients, of r^0 first, are 2^r's Taylor series,
 # whose first omitted term is below 1.3e-7 for |r| <= 1/2.
 _EXP2 = (1.0, 6.931471805599453e-01, 2.402265069591007e-01, 5.5504108664821576e-02, 9.618129107628477e-03,
          1.3333558146428443e-03, 1.5403530393381608e-04)  # fmt: skip
