@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 __all__ = ["allocate_table", "row_length", "uniform_table"]
 
 LANES = 16  # a row is a whole number of cache lines, so that no row shares one with its neighbour
-INIT_BLOCK = 1 << 20
+INIT_BLOCK = 1 << 16  # numbers drawn at a time: a temporary array of them is all the memory that it takes
 
 
 def row_length(vector_size: int) -> int:

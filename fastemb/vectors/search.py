@@ -4,6 +4,7 @@ import numpy as np
 
 # Bytes of similarities held at a time.
 _BUDGET = 1 << 25
+_NORM_BYTES = 1 << 20  # squares that stay in the cache
 # Rows whose best one stands for them in the first look.
 _GROUP = 64
 _ROUNDING = 2.0**-23
@@ -18,7 +19,7 @@ def norms_of(vectors: np.ndarray) -> np.ndarray:
     array([5., 0.], dtype=float32)
     """
     norms = np.empty(len(vectors), np.float32)
-    step = max(1, _BUDGET // max(1, 4 * vectors.shape[1]))
+    step = max(1, _NORM_BYTES // max(1, 4 * vectors.shape[1]))
     for start in range(0, len(vectors), step):
         block = vectors[start : start + step]
         with np.errstate(over="ignore"):
