@@ -151,6 +151,8 @@ def test_training_on_leaves_new_words_out():
     model = Word2Vec(sentences(), **small())
     model.train([["sea0", "zebra", "sea1"]] * 10, epochs=1)
     assert "zebra" not in model.wv
+    with pytest.raises(ValueError, match="none of the 2 words read is in the vocabulary"):
+        model.train([["zebra", "gnu"]])
 
 
 def test_scikit_learns_way():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Monitor", "Progress", "Rate", "sentence_ranges"]
+__all__ = ["Monitor", "Progress", "Rate", "longest_sentence", "sentence_ranges"]
 
 REPORT_SECONDS = 0.2
 
@@ -84,6 +84,19 @@ def sentence_ranges(offsets: NDArray[np.int64], size: int) -> Iterator[tuple[int
         stop = max(start + 1, stop)
         yield start, stop
         start = stop
+
+
+def longest_sentence(offsets: NDArray[np.int64]) -> int:
+    """Return the ids of the longest sentence, in a bounded amount of memory; at least 1.
+
+    Examples
+    --------
+    >>> longest_sentence(np.array([0, 4, 5, 9]))
+    4
+    """
+    step = 1 << 20
+    blocks = (np.diff(offsets[first : first + step + 1]) for first in range(0, len(offsets) - 1, step))
+    return max((int(lengths.max()) for lengths in blocks), default=1)
 
 
 class Monitor:

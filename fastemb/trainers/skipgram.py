@@ -16,12 +16,14 @@ from fastemb.engine.backend import is_cached, kernels, simd_width
 from fastemb.engine.parallel import ordered_map
 from fastemb.engine.sampling import keep_probabilities, noise_table
 from fastemb.engine.tuning import Tuner
-from fastemb.trainers.schedule import Monitor, Rate, sentence_ranges
+from fastemb.trainers.schedule import Monitor, Rate, longest_sentence, sentence_ranges
 
 __all__ = ["SkipGram"]
 
-# Ids that a thread trains before it asks for more: some milliseconds of work.
-RANGE = 50_000
+# A thread trains a range of some milliseconds before it asks for more: so many multiply-adds of a pass over the rows at
+# most, and few enough ids that all threads get several ranges.
+RANGE_WORK = 170_000_000
+RANGES_PER_WORKER = 8
 # What a thread learns of a row is added to the shared table after at most STALENESS / workers windows: measured, the
 # quality falls when the product grows beyond 64.
 STALENESS = 64
@@ -97,7 +99,7 @@ class SkipGram:
         step, tuner = self._step(corpus, monitor)
         num_ids = len(corpus.ids)
         rate = Rate(alpha, min_alpha, epochs, num_ids)
-        words_per_id = corpus.num_words / max(1, num_ids)
+        words_per_id = corpus.num_words / num_ids
         monitor.begin("training", corpus.num_words * epochs, epochs, alpha)
         for epoch in range(epochs):
             monitor.begin_epoch()
@@ -107,7 +109,7 @@ class SkipGram:
             kept = 0
             work = (
                 Task(start, stop, first, slope, seed, tuner.next_way())
-                for start, stop in sentence_ranges(corpus.offsets, RANGE)
+                for start, stop in sentence_ranges(corpus.offsets, self._range_size(num_ids))
             )
             # Closed here and now, also after Ctrl-C: no thread may train on when the caller goes on.
             with closing(ordered_map(step, work, self.workers)) as done_tasks:
@@ -129,11 +131,12 @@ class SkipGram:
         kernel = module.skipgram_shared if self.shared_negatives else module.skipgram_pairwise
         most_private = min(PRIVATE_ROWS, len(self.counts)) if self.shared_negatives and self.workers > 1 else 0
         ids, offsets = corpus.ids, corpus.offsets  # the corpus may be closed while a thread is at work
-        longest = int(np.diff(offsets).max(initial=1))
         free: queue.SimpleQueue = queue.SimpleQueue()
         for _ in range(self.workers):
             free.put(
-                module.allocate_scratch(self.weight_in.shape[1], self.window, self.negative, longest, most_private)
+                module.allocate_scratch(
+                    self.weight_in.shape[1], self.window, self.negative, longest_sentence(offsets), most_private
+                )
             )
         staleness = max(1, STALENESS // self.workers)
 
@@ -158,6 +161,11 @@ class SkipGram:
             monitor.begin("compiling")
         step(Task(0, 0, 0.0, 0.0, np.uint64(0), 0))
         return step, Tuner(sorted({0, most_private}), phase=4 * self.workers)
+
+    def _range_size(self, num_ids: int) -> int:
+        """Return the ids of a range."""
+        work_per_id = self.window * (self.negative + 1) * self.weight_in.shape[1]
+        return max(1, min(RANGE_WORK // work_per_id, num_ids // (RANGES_PER_WORKER * self.workers)))
 
     def _check(self, result: NDArray[np.float64], epoch: int, words: int, alpha: float) -> None:
         if not math.isfinite(result[0]):

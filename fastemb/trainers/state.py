@@ -23,6 +23,7 @@ class State:
     Parameters
     ----------
     vocabulary : Vocabulary
+        With counts.
     vector_size : int
     weight_in, weight_out : float32 (num_words, row length)
         Padded tables, see `tables.allocate_table`.
@@ -57,6 +58,12 @@ class State:
         tables = uniform_table(*size, seed), allocate_table(*size)
         return cls(corpus.vocabulary, vector_size, *tables, corpus.num_words, corpus.num_sentences_read)
 
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How often each word occurs."""
+        assert self.vocabulary.counts is not None
+        return self.vocabulary.counts
+
     def to_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Return the arrays and the metadata of a model's file."""
         tensors: dict[str, np.ndarray] = {
@@ -65,7 +72,7 @@ class State:
             "losses": np.array(self.losses, np.float64),
             "words": self.vocabulary.packed,
             "words_offsets": self.vocabulary.offsets,
-            "counts": self.vocabulary.counts,
+            "counts": self.counts,
         }
         corpus = {"num_words": self.num_words, "num_sentences": self.num_sentences}
         return tensors, {"corpus": json.dumps(corpus), "epochs_trained": str(self.epochs_trained)}

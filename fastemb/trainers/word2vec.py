@@ -397,7 +397,7 @@ class Word2Vec:
     def _train(self, corpus: Corpus, epochs: int, alpha: float, min_alpha: float, monitor: Monitor) -> tuple[int, int]:
         state = self._trained
         loop = SkipGram(
-            counts=state.vocabulary.counts,
+            counts=state.counts,
             weight_in=state.weight_in,
             weight_out=state.weight_out,
             window=self.window,
