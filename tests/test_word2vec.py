@@ -1,6 +1,8 @@
 """Word2Vec: what it learns, repeats, saves, and does when it is stopped."""
 
+import copy
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -136,6 +138,18 @@ def test_save_load_and_go_on(tmp_path):
     model.save(path)
     vectors = KeyedVectors.load(path)
     np.testing.assert_array_equal(vectors["sky3"], model.wv["sky3"])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_is_a_whole_model_of_its_own(copied):
+    model = Word2Vec(sentences(), **small())
+    before = model.wv.vectors.copy()
+    other = copied(model)
+    other.train(sentences())
+    assert np.array_equal(model.wv.vectors, before)
+    assert not np.array_equal(other.wv.vectors, before)
+    model.train(sentences())
+    assert np.array_equal(model.wv.vectors, other.wv.vectors)
 
 
 def test_an_epoch_has_its_own_random_numbers():

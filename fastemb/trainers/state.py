@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,14 @@ class State:
 
     def __post_init__(self) -> None:
         self.wv = KeyedVectors(self.weight_in[:, : self.vector_size], self.vocabulary)
+
+    # A copy or a pickle would otherwise hold wv's table twice, and training would change only one of them.
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "wv"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
 
     @classmethod
     def of_corpus(cls, corpus: Corpus, vector_size: int, seed: int) -> Self:
