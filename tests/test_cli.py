@@ -59,6 +59,7 @@ def test_no_arguments_prints_help(capsys):
     captured = capsys.readouterr()
     assert code in (0, 2)
     assert "quickstart" in captured.out + captured.err
+    assert "(see" not in captured.err
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,12 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
 def _report(error: Exception) -> int:
     usage = getattr(error, "format_message", None)  # typer's errors about the command line itself have it
     if usage is not None:
+        told = " ".join(usage().split())
+        if not told:  # no arguments: the help has been printed
+            return 2
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "fastemb"
-        return _fail(f"{' '.join(usage().split())} (see {command} --help)", 2)
+        return _fail(f"{told} (see {command} --help)", 2)
     if os.environ.get(TRACEBACK_VARIABLE):
         raise error
     return _fail(describe(error), 1)
