@@ -11,7 +11,7 @@ from fastemb.corpus.vocabulary import Vocabulary
 
 def test_words_are_packed_and_decoded_when_asked_for():
     words = ["the", "é", "日本", "b\udce9", "a"]
-    vocabulary = Vocabulary.from_words(words, [5, 4, 3, 2, 1], errors="surrogateescape")
+    vocabulary = Vocabulary.from_words(words, [5, 4, 3, 2, 1])
     assert bytes(vocabulary.packed) == "theé日本b".encode() + b"\xe9a"
     assert vocabulary.offsets.tolist() == [0, 3, 5, 11, 13, 14]
     assert vocabulary.words == words and vocabulary.words is vocabulary.words
@@ -40,7 +40,8 @@ def test_an_empty_vocabulary():
     [
         (["a", "b", "a"], None, ValueError, "words must differ, got 'a' at positions 0 and 2"),
         (["a", 1], None, TypeError, "words must be str, got 1 at position 1"),
-        (["a", "\udce9"], None, ValueError, r"words must be valid Unicode, got '.udce9' at position 1"),
+        (["a", "\ud800"], None, ValueError, r"words must be valid Unicode, got .* in '.ud800' at position 1"),
+        (["é", "\udcc3\udca9"], None, ValueError, "words must differ, got 'é' at positions 0 and 1"),
         (["a", "b"], [1], ValueError, "counts must have 2 entries, one a word, got 1"),
         (["a", "b"], [[1, 2]], ValueError, "counts must have one dimension"),
         (["a"], [1.5], ValueError, "counts must hold integers, got float64"),
@@ -51,9 +52,33 @@ def test_words_that_make_no_vocabulary(words, counts, error, message):
         Vocabulary.from_words(words, counts)
 
 
-def test_words_that_become_equal():
-    with pytest.raises(ValueError, match="some become equal"):
-        Vocabulary.from_words(["\udce9", "\udce8"], errors="replace")
+def test_counts_may_be_unknown():
+    vocabulary = Vocabulary.from_words(["a", "b"])
+    assert vocabulary.counts is None and len(vocabulary) == 2 and repr(vocabulary) == "Vocabulary(2 words)"
+    assert pickle.loads(pickle.dumps(vocabulary)).counts is None
+    assert vocabulary.first(1).counts is None and vocabulary.take(np.array([1])).counts is None
+
+
+def test_the_first_of_repeated_words_counts():
+    vocabulary = Vocabulary.from_bytes([b"a", b"b", b"a"], np.array([3, 2, 1]))
+    assert vocabulary.words == ["a", "b", "a"] and vocabulary.key_to_index == {"a": 0, "b": 1}
+
+
+def test_parts():
+    vocabulary = Vocabulary.from_words(["the", "é", "", "a"], [4, 3, 2, 1])
+    assert vocabulary.as_bytes() == [b"the", "é".encode(), b"", b"a"]
+    assert vocabulary.as_bytes(1, 3) == ["é".encode(), b""]
+    assert vocabulary.as_bytes(4) == [] and vocabulary.as_bytes(3, 9) == [b"a"]
+    first, taken = vocabulary.first(2), vocabulary.take(np.array([3, 0]))
+    assert first.words == ["the", "é"] and first.counts.tolist() == [4, 3]
+    assert np.shares_memory(first.packed, vocabulary.packed)
+    assert taken.words == ["a", "the"] and taken.counts.tolist() == [1, 4]
+    assert vocabulary.first(0).words == []
+
+
+def test_bytes_must_be_bytes():
+    with pytest.raises(ValueError, match="packed must hold uint8, got int64"):
+        Vocabulary(np.array([97, 98]), np.array([0, 2]))
 
 
 @pytest.mark.parametrize("offsets", [[], [0], [0, 1], [1, 2], [0, 3], [0, 2, 1, 2], [-1, 2]])

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastemb.formats import Table, Words, files, read, write
+from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.formats import Table, files, read, write
 from fastemb.formats.files import replacing
 
 NAMES = ["a.safetensors", "a.vec", "a.bin", "a.glove", "a.npy", "a.vec.gz"]
@@ -22,7 +23,7 @@ NAMES = ["a.safetensors", "a.vec", "a.bin", "a.glove", "a.npy", "a.vec.gz"]
 @pytest.fixture
 def table() -> Table:
     vectors = np.random.default_rng(0).standard_normal((5000, 20)).astype(np.float32)
-    return Table(Words.from_words([f"word{i}" for i in range(5000)]), vectors)
+    return Table(Vocabulary.from_words([f"word{i}" for i in range(5000)]), vectors)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def small_disk() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_full_disk_leaves_the_old_file(tmp_path: Path, table: Table, small_disk: None, name: str) -> None:
-    write(tmp_path / name, Table(Words.from_words(["old"]), np.ones((1, 2), np.float32)))
+    write(tmp_path / name, Table(Vocabulary.from_words(["old"]), np.ones((1, 2), np.float32)))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(OSError, match="File too large"):
         write(tmp_path / name, table)

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fastemb import formats
-from fastemb.formats import Table, Words, read, write
+from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.formats import Table, read, write
 from fastemb.formats.files import require_file
 
 NAMES = ["a.safetensors", "a.vec", "a.bin", "a.glove", "a.npy", "a.vec.gz"]
@@ -24,7 +25,7 @@ def valid(name: str) -> tuple[bytes, bytes | None]:
     """Return a valid file, and the vocabulary beside it if the format has one."""
     vectors = np.random.default_rng(0).standard_normal((len(WORDS), 3)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder, name), Table(Words.from_words(WORDS), vectors, np.arange(5)))
+        write(Path(folder, name), Table(Vocabulary.from_words(WORDS, np.arange(5)), vectors))
         beside = Path(folder, "a.vocab.txt")
         return Path(folder, name).read_bytes(), beside.read_bytes() if beside.exists() else None
 

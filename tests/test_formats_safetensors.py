@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastemb.formats import Table, Words, read, write
+from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.formats import Table, read, write
 from fastemb.formats.safetensors import read_tensors, write_tensors
 
 DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"]
@@ -189,11 +190,11 @@ def test_other_floats_are_converted(tmp_path: Path, dtype: type) -> None:
             r"'words_offsets' must be int64 of shape \(4,\), got int32",
         ),
         ("words_offsets", np.array([0, 1, 4]), r"'words_offsets' must be int64 of shape \(4,\), got int64"),
-        ("words_offsets", np.array([0, 2, 1, 4]), "'words_offsets' must rise from 0 to 4"),
-        ("words_offsets", np.array([0, 1, 2, 5]), "'words_offsets' must rise from 0 to 4"),
-        ("words_offsets", np.array([0, 1, 2, 3]), "'words_offsets' must rise from 0 to 4"),
-        ("words_offsets", np.array([1, 1, 2, 4]), "'words_offsets' must rise from 0 to 4"),
-        ("words_offsets", np.array([0, -(1 << 62), 1 << 62, 4]), "'words_offsets' must rise from 0 to 4"),
+        ("words_offsets", np.array([0, 2, 1, 4]), "offsets must rise from 0 to 4, the number of bytes"),
+        ("words_offsets", np.array([0, 1, 2, 5]), "offsets must rise from 0 to 4, the number of bytes"),
+        ("words_offsets", np.array([0, 1, 2, 3]), "offsets must rise from 0 to 4, the number of bytes"),
+        ("words_offsets", np.array([1, 1, 2, 4]), "offsets must rise from 0 to 4, the number of bytes"),
+        ("words_offsets", np.array([0, -(1 << 62), 1 << 62, 4]), "offsets must rise from 0 to 4, the number of bytes"),
         ("counts", np.array([1, 2]), r"'counts' must be int64 of shape \(3,\)"),
         ("counts", np.array([1, 2, 3], np.int32), r"'counts' must be int64 of shape \(3,\), got int32"),
     ],
@@ -216,8 +217,9 @@ def test_missing_tensors(tmp_path: Path, name: str) -> None:
 def test_a_million_words_open_as_a_memory_map(tmp_path: Path) -> None:
     num_words = 1_000_000
     offsets = 4 * np.arange(num_words + 1)
-    words = Words(np.frombuffer(b"".join(b"%04x" % (i % 65536) for i in range(num_words)), np.uint8), offsets)
-    write(tmp_path / "a.safetensors", Table(words, np.zeros((num_words, 4), np.float32), np.zeros(num_words, np.int64)))
+    packed = np.frombuffer(b"".join(b"%04x" % (i % 65536) for i in range(num_words)), np.uint8)
+    words = Vocabulary(packed, offsets, np.zeros(num_words, np.int64))
+    write(tmp_path / "a.safetensors", Table(words, np.zeros((num_words, 4), np.float32)))
     seconds = []
     for _ in range(5):
         start = time.perf_counter()

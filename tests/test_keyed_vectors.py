@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastemb.formats import Words
+from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.formats.safetensors import write_tensors
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
@@ -46,7 +46,7 @@ def kv(request: pytest.FixtureRequest) -> KeyedVectors:
     if request.param == "tiny":
         return make(5, 3)
     if request.param == "strided":
-        return KeyedVectors(random_vectors(300, 48)[:, :37], Words.from_words([f"w{i}" for i in range(300)]))
+        return KeyedVectors(random_vectors(300, 48)[:, :37], Vocabulary.from_words([f"w{i}" for i in range(300)]))
     return make()
 
 
@@ -242,9 +242,9 @@ def test_bad_tables() -> None:
         KeyedVectors.from_words(["a", "b"], np.zeros(2))
     with pytest.raises(TypeError, match="vectors must be an array of floats, got int64"):
         KeyedVectors.from_words(["a", "b"], np.zeros((2, 2), np.int64))
-    with pytest.raises(ValueError, match=r"words\[2\] repeats an earlier word: 'a'"):
+    with pytest.raises(ValueError, match="words must differ, got 'a' at positions 0 and 2"):
         KeyedVectors.from_words(["a", "b", "a"], random_vectors(3, 4))
-    with pytest.raises(ValueError, match=r"counts must have shape \(2,\), got \(3,\)"):
+    with pytest.raises(ValueError, match="counts must have 2 entries, one a word, got 3"):
         KeyedVectors.from_words(["a", "b"], random_vectors(2, 4), [1, 2, 3])
 
 
@@ -298,7 +298,7 @@ def test_load_a_models_file(tmp_path: Path) -> None:
 
 
 def test_vocabulary_of_a_corpus_will_do() -> None:
-    vocabulary = pytest.importorskip("fastemb.corpus.vocabulary").Vocabulary.from_words(["a", "b"], [5, 4])
+    vocabulary = Vocabulary.from_words(["a", "b"], [5, 4])
     kv = KeyedVectors(random_vectors(2, 3), vocabulary)
     assert kv.index_to_key == ["a", "b"] and kv.get_vecattr("b", "count") == 4 and "a" in kv
 

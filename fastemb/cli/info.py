@@ -34,7 +34,6 @@ def info(
 
 def _file(path: str, errors: str) -> dict[str, Any]:
     from fastemb.formats import registry
-    from fastemb.formats.table import packed_words
 
     table = registry.read(path, errors=errors)
     words, size = table.vectors.shape
@@ -45,7 +44,7 @@ def _file(path: str, errors: str) -> dict[str, Any]:
         "words": int(words),
         "vector_size": int(size),
         "dtype": str(table.vectors.dtype),
-        "first_words": [word.decode("utf-8", "surrogateescape") for word in packed_words(table).as_bytes(0, 10)],
+        "first_words": [word.decode("utf-8", "surrogateescape") for word in table.vocabulary.as_bytes(0, 10)],
         "total_count": None if table.counts is None else int(table.counts.sum()),
     }
     return value | {"metadata": dict(table.metadata)}

@@ -2,6 +2,5 @@
 
 from fastemb.formats.registry import FORMATS, SUFFIXES, detect, read, write
 from fastemb.formats.table import Table
-from fastemb.formats.words import Words
 
-__all__ = ["FORMATS", "SUFFIXES", "Table", "Words", "detect", "read", "write"]
+__all__ = ["FORMATS", "SUFFIXES", "Table", "detect", "read", "write"]

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from fastemb.formats.files import PathLike, reading
 from fastemb.formats.rows import count_lines, looks_like_number, parse_rows, write_rows
-from fastemb.formats.table import Table, finished, packed_words
+from fastemb.formats.table import Table, finished
 
 SAMPLE = 1 << 20
 _SAMPLE_LINES = 100
@@ -64,9 +64,8 @@ def write_text(file: BinaryIO, table: Table) -> None:
     ValueError
         If a word could not be read back: it holds a newline, or ends with a space and a number.
     """
-    words = packed_words(table)
-    for start in range(0, len(words), _BLOCK):
-        for row, word in enumerate(words.as_bytes(start, start + _BLOCK)):
+    for start in range(0, len(table.vocabulary), _BLOCK):
+        for row, word in enumerate(table.vocabulary.as_bytes(start, start + _BLOCK)):
             if b" " in word and _is_number(word.rsplit(b" ", 1)[1]):
                 raise ValueError(
                     f"word {start + row}, {word.decode('utf-8', 'backslashreplace')!r:.80}, ends with a space and a "

@@ -12,10 +12,11 @@ from typing import BinaryIO
 
 import numpy as np
 
+from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.formats.files import PathLike, reading, replacing, require_file
 from fastemb.formats.safetensors import write_array
-from fastemb.formats.table import Table, as_float32, packed_words
-from fastemb.formats.words import WordCollector, Words, decoded
+from fastemb.formats.table import Table, as_float32
+from fastemb.formats.words import WordCollector, decoded
 
 MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 1 << 16
@@ -63,12 +64,11 @@ def read_table(path: PathLike, errors: str = "strict", limit: int | None = None)
     place = vocabulary_path(path)
     if not place.exists():
         raise FileNotFoundError(f"no such file: {str(place)!r}; it must hold the words of {str(path)!r}, one a line")
-    words, counts = _read_vocabulary(place)
+    words = _read_vocabulary(place)
     if len(words) != len(vectors):
         raise ValueError(f"{str(path)!r} has {len(vectors)} rows and {str(place)!r} has {len(words)} words")
     stop = len(words) if limit is None else min(limit, len(words))
-    words = decoded(Words(words.packed, words.offsets[: stop + 1]), errors)
-    return Table(words, as_float32(vectors[:stop]), None if counts is None else counts[:stop])
+    return Table(decoded(words.first(stop), errors), as_float32(vectors[:stop]))
 
 
 def write_table(path: PathLike, table: Table) -> None:
@@ -121,12 +121,12 @@ def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
 
 
-def _read_vocabulary(path: Path) -> tuple[Words, np.ndarray | None]:
+def _read_vocabulary(path: Path) -> Vocabulary:
     collector = WordCollector()
     counts: list[int] = []
     number = 0
     if not path.stat().st_size:
-        return Words.from_bytes([]), None
+        return Vocabulary.from_bytes([])
     with reading(path) as (file, _):
         for line in file:
             number += 1
@@ -138,7 +138,8 @@ def _read_vocabulary(path: Path) -> tuple[Words, np.ndarray | None]:
                     raise ValueError(f"{str(path)!r}, line {number}: the count must be an integer, got {count!r:.80}")
                 counts.append(int(count))
             collector.extend([_unescaped(word)])
-    return collector.finish()[0], np.array(counts, np.int64) if counts else None
+    words, _ = collector.finish()
+    return Vocabulary(words.packed, words.offsets, np.array(counts, np.int64) if counts else None)
 
 
 def _unescaped(word: bytes) -> bytes:
@@ -152,9 +153,8 @@ def _escaped(word: bytes) -> bytes:
 
 
 def _write_vocabulary(file: BinaryIO, table: Table) -> None:
-    words = packed_words(table)
-    for start in range(0, len(words), _BLOCK):
-        names = [_escaped(word) for word in words.as_bytes(start, start + _BLOCK)]
+    for start in range(0, len(table.vocabulary), _BLOCK):
+        names = [_escaped(word) for word in table.vocabulary.as_bytes(start, start + _BLOCK)]
         if table.counts is None:
             file.write(b"".join([b"%b\n" % name for name in names]))
         else:

@@ -5,9 +5,10 @@ from typing import BinaryIO
 
 import numpy as np
 
+from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.formats.files import PathLike
-from fastemb.formats.table import Table, packed_words
-from fastemb.formats.words import WordCollector, Words
+from fastemb.formats.table import Table
+from fastemb.formats.words import WordCollector
 
 _BLOCK = 1 << 20
 _VALUES = 1 << 14  # numbers written at a time
@@ -154,7 +155,7 @@ def looks_like_number(field: bytes) -> bool:
     return not field.isdigit()
 
 
-def checked_words(words: Words, start: int, stop: int, forbidden: tuple[bytes, ...], what: str) -> list[bytes]:
+def checked_words(words: Vocabulary, start: int, stop: int, forbidden: tuple[bytes, ...], what: str) -> list[bytes]:
     """Return words as bytes after a check that the format can hold them.
 
     Raises
@@ -183,12 +184,11 @@ def write_rows(file: BinaryIO, table: Table, forbidden: tuple[bytes, ...], what:
     ValueError
         If a word holds one of the `forbidden` bytes; the message names it.
     """
-    words = packed_words(table)
     num_words, dim = table.vectors.shape
     step = max(1, _VALUES // dim)
     line = b"%b " + b" ".join([b"%.9g"] * dim) + b"\n"
     for start in range(0, num_words, step):
-        names = checked_words(words, start, start + step, forbidden, what)
+        names = checked_words(table.vocabulary, start, start + step, forbidden, what)
         values = shortest(table.vectors[start : start + step]).tolist()
         file.write(b"".join([line % (name, *row) for name, row in zip(names, values, strict=True)]))
 

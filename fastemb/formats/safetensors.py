@@ -13,9 +13,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.formats.files import PathLike, replacing, require_file
-from fastemb.formats.table import Table, as_float32, packed_words
-from fastemb.formats.words import Words, decoded
+from fastemb.formats.table import Table, as_float32
+from fastemb.formats.words import decoded
 
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
@@ -251,20 +252,21 @@ def read_table(path: PathLike, errors: str = "strict", limit: int | None = None)
             found,
             f"'words_offsets' must be int64 of shape ({num_words + 1},), got {offsets.dtype} of shape {offsets.shape}",
         )
-    if offsets[0] != 0 or offsets[-1] != len(packed) or (offsets[1:] < offsets[:-1]).any():
-        raise _bad(found, f"'words_offsets' must rise from 0 to {len(packed)}")
     counts = tensors.get("counts")
     if counts is not None and (counts.dtype != np.int64 or counts.shape != (num_words,)):
         raise _bad(found, f"'counts' must be int64 of shape ({num_words},), got {counts.dtype} of shape {counts.shape}")
+    try:
+        words = Vocabulary(packed, offsets, counts)
+    except ValueError as error:
+        raise _bad(found, f"its words' {error}") from error
     stop = num_words if limit is None else min(limit, num_words)
-    words = decoded(Words(packed[: offsets[stop]], offsets[: stop + 1]), errors)
-    return Table(words, as_float32(vectors[:stop]), None if counts is None else counts[:stop], metadata)
+    return Table(decoded(words.first(stop), errors), as_float32(vectors[:stop]), metadata)
 
 
 def write_table(path: PathLike, table: Table) -> None:
     """Write words, vectors and counts as tensors that `read_table` opens."""
-    words = packed_words(table)
+    words = table.vocabulary
     tensors = {"vectors": table.vectors, "words": words.packed, "words_offsets": words.offsets}
-    if table.counts is not None:
-        tensors["counts"] = table.counts
+    if words.counts is not None:
+        tensors["counts"] = words.counts
     write_tensors(path, tensors, table.metadata)

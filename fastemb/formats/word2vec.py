@@ -10,7 +10,7 @@ import numpy as np
 
 from fastemb.formats.files import PathLike, reading
 from fastemb.formats.rows import checked_words, count_lines, parse_rows, write_rows
-from fastemb.formats.table import Table, finished, packed_words
+from fastemb.formats.table import Table, finished
 from fastemb.formats.words import WordCollector
 
 _BLOCK = 1 << 20
@@ -149,10 +149,9 @@ def write_binary(file: BinaryIO, table: Table) -> None:
     """Write word2vec binary, with the newline after each vector that word2vec.c writes, to an open file."""
     num_words, dim = table.vectors.shape
     file.write(b"%d %d\n" % (num_words, dim))
-    words = packed_words(table)
     step = max(1, _BLOCK // (4 * dim + 16))
     for start in range(0, num_words, step):
         block = np.ascontiguousarray(table.vectors[start : start + step], "<f4")
         data, size = block.tobytes(), 4 * dim
-        names = checked_words(words, start, start + step, _FORBIDDEN, "word2vec binary")
+        names = checked_words(table.vocabulary, start, start + step, _FORBIDDEN, "word2vec binary")
         file.write(b"".join(b"%b %b\n" % (name, data[i * size : i * size + size]) for i, name in enumerate(names)))

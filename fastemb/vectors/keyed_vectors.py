@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastemb import formats
+from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.validate import integer
-from fastemb.formats.table import PackedWords, Table, as_float32
-from fastemb.formats.words import Words
+from fastemb.formats.table import Table, as_float32
 from fastemb.vectors import evaluate, query, search, word2vec_format
 from fastemb.vectors.query import KEY_TYPES, Key
 from fastemb.vectors.unknown import UnknownWord
@@ -22,10 +22,8 @@ class KeyedVectors:
     ----------
     vectors : float array of shape (num_words, vector_size)
         One row a word. float32 is kept as it is, a read-only memory map too; other floats are converted.
-    vocabulary : Vocabulary or Words
+    vocabulary : Vocabulary
         The words in the order of the rows, and maybe their counts.
-    counts : int64 array of shape (num_words,), optional
-        How often each word was in the text; default, the vocabulary's.
     metadata : dict of str to str, optional
         Free text, saved where the format keeps it.
 
@@ -53,8 +51,7 @@ class KeyedVectors:
     def __init__(
         self,
         vectors: np.ndarray,
-        vocabulary: PackedWords,
-        counts: np.ndarray | None = None,
+        vocabulary: Vocabulary,
         metadata: dict[str, str] | None = None,
     ) -> None:
         array = np.asanyarray(vectors)
@@ -64,9 +61,6 @@ class KeyedVectors:
             raise ValueError(f"vectors must have shape ({len(vocabulary)}, vector_size), got {array.shape}")
         self.vectors: np.ndarray = array if array.dtype == np.float32 else as_float32(array)
         self.vocabulary = vocabulary
-        self.counts: np.ndarray | None = getattr(vocabulary, "counts", None) if counts is None else np.asarray(counts)
-        if self.counts is not None and self.counts.shape != (len(array),):
-            raise ValueError(f"counts must have shape ({len(array)},), got {self.counts.shape}")
         self.metadata = dict(metadata or {})
         self._norms: np.ndarray | None = None
 
@@ -79,13 +73,9 @@ class KeyedVectors:
         Raises
         ------
         ValueError
-            If a word is there twice.
+            If a word is there twice, or `words`, `vectors` and `counts` differ in length.
         """
-        vocabulary = Words.from_words(words)
-        if len(vocabulary.key_to_index) < len(vocabulary):
-            row = next(i for i, word in enumerate(words) if vocabulary.key_to_index[word] < i)
-            raise ValueError(f"words[{row}] repeats an earlier word: {words[row]!r:.80}")
-        return cls(np.asarray(vectors), vocabulary, None if counts is None else np.asarray(counts, np.int64))
+        return cls(np.asarray(vectors), Vocabulary.from_words(words, counts))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} words, vector_size={self.vector_size})"
@@ -104,6 +94,11 @@ class KeyedVectors:
     def key_to_index(self) -> dict[str, int]:
         """The row of each word."""
         return self.vocabulary.key_to_index
+
+    @property
+    def counts(self) -> np.ndarray | None:
+        """How often each word was in the text, int64 of shape (num_words,); None where that is not known."""
+        return self.vocabulary.counts
 
     @property
     def norms(self) -> np.ndarray:
@@ -333,7 +328,7 @@ class KeyedVectors:
     ) -> "KeyedVectors":
         """Read vectors from a file in any of the formats; see `fastemb.formats.read`."""
         table = formats.read(path, format=format, errors=errors, limit=limit)
-        return cls(table.vectors, table.vocabulary, table.counts, table.metadata)
+        return cls(table.vectors, table.vocabulary, table.metadata)
 
     @classmethod
     def load_word2vec_format(
@@ -353,7 +348,7 @@ class KeyedVectors:
         """
         options = (fvocab, binary, encoding, unicode_errors, limit, datatype, no_header)
         table = word2vec_format.load(fname, *options)
-        return cls(table.vectors, table.vocabulary, table.counts, table.metadata)
+        return cls(table.vectors, table.vocabulary, table.metadata)
 
     def save_word2vec_format(
         self,
@@ -372,4 +367,4 @@ class KeyedVectors:
         word2vec_format.save(fname, self._table(), fvocab, binary, write_header, prefix, sort_attr)
 
     def _table(self) -> Table:
-        return Table(self.vocabulary, self.vectors, self.counts, self.metadata)
+        return Table(self.vocabulary, self.vectors, self.metadata)

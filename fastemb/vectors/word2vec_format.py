@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from fastemb import formats
+from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.formats.files import reading, replacing
-from fastemb.formats.table import Table, packed_words
-from fastemb.formats.words import ERRORS, Words
+from fastemb.formats.table import Table
+from fastemb.formats.words import ERRORS
 
 PathLike = str | os.PathLike[str]
 
@@ -33,13 +34,13 @@ def load(
     is_utf8 = encoding.lower().replace("-", "").replace("_", "") == "utf8"
     format = "word2vec-binary" if binary else "glove" if no_header else "word2vec"
     table = formats.read(path, format=format, errors=unicode_errors if is_utf8 else "surrogateescape", limit=limit)
+    words = table.vocabulary
     if not is_utf8:
-        words = packed_words(table)
-        raw = words.as_bytes(0, len(words))
-        table.vocabulary = Words.from_words([word.decode(encoding, unicode_errors) for word in raw])
+        decoded = [word.decode(encoding, unicode_errors) for word in words.as_bytes()]
+        words = Vocabulary.from_bytes([word.encode("utf-8", "surrogateescape") for word in decoded])
     if fvocab is not None:
-        table.counts = _read_counts(fvocab, table.words, encoding, unicode_errors)
-    return table
+        words = Vocabulary(words.packed, words.offsets, _read_counts(fvocab, words.words, encoding, unicode_errors))
+    return Table(words, table.vectors)
 
 
 def _read_counts(path: PathLike, words: list[str], encoding: str, errors: str) -> np.ndarray:
@@ -68,24 +69,14 @@ def save(
     if fvocab is not None and table.counts is None:
         raise ValueError("fvocab needs counts, and these vectors come without them")
     if sort_attr == "count" and table.counts is not None and (np.diff(table.counts) > 0).any():
-        table = _sorted(table)
+        order = np.argsort(-table.counts, kind="stable")
+        table = Table(table.vocabulary.take(order), table.vectors[order])
     if prefix:
-        words = packed_words(table)
         start = prefix.encode()
-        named = Words.from_bytes([start + word for word in words.as_bytes(0, len(words))])
-        table = Table(named, table.vectors, table.counts)
+        named = Vocabulary.from_bytes([start + word for word in table.vocabulary.as_bytes()], table.counts)
+        table = Table(named, table.vectors)
     formats.write(path, table, format="word2vec-binary" if binary else "word2vec" if write_header else "glove")
     if fvocab is not None and table.counts is not None:
-        words = packed_words(table)
         with replacing(fvocab) as file:
-            pairs = zip(words.as_bytes(0, len(words)), table.counts.tolist(), strict=True)
+            pairs = zip(table.vocabulary.as_bytes(), table.counts.tolist(), strict=True)
             file.write(b"".join([b"%b %d\n" % pair for pair in pairs]))
-
-
-def _sorted(table: Table) -> Table:
-    """Return the table with the most frequent words first, equal ones as they were."""
-    assert table.counts is not None
-    order = np.argsort(-table.counts, kind="stable")
-    words = packed_words(table)
-    raw = words.as_bytes(0, len(words))
-    return Table(Words.from_bytes([raw[row] for row in order.tolist()]), table.vectors[order], table.counts[order])
