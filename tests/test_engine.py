@@ -1,5 +1,9 @@
 """Threads, the choice between ways, ranges of sentences."""
 
+import os
+import platform
+import subprocess
+import sys
 import threading
 import time
 
@@ -136,3 +140,12 @@ def test_rate_is_one_line_over_all_epochs():
 def test_unknown_device():
     with pytest.raises(ValueError, match="device must be one of 'cpu', 'reference', got 'tpu'"):
         backend.kernels("tpu", "skipgram")
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names features of x86")
+@pytest.mark.parametrize(("features", "width"), [("+avx2,+fma", (0,)), ("+avx2,+fma,+avx512f", (0, 0))])
+def test_the_width_is_that_of_the_processor_compiled_for(features, width):
+    code = "from fastemb.engine.backend import simd_width; print(simd_width())"
+    environment = {**os.environ, "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": features}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(width)

@@ -64,9 +64,13 @@ def is_cached(kernel: Any) -> bool:
 
 @cache
 def simd_width() -> tuple[int, ...]:
-    """Return the width, as `kernels.cpu.simd` tells it, that this processor's registers hold twelve times and more."""
-    import llvmlite.binding as llvm
+    """Return the width, as `kernels.cpu.simd` tells it, that the processor's registers hold twelve times and more.
+
+    It is the processor that Numba compiles for: ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` may name another one.
+    """
+    from numba.core.registry import cpu_target
 
     from fastemb.kernels.cpu.simd import W8, W16
 
-    return W16 if llvm.get_host_cpu_features().get("avx512f") else W8
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return W16 if "+avx512f" in features.split(",") else W8
