@@ -168,3 +168,12 @@ def test_too_few_pairs(tmp_path: Path, text: str) -> None:
     (tmp_path / "pairs").write_text(text)
     with pytest.raises(ValueError, match=r"pairs' has [01] pairs of known words between '\\t', must have at least 2"):
         planted(["a", "b", "c", "d"], 4).evaluate_word_pairs(tmp_path / "pairs")
+
+
+def test_files_that_are_no_text_are_named(tmp_path: Path) -> None:
+    kv = planted(["a", "b", "c", "d"], 4)
+    (tmp_path / "latin").write_bytes(b": part\n" + b"a b c d\n" * 5000 + "a é c d\n".encode("latin-1"))
+    for evaluate in (kv.evaluate_word_analogies, kv.evaluate_word_pairs):
+        with pytest.raises(ValueError, match=r"latin', line 5002: not UTF-?8 text: .* at byte 40009") as raised:
+            evaluate(tmp_path / "latin")
+        assert raised.type is ValueError

@@ -475,6 +475,18 @@ def test_table_of_no_words(tmp_path: Path, name: str) -> None:
     assert table.words == [] and table.vectors.shape == (0, 3)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_vectors_of_size_0(tmp_path: Path, name: str) -> None:
+    table = make_table(["a", "b"], 0)
+    if name in KEEPS_COUNTS:
+        write(tmp_path / name, table)
+        assert read(tmp_path / name).vectors.shape == (2, 0)
+    else:
+        with pytest.raises(ValueError, match="files cannot hold vectors of size 0"):
+            write(tmp_path / name, table)
+        assert not list(tmp_path.iterdir())
+
+
 def test_table_checks_its_shapes() -> None:
     words = Vocabulary.from_words(["a", "b"])
     with pytest.raises(ValueError, match=r"vectors must have shape \(2, vector_size\), got \(3, 2\)"):

@@ -47,9 +47,11 @@ def evaluate(
     """Measure vectors: accuracy on analogies, and correlation with people's scores of similarity."""
     if not analogies and not pairs:
         raise typer.BadParameter("nothing to measure: give --analogies FILE or --pairs FILE")
+    from fastemb.vectors.evaluate import read_lines
+
     console = Console(quiet=quiet, json=json)
     for path in (*(analogies or ()), *(pairs or ())):
-        _check_text(path)
+        read_lines(path)  # raises here what is wrong with a file, before the vectors are read
     table = load_vectors(vectors, errors=errors.value, limit=limit)
     options = {
         "restrict_vocab": restrict_vocab,
@@ -59,16 +61,6 @@ def evaluate(
     results = [_analogies(table, path, options) for path in analogies or ()]
     results += [_pairs(table, path, options | {"delimiter": delimiter}) for path in pairs or ()]
     console.result(results, _lines(results, sections))
-
-
-def _check_text(path: str) -> None:
-    """Check that a file of questions or pairs is text, before the vectors are read."""
-    with open(path, encoding="utf-8") as file:
-        try:
-            for _ in file:
-                pass
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
 def _analogies(table: "KeyedVectors", path: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -104,6 +104,18 @@ _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
 }
 
 
+def read_fully(readinto: Callable[[memoryview], int], size: int) -> bytes:
+    """Return `size` bytes, fewer only at the end, where `readinto` returns 0."""
+    data = bytearray(size)
+    done = 0
+    while done < size:
+        count = readinto(memoryview(data)[done:])
+        if count == 0:
+            break
+        done += count
+    return bytes(data[:done])
+
+
 class CompressedStream:
     """The text of a compressed file, all its members one after the other.
 
@@ -131,17 +143,6 @@ class CompressedStream:
         self._input = head
         self._output = memoryview(b"")
         self._member = _DECOMPRESSORS[compression]()
-
-    def read(self, size: int) -> bytes:
-        """Return `size` bytes of text, fewer only at the end."""
-        data = bytearray(size)
-        done = 0
-        while done < size:
-            count = self.readinto(memoryview(data)[done:])
-            if count == 0:
-                break
-            done += count
-        return bytes(data[:done])
 
     def readinto(self, view: memoryview) -> int:
         """Fill the front of `view` and return the number of bytes, 0 at the end.

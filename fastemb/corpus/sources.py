@@ -13,7 +13,7 @@ import numpy as np
 
 from fastemb.corpus._scan import PADDING, last_cut
 from fastemb.corpus._table import MAX_WORD_BYTES
-from fastemb.corpus.compression import HEAD_BYTES, CompressedStream, compression_of
+from fastemb.corpus.compression import HEAD_BYTES, CompressedStream, compression_of, read_fully
 
 BLOCK_BYTES = 1 << 20
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -204,7 +204,7 @@ class _Input:
         name = compression_of(self._pushed)
         if name is not None:
             self._compressed = CompressedStream(self.name, name, self._read, self._pushed)
-            self._pushed = self._compressed.read(len(_UTF8_BOM))
+            self._pushed = read_fully(self._compressed.readinto, len(_UTF8_BOM))
         if self._pushed.startswith(_UTF8_BOM):
             self.skipped = len(_UTF8_BOM)
             self._pushed = self._pushed[self.skipped :]
@@ -237,15 +237,8 @@ class _Input:
         return count
 
     def _read(self, size: int) -> bytes:
-        """Read `size` bytes, fewer only at the end."""
-        data = bytearray(size)
-        done = 0
-        while done < size:
-            count = self._readinto(memoryview(data)[done:])
-            if count == 0:
-                break
-            done += count
-        return bytes(data[:done])
+        """Read `size` bytes of the file, fewer only at its end."""
+        return read_fully(self._readinto, size)
 
 
 def _standard_input() -> Any:

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import BinaryIO
 
 from fastemb.formats.files import PathLike, reading
-from fastemb.formats.rows import count_lines, looks_like_number, parse_rows, write_rows
+from fastemb.formats.rows import count_lines, is_number, parse_rows, write_rows
 from fastemb.formats.table import Table, finished
 
 SAMPLE = 1 << 20
@@ -48,7 +48,7 @@ def vector_size(sample: bytes) -> int | None:
         fields = line.rstrip().replace(b"\t", b" ").split(b" ")
         numbers = 0
         for field in reversed(fields[1:]):
-            if not _is_number(field):
+            if not is_number(field):
                 break
             numbers += 1
         if numbers:
@@ -66,13 +66,9 @@ def write_text(file: BinaryIO, table: Table) -> None:
     """
     for start in range(0, len(table.vocabulary), _BLOCK):
         for row, word in enumerate(table.vocabulary.as_bytes(start, start + _BLOCK)):
-            if b" " in word and _is_number(word.rsplit(b" ", 1)[1]):
+            if b" " in word and is_number(word.rsplit(b" ", 1)[1]):
                 raise ValueError(
                     f"word {start + row}, {word.decode('utf-8', 'backslashreplace')!r:.80}, ends with a space and a "
                     "number, which GloVe text cannot store; safetensors and npy can"
                 )
     write_rows(file, table, (b"\n",), "GloVe text")
-
-
-def _is_number(field: bytes) -> bool:
-    return field.isdigit() or looks_like_number(field)

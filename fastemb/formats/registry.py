@@ -9,6 +9,7 @@ from typing import BinaryIO
 from fastemb.engine.validate import choice, integer
 from fastemb.formats import glove, npy, safetensors, word2vec
 from fastemb.formats.files import PathLike, reading, replacing
+from fastemb.formats.rows import is_number
 from fastemb.formats.table import Table
 from fastemb.formats.words import ERRORS
 
@@ -120,7 +121,7 @@ def write(path: PathLike, table: Table, *, format: str | None = None) -> None:
     FileNotFoundError
         If the folder does not exist.
     ValueError
-        If the suffix tells no format, or the format cannot hold a word; the message names the word.
+        If the suffix tells no format, or the format cannot hold a word (the message names it) or vectors of size 0.
 
     Examples
     --------
@@ -136,6 +137,8 @@ def write(path: PathLike, table: Table, *, format: str | None = None) -> None:
     if format in _WHOLE_WRITERS:
         _WHOLE_WRITERS[format](path, table)
         return
+    if not table.vectors.shape[1]:
+        raise ValueError(f"{format} files cannot hold vectors of size 0; safetensors and npy can")
     packed = _without_gz(path)[1]
     with replacing(path) as file:
         if packed:
@@ -210,7 +213,7 @@ def _headed(rest: bytes, suffix: str | None) -> str:
     row, newline, _ = rest.partition(b"\n")
     # The last field may be cut where the sample ends.
     numbers = row.split()[1:] if newline else row.split()[1:-1]
-    if numbers and all(map(_is_number, numbers)):
+    if numbers and all(map(is_number, numbers)):
         return "word2vec"
     is_binary = _has_control_bytes(rest) or (suffix == "word2vec-binary" and rest)
     return "word2vec-binary" if is_binary else "word2vec"
@@ -224,11 +227,3 @@ def _headless(path: PathLike, sample: bytes, suffix: str | None) -> str:
 
 def _has_control_bytes(sample: bytes) -> bool:
     return len(sample.translate(None, bytes(range(9)) + bytes(range(14, 32)))) < len(sample)
-
-
-def _is_number(field: bytes) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True

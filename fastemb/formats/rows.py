@@ -129,7 +129,9 @@ def _parse_line(path: PathLike, line: bytes, dim: int, number: int) -> tuple[byt
     if len(fields) != dim + 1:
         raise ValueError(f"{place}: must be a word and {dim} numbers, got {len(fields)} fields")
     word = line[: len(fields[0])]
-    if looks_like_number(word.rsplit(b" ", 1)[-1]) and b" " in word:
+    # A word may end with a number such as 95, and hardly with one such as 0.5.
+    _, space, last = word.rpartition(b" ")
+    if space and is_number(last) and not last.isdigit():
         raise ValueError(f"{place}: must be a word and {dim} numbers, got more numbers: {line!r:.80}")
     with np.errstate(over="ignore"):
         row = np.array([_number(place, field) for field in fields[1:]]).astype(np.float32)
@@ -146,13 +148,13 @@ def _number(place: str, field: bytes) -> float:
         raise ValueError(f"{place}: {field!r:.80} is not a number") from None
 
 
-def looks_like_number(field: bytes) -> bool:
-    """Return whether a field is a number with a point or an exponent: ``b"0.5"``, and not ``b"95"``."""
+def is_number(field: bytes) -> bool:
+    """Return whether a field is a number."""
     try:
         float(field)
     except ValueError:
         return False
-    return not field.isdigit()
+    return True
 
 
 def checked_words(words: Vocabulary, start: int, stop: int, forbidden: tuple[bytes, ...], what: str) -> list[bytes]:

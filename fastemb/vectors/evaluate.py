@@ -1,5 +1,6 @@
 """How good vectors are: analogies, and the similarity of pairs of words, as gensim measures them."""
 
+import io
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastemb.engine.validate import integer
+from fastemb.formats.files import PathLike
 from fastemb.vectors.search import similarities, top_k, units
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def cosine(first: np.ndarray, second: np.ndarray) -> float:
 
 def word_analogies(
     kv: "KeyedVectors",
-    analogies: str | os.PathLike[str],
+    analogies: PathLike,
     restrict_vocab: int | None = 300000,
     case_insensitive: bool = True,
     dummy4unknown: bool = False,
@@ -66,7 +68,7 @@ def word_analogies(
     Raises
     ------
     ValueError
-        If the file has no question, or one before the first section.
+        If the file is not UTF-8 text, or has no question, or one before the first section.
     """
     ok_vocab = _known_words(kv, restrict_vocab, case_insensitive)
     sections: list[dict[str, Any]] = []
@@ -101,21 +103,42 @@ def _known_words(kv: "KeyedVectors", restrict_vocab: int | None, case_insensitiv
     return rows
 
 
-def _questions(path: str | os.PathLike[str], case_insensitive: bool) -> Iterator[tuple[str, Question | None]]:
+def read_lines(path: PathLike, encoding: str = "utf-8") -> list[str]:
+    """Return the lines of a small text file, with their ends.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not text in this encoding; the message names the line.
+    """
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{os.fspath(path)!r}, line {line}: not {encoding.upper()} text: {error.reason} at byte {error.start}"
+        ) from None
+    return io.StringIO(text, newline=None).readlines()
+
+
+def _questions(path: PathLike, case_insensitive: bool) -> Iterator[tuple[str, Question | None]]:
     """Yield each section's name with None, and each question with its section's name."""
     section, found = None, False
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if line.startswith(": "):
-                section = line.lstrip(": ").strip()
-                yield section, None
-                continue
-            if section is None:
-                raise ValueError(f"{os.fspath(path)!r}, line {number}: must be a section, ': name', got {line!r:.80}")
-            words = (line.upper() if case_insensitive else line).split()
-            if len(words) == 4:
-                found = True
-                yield section, (words[0], words[1], words[2], words[3])
+    for number, line in enumerate(read_lines(path), 1):
+        if line.startswith(": "):
+            section = line.lstrip(": ").strip()
+            yield section, None
+            continue
+        if section is None:
+            raise ValueError(f"{os.fspath(path)!r}, line {number}: must be a section, ': name', got {line!r:.80}")
+        words = (line.upper() if case_insensitive else line).split()
+        if len(words) == 4:
+            found = True
+            yield section, (words[0], words[1], words[2], words[3])
     if not found:
         raise ValueError(f"{os.fspath(path)!r} has no line of four words")
 
@@ -146,7 +169,7 @@ def _answered(
 
 def word_pairs(
     kv: "KeyedVectors",
-    pairs: str | os.PathLike[str],
+    pairs: PathLike,
     delimiter: str = "\t",
     encoding: str = "utf8",
     restrict_vocab: int | None = 300000,
@@ -182,7 +205,7 @@ def word_pairs(
     Raises
     ------
     ValueError
-        If fewer than two pairs can be compared.
+        If the file is not text in this encoding, or fewer than two pairs can be compared.
     """
     from scipy import stats
 
@@ -208,14 +231,13 @@ def word_pairs(
 
 
 def _scored_pairs(
-    path: str | os.PathLike[str], delimiter: str, encoding: str, case_insensitive: bool
+    path: PathLike, delimiter: str, encoding: str, case_insensitive: bool
 ) -> Iterator[tuple[str, str, float]]:
-    with open(path, encoding=encoding) as file:
-        for line in file:
-            fields = (line.upper() if case_insensitive else line).split(delimiter)
-            if line.startswith("#") or len(fields) != 3:
-                continue
-            try:
-                yield fields[0], fields[1], float(fields[2])
-            except ValueError:
-                continue
+    for line in read_lines(path, encoding):
+        fields = (line.upper() if case_insensitive else line).split(delimiter)
+        if line.startswith("#") or len(fields) != 3:
+            continue
+        try:
+            yield fields[0], fields[1], float(fields[2])
+        except ValueError:
+            continue

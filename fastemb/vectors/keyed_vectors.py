@@ -1,6 +1,5 @@
 """Words and their vectors: look-up, similar words, evaluation, files."""
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from fastemb import formats
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.validate import integer
+from fastemb.formats.files import PathLike
 from fastemb.formats.table import Table, as_float32
 from fastemb.vectors import evaluate, query, search, word2vec_format
 from fastemb.vectors.query import KEY_TYPES, Key
@@ -297,7 +297,7 @@ class KeyedVectors:
 
     def evaluate_word_analogies(
         self,
-        analogies: str | os.PathLike[str],
+        analogies: PathLike,
         restrict_vocab: int | None = 300000,
         case_insensitive: bool = True,
         dummy4unknown: bool = False,
@@ -307,7 +307,7 @@ class KeyedVectors:
 
     def evaluate_word_pairs(
         self,
-        pairs: str | os.PathLike[str],
+        pairs: PathLike,
         delimiter: str = "\t",
         encoding: str = "utf8",
         restrict_vocab: int | None = 300000,
@@ -318,13 +318,13 @@ class KeyedVectors:
         options = (restrict_vocab, case_insensitive, dummy4unknown)
         return evaluate.word_pairs(self, pairs, delimiter, encoding, *options)
 
-    def save(self, path: str | os.PathLike[str], format: str | None = None) -> None:
+    def save(self, path: PathLike, format: str | None = None) -> None:
         """Write the vectors to a file whose suffix (or `format`) decides the format; see `fastemb.formats.write`."""
         formats.write(path, self._table(), format=format)
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], format: str | None = None, errors: str = "strict", limit: int | None = None
+        cls, path: PathLike, format: str | None = None, errors: str = "strict", limit: int | None = None
     ) -> "KeyedVectors":
         """Read vectors from a file in any of the formats; see `fastemb.formats.read`."""
         table = formats.read(path, format=format, errors=errors, limit=limit)
@@ -333,8 +333,8 @@ class KeyedVectors:
     @classmethod
     def load_word2vec_format(
         cls,
-        fname: str | os.PathLike[str],
-        fvocab: str | os.PathLike[str] | None = None,
+        fname: PathLike,
+        fvocab: PathLike | None = None,
         binary: bool = False,
         encoding: str = "utf8",
         unicode_errors: str = "strict",
@@ -352,8 +352,8 @@ class KeyedVectors:
 
     def save_word2vec_format(
         self,
-        fname: str | os.PathLike[str],
-        fvocab: str | os.PathLike[str] | None = None,
+        fname: PathLike,
+        fvocab: PathLike | None = None,
         binary: bool = False,
         write_header: bool = True,
         prefix: str = "",

@@ -1,6 +1,5 @@
 """A picture of words: a map in the plane where similar words are near each other and have one colour."""
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastemb.engine.validate import integer
-from fastemb.formats.files import replacing
+from fastemb.formats.files import PathLike, replacing
 from fastemb.vectors.layout import push_apart, spread, tsne
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ _FONTS = (
 
 def draw_map(
     kv: "KeyedVectors",
-    path: str | os.PathLike[str],
+    path: PathLike,
     words: Sequence[str] | None = None,
     *,
     top: int = 300,

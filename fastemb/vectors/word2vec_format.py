@@ -7,11 +7,10 @@ import numpy as np
 
 from fastemb import formats
 from fastemb.corpus.vocabulary import Vocabulary
-from fastemb.formats.files import reading, replacing
+from fastemb.engine.validate import choice
+from fastemb.formats.files import PathLike, reading, replacing
 from fastemb.formats.table import Table
 from fastemb.formats.words import ERRORS
-
-PathLike = str | os.PathLike[str]
 
 
 def load(
@@ -25,8 +24,7 @@ def load(
     no_header: bool,
 ) -> Table:
     """Read a table; see `KeyedVectors.load_word2vec_format`."""
-    if unicode_errors not in ERRORS:
-        raise ValueError(f"unicode_errors must be one of {', '.join(map(repr, ERRORS))}, got {unicode_errors!r}")
+    choice("unicode_errors", unicode_errors, ERRORS)
     if np.dtype(datatype) != np.float32:
         raise ValueError(f"datatype must be float32, got {np.dtype(datatype)}")
     if binary and no_header:
