@@ -308,6 +308,12 @@ def test_the_classic_mistakes():
         Word2Vec("text.txt")
     with pytest.raises(TypeError, match="list"):
         Word2Vec(["the cat sat"])
+    with pytest.raises(TypeError, match=r"corpus_file must be a path or '-', got \['text.txt'\]"):
+        Word2Vec(corpus_file=["text.txt"])
+    with pytest.raises(TypeError, match=r"sentences must be an iterable of lists of words, got 3"):
+        Word2Vec(3)
+    with pytest.raises(TypeError, match="lowercase must be True or False, got 'no'"):
+        Word2Vec(lowercase="no")
     with pytest.raises(TypeError, match="got both"):
         Word2Vec([["a"]], corpus_file="x")
     with pytest.raises(TypeError, match="got neither"):
@@ -318,6 +324,23 @@ def test_the_classic_mistakes():
         _ = Word2Vec().wv
     with pytest.raises(FileNotFoundError, match=r"no-such-file\.txt"):
         Word2Vec(corpus_file="no-such-file.txt")
+
+
+def test_numpys_numbers_are_numbers(tmp_path):
+    numbers = {"vector_size": np.int64(8), "window": np.int32(3), "alpha": np.float32(0.03), "epochs": np.int8(1)}
+    model = Word2Vec(sentences(), **small(**numbers, seed=np.uint8(2), sg=np.int64(1), shared_negatives=np.True_))
+    model.save(tmp_path / "model.safetensors")
+    assert Word2Vec.load(tmp_path / "model.safetensors").get_params() == model.get_params()
+
+
+def test_another_vector_size_needs_a_fit(tmp_path):
+    model = Word2Vec(sentences(), **small())
+    model.set_params(vector_size=10)
+    for act in (lambda: model.train(sentences()), lambda: model.save(tmp_path / "model.safetensors")):
+        with pytest.raises(ValueError, match="changed to 10, and the model's vectors have 20 numbers"):
+            act()
+    assert model.syn1neg.shape == model.wv.vectors.shape
+    assert model.fit(sentences()).wv.vector_size == 10
 
 
 def test_save_refuses_other_suffixes(tmp_path):

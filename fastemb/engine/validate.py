@@ -64,6 +64,26 @@ def real(name: str, value: object, low: float, high: float | None = None, *, low
     return number
 
 
+def boolean(name: str, value: object) -> bool:
+    """Return `value` as a bool; 0, 1 and NumPy's booleans are taken for one.
+
+    Raises
+    ------
+    TypeError
+        If `value` is something else.
+
+    Examples
+    --------
+    >>> boolean("lowercase", "no")
+    Traceback (most recent call last):
+        ...
+    TypeError: lowercase must be True or False, got 'no'
+    """
+    if getattr(value, "shape", ()) == () and value in (False, True):
+        return bool(value)
+    raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
 def choice(name: str, value: T, options: Collection[T]) -> T:
     """Return `value` if it is among `options`.
 

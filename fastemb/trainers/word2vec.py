@@ -239,6 +239,7 @@ class Word2Vec:
         """
         self._check()
         vocabulary = self._trained.vocabulary
+        self._check_vector_size()
         epochs = self.epochs if epochs is None else validate.integer("epochs", epochs, 1)
         alpha = self.alpha if start_alpha is None else validate.real("start_alpha", start_alpha, 0, low_open=True)
         end = self.min_alpha if end_alpha is None else validate.real("end_alpha", end_alpha, 0)
@@ -254,7 +255,7 @@ class Word2Vec:
     @property
     def syn1neg(self) -> NDArray[np.float32]:
         """The output vectors, float32 (num_words, vector_size), under gensim's name."""
-        return self._trained.weight_out[:, : self.vector_size]
+        return self._trained.weight_out[:, : self._trained.vector_size]
 
     @property
     def losses(self) -> list[float]:
@@ -319,6 +320,7 @@ class Word2Vec:
                 f"path must end in '.safetensors', got {os.fspath(path)!r}; model.wv.save writes other formats"
             )
         tensors, described = self._trained.to_tensors()
+        self._check_vector_size()
         parameters = {name: value for name, value in self.get_params().items() if name != "callbacks"}
         metadata = {
             "format": MODEL_FORMAT,
@@ -351,22 +353,34 @@ class Word2Vec:
         return model
 
     def _check(self) -> None:
-        validate.integer("vector_size", self.vector_size, 1, MAX_VECTOR_SIZE)
-        validate.real("alpha", self.alpha, 0, low_open=True)
-        validate.real("min_alpha", self.min_alpha, 0, self.alpha)
-        validate.integer("window", self.window, 1, 100)
-        validate.integer("min_count", self.min_count, 0)
-        validate.real("sample", self.sample, 0, 1)
-        validate.integer("seed", self.seed, 0, 2**63 - 1)
+        """Check the arguments; NumPy's numbers become Python's, which the kernels and the model's file ask for."""
+        self.vector_size = validate.integer("vector_size", self.vector_size, 1, MAX_VECTOR_SIZE)
+        self.alpha = validate.real("alpha", self.alpha, 0, low_open=True)
+        self.min_alpha = validate.real("min_alpha", self.min_alpha, 0, self.alpha)
+        self.window = validate.integer("window", self.window, 1, 100)
+        self.min_count = validate.integer("min_count", self.min_count, 0)
+        self.sample = validate.real("sample", self.sample, 0, 1)
+        self.seed = validate.integer("seed", self.seed, 0, 2**63 - 1)
         if self.workers is not None:
-            validate.integer("workers", self.workers, 1, MAX_THREADS)
+            self.workers = validate.integer("workers", self.workers, 1, MAX_THREADS)
         if self.sg != 1:
             validate.choice("sg", self.sg, (0, 1))
             raise ValueError("sg=0 asks for CBOW, which fastemb does not have yet; sg=1 trains skip-gram")
-        validate.integer("negative", self.negative, 1, 64)
-        validate.real("ns_exponent", self.ns_exponent, -10, 10)
-        validate.integer("epochs", self.epochs, 1)
-        validate.integer("max_sentence_length", self.max_sentence_length, 1, 1_000_000)
+        self.sg = int(self.sg)
+        self.negative = validate.integer("negative", self.negative, 1, 64)
+        self.ns_exponent = validate.real("ns_exponent", self.ns_exponent, -10, 10)
+        self.epochs = validate.integer("epochs", self.epochs, 1)
+        self.max_sentence_length = validate.integer("max_sentence_length", self.max_sentence_length, 1, 1_000_000)
+        for name in ("shrink_windows", "shared_negatives", "lowercase"):
+            setattr(self, name, validate.boolean(name, getattr(self, name)))
+
+    def _check_vector_size(self) -> None:
+        size = self._trained.vector_size
+        if self.vector_size != size:
+            raise ValueError(
+                f"vector_size was changed to {self.vector_size}, and the model's vectors have {size} numbers: "
+                "fit makes new ones"
+            )
 
     @property
     def _trained(self) -> State:
@@ -428,6 +442,8 @@ def _one_source(sentences: Sentences | None, corpus_file: PathLike | None) -> Se
         given = "neither" if sentences is None else "both"
         raise TypeError(f"one of sentences and corpus_file must be given, got {given}")
     if corpus_file is not None:
+        if not isinstance(corpus_file, str | os.PathLike):
+            raise TypeError(f"corpus_file must be a path or '-', got {corpus_file!r:.80}")
         return corpus_file
     assert sentences is not None
     if isinstance(sentences, str | bytes | os.PathLike):
@@ -435,6 +451,8 @@ def _one_source(sentences: Sentences | None, corpus_file: PathLike | None) -> Se
             f"sentences must be an iterable of lists of words, got {str(sentences)!r:.80}; "
             "a file's name goes into corpus_file="
         )
+    if not isinstance(sentences, Iterable):
+        raise TypeError(f"sentences must be an iterable of lists of words, got {sentences!r:.80}")
     return sentences
 
 
