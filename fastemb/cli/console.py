@@ -36,8 +36,8 @@ class Console:
         if not self.quiet:
             print(message, file=sys.stderr, flush=True)
 
-    def result(self, value: Any, text: str | Iterable[str]) -> None:
-        """Print `value` as JSON, or `text`, its lines."""
+    def result(self, value: Any, text: str | Iterable[str] = ()) -> None:
+        """Print `value` as JSON, or `text`, its lines; nothing where there is no text."""
         lines = [to_json(value)] if self.json else [text] if isinstance(text, str) else text
         for line in lines:
             print(line)

@@ -38,15 +38,13 @@ def convert(
     seconds = time.perf_counter() - start
     words, size = table.vectors.shape
     console.say(f"Wrote {target}: {count(words)} words, {size} dimensions, in {seconds:.1f} s")
-    if json:
-        console.result(
-            {
-                "input": source,
-                "output": target,
-                "words": words,
-                "vector_size": size,
-                "bytes": os.path.getsize(target),
-                "seconds": seconds,
-            },
-            "",
-        )
+    console.result(
+        {
+            "input": source,
+            "output": target,
+            "words": words,
+            "vector_size": size,
+            "bytes": os.path.getsize(target),
+            "seconds": seconds,
+        }
+    )

@@ -69,14 +69,14 @@ def _analogies(table: "KeyedVectors", path: str, options: dict[str, Any]) -> dic
         {"section": part["section"], "correct": len(part["correct"]), "asked": len(part["correct"] + part["incorrect"])}
         for part in parts
     ]
-    total = next((part for part in counted if part["section"] == "Total accuracy"), counted[-1])
+    *sections, total = counted
     return {
         "file": path,
         "kind": "analogies",
         "accuracy": float(accuracy),
         "correct": total["correct"],
         "asked": total["asked"],
-        "sections": [part for part in counted if part is not total],
+        "sections": sections,
     }
 
 

@@ -33,5 +33,4 @@ def plot(
     chosen = [word.strip() for word in words.split(",") if word.strip()] if words is not None else None
     draw_map(table, output, words=chosen, top=top, title=title)
     console.say(f"Wrote {output}")
-    if json:
-        console.result({"output": output}, "")
+    console.result({"output": output})

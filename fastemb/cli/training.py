@@ -96,19 +96,17 @@ def save(outcome: Outcome, output: str, model_file: str | None, console: Console
         f"Trained on {count(outcome.words)} words in {outcome.training_seconds:.1f} s,"
         f" {short(outcome.words_per_second)} words/s; {outcome.seconds:.1f} s in all"
     )
-    if console.json:
-        console.result(
-            {
-                "output": output,
-                "model": model_file,
-                "words": words,
-                "vector_size": size,
-                "trained_words": outcome.words,
-                "seconds": outcome.seconds,
-                "training_seconds": outcome.training_seconds,
-                "words_per_second": outcome.words_per_second,
-                "losses": list(model.losses),
-                "interrupted": outcome.interrupted,
-            },
-            "",
-        )
+    console.result(
+        {
+            "output": output,
+            "model": model_file,
+            "words": words,
+            "vector_size": size,
+            "trained_words": outcome.words,
+            "seconds": outcome.seconds,
+            "training_seconds": outcome.training_seconds,
+            "words_per_second": outcome.words_per_second,
+            "losses": list(model.losses),
+            "interrupted": outcome.interrupted,
+        }
+    )
