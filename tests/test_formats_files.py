@@ -41,8 +41,9 @@ def small_disk() -> Iterator[None]:
 def test_full_disk_leaves_the_old_file(tmp_path: Path, table: Table, small_disk: None, name: str) -> None:
     write(tmp_path / name, Table(Vocabulary.from_words(["old"]), np.ones((1, 2), np.float32)))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(OSError, match="File too large") as raised:
         write(tmp_path / name, table)
+    assert raised.value.filename == str(tmp_path / name)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert read(tmp_path / name).words == ["old"]
 

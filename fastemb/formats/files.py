@@ -64,6 +64,7 @@ def replacing(path: PathLike) -> Iterator[BinaryIO]:
     temporary = target.with_name(f".fastemb-{secrets.token_hex(6)}.tmp")
     try:
         with _FullWriter(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), "w") as file:
+            file.target = os.fspath(path)
             yield file
         if target.exists():
             shutil.copymode(target, temporary)
@@ -74,13 +75,19 @@ def replacing(path: PathLike) -> Iterator[BinaryIO]:
 
 
 class _FullWriter(io.FileIO):
-    """A raw file whose `write` is never short."""
+    """A raw file whose `write` is never short, and names the file that the user knows when the disk is full."""
+
+    target: str | None = None
 
     def write(self, data) -> int:  # type: ignore[no-untyped-def]
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view):
-            done += super().write(view[done : done + _MOST_WRITTEN]) or 0
+            try:
+                done += super().write(view[done : done + _MOST_WRITTEN]) or 0
+            except OSError as error:
+                error.filename = self.target
+                raise
         return done
 
 
