@@ -286,11 +286,15 @@ def test_interrupted_scan_leaves_nothing(out):
     assert not os.path.exists(out)
 
 
-def test_first_compilation_is_announced(text, out, tmp_path):
+@pytest.mark.parametrize("cached", [True, False])
+def test_first_compilation_is_announced(cached, monkeypatch):
     """A cold cache is slow to fill, so this looks at what the callback says, not at a compilation."""
     from fastemb.cli.console import Console
-    from fastemb.cli.progress import COMPILING, TrainingProgress
+    from fastemb.cli.progress import COMPILING, COMPILING_AGAIN, TrainingProgress
+    from fastemb.engine import backend
     from fastemb.trainers.schedule import Progress
+
+    monkeypatch.setattr(backend, "has_cache", lambda: cached)
 
     told = []
     console = Console()
@@ -299,7 +303,7 @@ def test_first_compilation_is_announced(text, out, tmp_path):
     tick = Progress("compiling", 0, 1, 0, None, 0.0, 0.0, float("nan"), 0.05)
     progress.on_progress(None, tick)
     progress.on_progress(None, tick)
-    assert told == [COMPILING]
+    assert told == [COMPILING if cached else COMPILING_AGAIN]
 
 
 def test_bars_on_a_terminal(text, out, monkeypatch, capsys):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastemb.trainers.schedule import Progress
 
 COMPILING = "Compiling for this processor: some seconds, the first time only; what is made is kept in a cache."
+COMPILING_AGAIN = "Compiling for this processor: some seconds, each time, as there is no folder for a cache."
 
 # Where there is no bar: a line this often at most in a long stage, and for each epoch unless they are many.
 LINE_SECONDS = 30.0
@@ -73,7 +74,7 @@ class TrainingProgress:
             self._began = time.perf_counter() - progress.seconds
             self._epochs_done = 0
             if progress.stage == "compiling":
-                self.console.say(COMPILING)
+                self.console.say(compiling())
         self.last[progress.stage] = progress
         if self._bars is not None:
             self._draw(progress)
@@ -112,13 +113,20 @@ class TrainingProgress:
         )
 
 
+def compiling() -> str:
+    """Return the sentence that tells of a compilation."""
+    from fastemb.engine.backend import has_cache
+
+    return COMPILING if has_cache() else COMPILING_AGAIN
+
+
 def _share(progress: "Progress") -> str:
     return f"{progress.words / progress.total_words:.0%}  " if progress.total_words else ""
 
 
 def _detail(progress: "Progress") -> str:
     if progress.stage == "compiling":
-        return "first time only"
+        return "some seconds"
     parts = []
     if progress.stage == "training":
         parts.append(f"epoch {progress.epoch + 1}/{progress.epochs}")

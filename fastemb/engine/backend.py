@@ -8,7 +8,7 @@ from typing import Any
 
 from fastemb.engine.validate import choice
 
-__all__ = ["DEVICES", "is_cached", "kernels", "simd_width"]
+__all__ = ["DEVICES", "has_cache", "is_cached", "kernels", "simd_width"]
 
 DEVICES = ("cpu", "reference")
 
@@ -42,15 +42,20 @@ def kernels(device: str, name: str) -> ModuleType:
 
 @cache
 def _warn_if_not_cached() -> None:
-    from fastemb.kernels.cpu.options import cache_folder
-
-    if cache_folder() is None:
+    if not has_cache():
         warnings.warn(
             "no folder for compiled kernels can be written, so they are compiled again in every process; "
             "set FASTEMB_CACHE_DIR to a folder that can",
             RuntimeWarning,
             stacklevel=4,
         )
+
+
+def has_cache() -> bool:
+    """Return whether there is a folder where compiled kernels are kept."""
+    from fastemb.kernels.cpu.options import cache_folder
+
+    return cache_folder() is not None
 
 
 def is_cached(kernel: Any) -> bool:
