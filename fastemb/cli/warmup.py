@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from fastemb.cli.console import Console
 from fastemb.cli.options import JsonOption, QuietOption
-from fastemb.cli.progress import COMPILING
+from fastemb.cli.progress import compiling
 
 if TYPE_CHECKING:
     from fastemb.trainers.schedule import Progress
@@ -25,8 +25,7 @@ def warmup(json: JsonOption = False, quiet: QuietOption = False) -> None:
         Word2Vec(text, vector_size=16, min_count=1, epochs=1, shared_negatives=shared, callbacks=[watch])
     seconds = time.perf_counter() - start
     console.say(f"Ready, after {seconds:.1f} s" if watch.compiled else "Ready: everything was compiled before")
-    if json:
-        console.result({"compiled": watch.compiled, "seconds": seconds}, "")
+    console.result({"compiled": watch.compiled, "seconds": seconds})
 
 
 class _Watch:
@@ -39,4 +38,4 @@ class _Watch:
     def on_progress(self, model: object, progress: "Progress") -> None:
         if progress.stage == "compiling" and not self.compiled:
             self.compiled = True
-            self.console.say(COMPILING)
+            self.console.say(compiling())
