@@ -230,6 +230,8 @@ def test_outputs_do_not_overwrite_the_text_or_each_other(text, out, capsys, monk
     monkeypatch.chdir(Path(text).parent)
     fails(["train", text, "-o", "text.txt"], capsys, "text.txt", "overwrite", code=2)
     assert Path(text).read_bytes() == before
+    fails(["train", ".", "-o", "out.txt"], capsys, "out.txt", "folder of the text", code=2)
+    fails(["train", ".", "-o", "../o.txt", "--save-model", "m.safetensors"], capsys, "m.safetensors", "folder", code=2)
     fails(
         ["train", text, "-o", out, "--save-model", "out.safetensors"], capsys, "out.safetensors", "--save-model", code=2
     )

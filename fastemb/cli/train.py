@@ -129,6 +129,11 @@ def _check_files(corpus: str, output: str, save_model: str | None) -> None:
     check_vectors_output(output)
     if os.path.exists(output) and os.path.exists(corpus) and os.path.samefile(output, corpus):
         raise typer.BadParameter(f"--output {output} would overwrite the text")
+    for option, file in (("--output", output), ("--save-model", save_model)):
+        if file is not None and os.path.isdir(corpus) and _is_below(file, corpus):
+            raise typer.BadParameter(
+                f"{option} {file} lies in the folder of the text, and would be read as text next time"
+            )
     if save_model is None:
         return
     if os.path.realpath(save_model) == os.path.realpath(output):
@@ -136,6 +141,10 @@ def _check_files(corpus: str, output: str, save_model: str | None) -> None:
     if not save_model.endswith(".safetensors"):
         raise typer.BadParameter(f"--save-model must end in .safetensors, got {save_model!r}")
     check_output(save_model)
+
+
+def _is_below(file: str, folder: str) -> bool:
+    return os.path.realpath(file).startswith(os.path.join(os.path.realpath(folder), ""))
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
