@@ -149,3 +149,10 @@ def test_the_width_is_that_of_the_processor_compiled_for(features, width):
     environment = {**os.environ, "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": features}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(width)
+
+
+def test_a_forbidden_compiler_is_told():
+    code = "from fastemb import Word2Vec; Word2Vec([['a', 'b']] * 9, min_count=1)"
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stderr.strip().endswith("and NUMBA_DISABLE_JIT forbids it: unset it")

@@ -28,16 +28,28 @@ def kernels(device: str, name: str) -> ModuleType:
     ------
     ValueError
         If there is no such device.
+    RuntimeError
+        If ``NUMBA_DISABLE_JIT`` is set: the CPU's kernels exist only compiled.
 
     Examples
     --------
     >>> kernels("reference", "random").__name__
     'fastemb.kernels.reference.random'
     """
-    module = importlib.import_module(f"fastemb.kernels.{choice('device', device, DEVICES)}.{name}")
+    choice("device", device, DEVICES)
+    if device == "cpu":
+        _require_compiler()
+    module = importlib.import_module(f"fastemb.kernels.{device}.{name}")
     if device == "cpu":
         _warn_if_not_cached()
     return module
+
+
+def _require_compiler() -> None:
+    from numba import config
+
+    if config.DISABLE_JIT:
+        raise RuntimeError("fastemb's kernels must be compiled, and NUMBA_DISABLE_JIT forbids it: unset it")
 
 
 @cache
