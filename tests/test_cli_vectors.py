@@ -127,6 +127,8 @@ def test_evaluate_bad_files(vector_file, tmp_path, capsys):
     fails(["evaluate", vector_file, "--pairs", str(tmp_path / "nosuch")], capsys, "nosuch")
     (tmp_path / "empty").touch()
     fails(["evaluate", vector_file, "--analogies", str(tmp_path / "empty")], capsys, "empty")
+    (tmp_path / "unknown").write_text(": section\nun kn ow n\n")
+    fails(["evaluate", vector_file, "--analogies", str(tmp_path / "unknown")], capsys, "no question has all its words")
     fails(["evaluate", vector_file, "--pairs", str(tmp_path / "empty")], capsys, "empty")
     fails(["evaluate", vector_file, "--pairs", vector_file], capsys, "vectors.safetensors", "not UTF-8")
     fails(["evaluate", vector_file, "--analogies", str(tmp_path)], capsys, str(tmp_path), "directory")

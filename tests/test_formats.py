@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastemb import formats
+from fastemb import KeyedVectors, formats
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.formats import Table, detect, read, write
 
@@ -497,7 +497,7 @@ def test_table_checks_its_shapes() -> None:
 
 _MEMORY = """
 import resource, sys
-from fastemb import formats
+from fastemb import KeyedVectors, formats
 from fastemb.corpus.vocabulary import Vocabulary
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
@@ -521,3 +521,21 @@ def test_memory_is_little_more_than_the_vectors(tmp_path: Path, source: str, tar
     command = [sys.executable, "-c", _MEMORY, str(tmp_path / source), str(tmp_path / target)]
     ratio = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert ratio < 1.3
+
+
+@pytest.mark.parametrize("suffix", ["txt", "bin", "glove"])
+def test_vectors_that_are_not_finite_are_refused_where_they_could_not_be_read(tmp_path, suffix):
+    kv = KeyedVectors.from_words(["a", "b"], np.array([[1, 2], [3, np.nan]], np.float32))
+    with pytest.raises(ValueError, match="vector 1, of 'b', is not finite"):
+        kv.save(tmp_path / f"vectors.{suffix}")
+    assert not list(tmp_path.iterdir())
+    kv.save(tmp_path / "vectors.safetensors")
+    assert np.isnan(KeyedVectors.load(tmp_path / "vectors.safetensors")["b"][1])
+
+
+def test_glove_text_refuses_a_first_row_like_a_header(tmp_path):
+    kv = KeyedVectors.from_words(["1", "2"], np.ones((2, 1), np.float32))
+    with pytest.raises(ValueError, match="word2vec's header"):
+        kv.save(tmp_path / "vectors.glove")
+    KeyedVectors.from_words(["x", "2"], np.ones((2, 1), np.float32)).save(tmp_path / "vectors.glove")
+    assert KeyedVectors.load(tmp_path / "vectors.glove").index_to_key == ["x", "2"]

@@ -130,6 +130,8 @@ def test_bad_arguments(tmp_path: Path) -> None:
         plot.draw_map(kv, tmp_path / "map.png", top=1)
     with pytest.raises(FileNotFoundError, match=r"the folder .* does not exist"):
         plot.draw_map(kv, tmp_path / "missing/map.png")
+    with pytest.raises(ValueError, match=r"path must end in '\.png'"):
+        plot.draw_map(kv, tmp_path / "map.svg")
     kv.vectors[3] = np.nan
     with pytest.raises(ValueError, match="the vector of 'd3' is not finite"):
         plot.draw_map(kv, tmp_path / "map.png")

@@ -365,7 +365,8 @@ def test_load_refuses_what_is_not_a_model(tmp_path):
 
 
 def test_one_word_and_short_sentences():
-    model = Word2Vec([["a"], ["a"], []], **small())
+    with pytest.warns(UserWarning, match="no two words met in training"):
+        model = Word2Vec([["a"], ["a"], []], **small())
     assert model.wv.index_to_key == ["a"] and np.isnan(model.losses[0])
 
 

@@ -70,6 +70,8 @@ def _analogies(table: "KeyedVectors", path: str, options: dict[str, Any]) -> dic
         for part in parts
     ]
     *sections, total = counted
+    if not total["asked"]:
+        raise ValueError(f"{path}: no question has all its words among the first {options['restrict_vocab']:,} words")
     return {
         "file": path,
         "kind": "analogies",

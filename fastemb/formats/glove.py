@@ -62,8 +62,14 @@ def write_text(file: BinaryIO, table: Table) -> None:
     Raises
     ------
     ValueError
-        If a word could not be read back: it holds a newline, or ends with a space and a number.
+        If a word could not be read back: it holds a newline, or ends with a space and a number, or makes the first row
+        look like word2vec's header.
     """
+    if table.vectors.shape[1] == 1 and next(iter(table.vocabulary.as_bytes(0, 1)), b"").isdigit():
+        raise ValueError(
+            "a first row of one whole number and one value is word2vec's header, so GloVe text cannot store it; "
+            "safetensors and npy can"
+        )
     for start in range(0, len(table.vocabulary), _BLOCK):
         for row, word in enumerate(table.vocabulary.as_bytes(start, start + _BLOCK)):
             if b" " in word and is_number(word.rsplit(b" ", 1)[1]):

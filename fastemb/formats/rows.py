@@ -184,15 +184,24 @@ def write_rows(file: BinaryIO, table: Table, forbidden: tuple[bytes, ...], what:
     Raises
     ------
     ValueError
-        If a word holds one of the `forbidden` bytes; the message names it.
+        If a word holds one of the `forbidden` bytes, or a number is not finite; the message names the word.
     """
     num_words, dim = table.vectors.shape
     step = max(1, _VALUES // dim)
     line = b"%b " + b" ".join([b"%.9g"] * dim) + b"\n"
     for start in range(0, num_words, step):
         names = checked_words(table.vocabulary, start, start + step, forbidden, what)
+        require_finite(table, start, start + step, what)
         values = shortest(table.vectors[start : start + step]).tolist()
         file.write(b"".join([line % (name, *row) for name, row in zip(names, values, strict=True)]))
+
+
+def require_finite(table: Table, start: int, stop: int, what: str) -> None:
+    """Raise ValueError if one of the vectors ``[start, stop)`` is not finite, which text and binary readers refuse."""
+    finite = np.isfinite(table.vectors[start:stop]).all(axis=1)
+    if not finite.all():
+        row = start + int(finite.argmin())
+        raise ValueError(f"vector {row}, of {table.words[row]!r:.80}, is not finite, and {what} cannot hold it")
 
 
 def shortest(values: np.ndarray) -> np.ndarray:

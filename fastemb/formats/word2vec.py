@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from fastemb.formats.files import PathLike, reading
-from fastemb.formats.rows import checked_words, count_lines, parse_rows, write_rows
+from fastemb.formats.rows import checked_words, count_lines, parse_rows, require_finite, write_rows
 from fastemb.formats.table import Table, finished
 from fastemb.formats.words import WordCollector
 
@@ -154,4 +154,5 @@ def write_binary(file: BinaryIO, table: Table) -> None:
         block = np.ascontiguousarray(table.vectors[start : start + step], "<f4")
         data, size = block.tobytes(), 4 * dim
         names = checked_words(table.vocabulary, start, start + step, _FORBIDDEN, "word2vec binary")
+        require_finite(table, start, start + step, "word2vec binary")
         file.write(b"".join(b"%b %b\n" % (name, data[i * size : i * size + size]) for i, name in enumerate(names)))

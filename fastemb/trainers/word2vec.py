@@ -1,11 +1,11 @@
 """Word2Vec: skip-gram word vectors with negative sampling."""
 
-import inspect
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS, get_num_threads
 from fastemb.formats.safetensors import read_tensors, write_tensors
+from fastemb.trainers.estimator import Estimator
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.skipgram import SkipGram
 from fastemb.trainers.state import State
@@ -31,7 +32,7 @@ MAX_VECTOR_SIZE = 1 << 16
 MODEL_FORMAT = "fastemb.Word2Vec/1"
 
 
-class Word2Vec:
+class Word2Vec(Estimator):
     """Word vectors learnt from text with skip-gram and negative sampling, on all cores.
 
     The arguments are gensim 4's where it has them. Given `sentences` or `corpus_file` the model is trained at once;
@@ -272,39 +273,6 @@ class Word2Vec:
         """Words read when the vocabulary was built, those left out included."""
         return self._trained.num_words
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the arguments that the model was made with, as scikit-learn's estimators do.
-
-        Examples
-        --------
-        >>> Word2Vec(window=3).get_params()["window"]
-        3
-        """
-        return {name: getattr(self, name) for name in _PARAMETERS}
-
-    def set_params(self, **params: Any) -> Self:
-        """Change arguments before the next `fit` or `train`.
-
-        Raises
-        ------
-        ValueError
-            If there is no such argument, or its value is out of bounds.
-
-        Examples
-        --------
-        >>> Word2Vec().set_params(window=3).window
-        3
-        """
-        before = self.get_params()
-        for name, value in params.items():
-            setattr(self, validate.choice("parameter", name, _PARAMETERS), value)
-        try:
-            self._check()
-        except (TypeError, ValueError):
-            self.__dict__.update(before)
-            raise
-        return self
-
     def save(self, path: PathLike) -> None:
         """Write everything, to go on training later, as one safetensors file.
 
@@ -433,6 +401,13 @@ class Word2Vec:
                 monitor.call("on_epoch_end")
         finally:
             state.wv.fill_norms(force=True)
+        if all(map(math.isnan, state.losses[-epochs:])):
+            warnings.warn(
+                f"no two words met in training: subsampling (sample={self.sample:g}) and min_count={self.min_count} "
+                "left no sentence of two words, so the vectors are random",
+                UserWarning,
+                stacklevel=3,
+            )
         monitor.call("on_train_end")
         return trained, corpus.num_words * epochs
 
@@ -454,6 +429,3 @@ def _one_source(sentences: Sentences | None, corpus_file: PathLike | None) -> Se
     if not isinstance(sentences, Iterable):
         raise TypeError(f"sentences must be an iterable of lists of words, got {sentences!r:.80}")
     return sentences
-
-
-_PARAMETERS = [name for name in inspect.signature(Word2Vec).parameters if name not in ("sentences", "corpus_file")]

@@ -68,7 +68,7 @@ def draw_map(
     KeyError
         If one of the words is unknown.
     ValueError
-        If there are too few words or too many.
+        If there are too few words or too many, or `path` does not end in ``.png``.
 
     Examples
     --------
@@ -80,6 +80,8 @@ def draw_map(
     ...     pathlib.Path(folder, "map.png").stat().st_size > 1000
     True
     """
+    if Path(path).suffix.lower() != ".png":
+        raise ValueError(f"path must end in '.png', got {str(path)!r}")
     if words is None:
         rows = list(range(min(integer("top", top, 2, MAX_WORDS), len(kv))))
     else:
