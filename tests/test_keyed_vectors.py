@@ -380,3 +380,9 @@ class TestWord2vecFormat:
         with pytest.raises(ValueError, match="word 0, 'new york', holds ' ', which word2vec text cannot store"):
             KeyedVectors.from_words(["new york"], random_vectors(1, 2)).save_word2vec_format(tmp_path / "a")
         assert not list(tmp_path.iterdir())
+
+
+def test_a_list_of_lists_is_a_batch():
+    kv = KeyedVectors.from_words(["a", "b", "c"], np.array([[1, 0], [1, 1], [0, 1]], np.float32))
+    assert kv.most_similar([["a"], ["a", "c"]], topn=1) == kv.most_similar_batch(["a", ["a", "c"]], topn=1)
+    assert kv.most_similar([["a"]]) == [kv.most_similar(["a"])]

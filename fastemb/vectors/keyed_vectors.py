@@ -178,13 +178,14 @@ class KeyedVectors:
         negative: Any = None,
         topn: int | None = 10,
         restrict_vocab: int | None = None,
-    ) -> list[tuple[str, float]] | np.ndarray:
+    ) -> Any:
         """Return the words whose vectors are nearest to a mean of unit vectors, by the cosine of the angle.
 
         Parameters
         ----------
         positive, negative : word, vector, or list of them or of (word or vector, weight), optional
-            What to add and to subtract. A list is one query; `most_similar_batch` answers many.
+            What to add and to subtract. A list is one query; a list of lists is as many queries, answered by
+            `most_similar_batch`.
         topn : int, optional
             How many words; with None, the similarities of all words as an array.
         restrict_vocab : int, optional
@@ -194,7 +195,7 @@ class KeyedVectors:
         -------
         list of (str, float), or float32 array of shape (num_words,)
             By falling similarity, equal ones in the order of the vocabulary. The query's own words are left out of the
-            list.
+            list. Of several queries, a list of these.
 
         Raises
         ------
@@ -203,6 +204,13 @@ class KeyedVectors:
         ValueError
             If there is no word or vector, or a vector has another size.
         """
+        if (
+            negative is None
+            and isinstance(positive, list)
+            and positive
+            and all(isinstance(one, list) for one in positive)
+        ):
+            return self.most_similar_batch(positive, topn, restrict_vocab)
         vector, own = query.parse(self, positive, negative)
         return self._answer(vector[None], [own], topn, restrict_vocab)[0]
 
