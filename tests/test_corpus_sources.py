@@ -185,6 +185,62 @@ def test_the_longest_word(tmp_path):
         assert read_corpus(path, min_count=2, _block_bytes=block_bytes).vocabulary.counts.tolist() == [2]
 
 
+def test_threads_read_plain_files_themselves(tmp_path, monkeypatch):
+    monkeypatch.setattr("fastemb.corpus.sources._WINDOW_BYTES", 8)
+    (tmp_path / "a").write_text("small")
+    (tmp_path / "b").write_bytes(
+        b"\xef\xbb\xbf" + TEXT.encode() + b"x" * 100 + "\u2003caf\u00e9\n".encode() * 50 + b"end"
+    )
+    (tmp_path / "c").write_bytes(TEXT.encode() + b" ")
+    (tmp_path / "d").write_bytes(b"more\nand more")
+    whole = read_corpus(tmp_path, min_count=1, workers=1, _block_bytes=1 << 20)
+    assert whole.num_sentences_read == 1 + (4000 + 50 + 1) + 4001 + 2
+    for block_bytes in (1, 7, 50, 1000, 30_000):
+        for workers in (1, 2, 3):
+            same(read_corpus(tmp_path, min_count=1, workers=workers, _block_bytes=block_bytes), whole)
+
+
+def test_files_are_closed(tmp_path):
+    folder = "/proc/self/fd"
+    if not os.path.isdir(folder):
+        pytest.skip("the system does not list open files")
+    path = tmp_path / "text"
+    path.write_text(TEXT)
+    before = len(os.listdir(folder))
+    read_corpus(path, workers=2, _block_bytes=1000)
+    assert len(os.listdir(folder)) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="files are read in order here")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_that_becomes_shorter(tmp_path, monkeypatch, workers):
+    path = tmp_path / "text"
+    path.write_text(TEXT)
+
+    def cut(words, fraction):
+        os.truncate(path, 20_000)
+
+    monkeypatch.setattr("fastemb.corpus.reader._PROGRESS_SECONDS", -1)
+    with pytest.raises(OSError, match=r"text became shorter .* it had 56,000 bytes and has 20,000 now"):
+        read_corpus(path, workers=workers, _block_bytes=1000, progress=cut)
+
+
+def test_a_file_that_becomes_longer(tmp_path, monkeypatch):
+    path = tmp_path / "text"
+    path.write_text(TEXT)
+    grown = []
+
+    def grow(words, fraction):
+        if not grown:
+            grown.append(words)
+            with path.open("a") as file:
+                file.write("new words\n" * 1000)
+
+    monkeypatch.setattr("fastemb.corpus.reader._PROGRESS_SECONDS", -1)
+    corpus = read_corpus(path, workers=2, _block_bytes=1000, progress=grow)
+    assert corpus.num_sentences_read == 5000
+
+
 def test_files_that_are_not_there_or_not_readable(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_corpus(tmp_path / "nowhere")

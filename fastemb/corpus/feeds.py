@@ -1,14 +1,15 @@
 """The two kinds of source, text and token lists, as blocks whose words a thread can number."""
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fastemb.corpus._scan import BadWord, Scanner
+from fastemb.corpus._scan import PADDING, BadWord, Scanner
 from fastemb.corpus._strings import Packer
 from fastemb.corpus._table import MAX_WORD_BYTES
-from fastemb.corpus.sources import Block, TextSource, long_word_message
+from fastemb.corpus.sources import Block, FileBlock, TextSource, long_word_message
 
 
 class Scanned(NamedTuple):
@@ -59,30 +60,43 @@ class TextFeed:
         self._source = TextSource(path)
         self._lowercase = lowercase
         self._block_bytes = block_bytes
+        self._thread = threading.local()
 
     @property
     def fraction(self) -> float | None:
         """The part of the bytes read so far; None for a pipe."""
         return self._source.fraction
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[Block | FileBlock]:
         """Read the files."""
         return self._source.blocks(self._block_bytes)
 
-    def scan(self, scanner: Scanner, block: Block) -> Scanned:
+    def scan(self, scanner: Scanner, block: Block | FileBlock) -> Scanned:
         """Turn a block's words into numbers.
 
         Raises
         ------
+        OSError
+            If a file cannot be read.
         ValueError
             If a word is too long or, in a strict table, not UTF-8.
         """
+        buffer = self._read(block) if isinstance(block, FileBlock) else block.buffer
         try:
-            scanned = Scanned(*scanner.scan_text(block.buffer, block.size, block.base, self._lowercase))
+            scanned = Scanned(*scanner.scan_text(buffer, block.size, block.base, self._lowercase))
         except BadWord as bad:
             raise ValueError(_describe_bad(bad, *block.locate(bad.position))) from None
-        self._source.give_back(block)
+        if isinstance(block, Block):
+            self._source.give_back(block)
         return scanned
+
+    def _read(self, block: FileBlock) -> np.ndarray:
+        """Read a block into this thread's buffer."""
+        buffer: np.ndarray | None = getattr(self._thread, "buffer", None)
+        if buffer is None or len(buffer) < block.size + PADDING:
+            buffer = self._thread.buffer = np.empty(max(block.size, self._block_bytes) + PADDING, np.uint8)
+        block.read(buffer)
+        return buffer
 
     def describe_empty(self) -> str:
         """Say that the source holds no words."""

@@ -16,6 +16,7 @@ from fastemb.corpus._table import MAX_WORD_BYTES
 from fastemb.corpus.compression import HEAD_BYTES, CompressedStream, compression_of, read_fully
 
 BLOCK_BYTES = 1 << 20
+_WINDOW_BYTES = 1 << 12
 _UTF8_BOM = b"\xef\xbb\xbf"
 _STDIN_NAME = "standard input"
 
@@ -47,6 +48,63 @@ class Block:
         return piece.name, piece.offset + position - piece.start
 
 
+class PlainFile:
+    """An uncompressed file that any thread may read; it stays open as long as one of its blocks lives."""
+
+    def __init__(self, name: str, descriptor: int, size: int) -> None:
+        self.name = name
+        self.size = size
+        self._descriptor = os.dup(descriptor)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+    def read(self, offset: int, view: memoryview) -> None:
+        """Fill `view` with the file's bytes from `offset` on.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read, or has become shorter.
+        """
+        while view:
+            count = os.preadv(self._descriptor, [view], offset)
+            if count == 0:
+                raise OSError(_shrunk_message(self.name, self.size, os.fstat(self._descriptor).st_size))
+            view = view[count:]
+            offset += count
+
+    def last_cut(self, start: int, stop: int) -> int:
+        """Return the place after the last white space from `start` to before `stop`; `start` if there is none."""
+        size = min(_WINDOW_BYTES, stop - start)
+        while True:
+            window = np.empty(size, np.uint8)
+            self.read(stop - size, window.data)
+            cut = last_cut(window, size)
+            if cut or size == stop - start:
+                return stop - size + cut
+            size = min(4 * size, stop - start)
+
+
+@dataclass
+class FileBlock:
+    """Text like a `Block`'s that has not been read yet: `size` bytes of a file from `start` on."""
+
+    file: PlainFile
+    start: int
+    size: int
+    base: int
+
+    def read(self, buffer: np.ndarray) -> None:
+        """Read the text into the front of a buffer."""
+        self.file.read(self.start, buffer.data[: self.size])
+
+    def locate(self, position: int) -> tuple[str, int]:
+        """Return the file and the offset in it of a place in the block."""
+        return self.file.name, self.start + position
+
+
 class TextSource:
     """The text behind a path: a file, a compressed file, a folder of them, or ``"-"`` for standard input.
 
@@ -74,8 +132,11 @@ class TextSource:
         """Let the block's buffer be used again."""
         self._spare.append(block.buffer)
 
-    def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Block | FileBlock]:
         """Read the source, once.
+
+        Of large files only the places to cut are looked for: who scans a block reads it, so that the text need not
+        travel from one core's cache to another's.
 
         Raises
         ------
@@ -87,6 +148,7 @@ class TextSource:
         block = Block(self._buffer(block_bytes), 0, 0, [])
         for path in self._paths:
             with _Input(path) as self._current:
+                block = yield from self._plain_blocks(self._current, block, block_bytes)
                 block = yield from self._file_blocks(self._current, block, block_bytes)
                 self._done += self._current.bytes_read
             self._current = None
@@ -95,9 +157,35 @@ class TextSource:
         if block.size:
             yield block
 
+    def _plain_blocks(
+        self, source: "_Input", block: Block, block_bytes: int
+    ) -> Generator[Block | FileBlock, None, Block]:
+        """Yield what is in the block and all of a plain file but its end; return the block to be filled."""
+        file = source.plain_file()
+        start, size = source.offset, block_bytes
+        if file is None or start + size >= file.size:
+            return block
+        base = block.base + block.size
+        if block.size:
+            yield block
+            block = Block(self._buffer(block_bytes), 0, base, [])
+        while start + size < file.size:
+            cut = file.last_cut(start, start + size)
+            if cut > start:
+                source.skip_to(cut, file.size)
+                yield FileBlock(file, start, cut - start, base)
+                base += cut - start
+                start, size = cut, block_bytes
+            elif size <= MAX_WORD_BYTES:
+                size *= 2
+            else:
+                raise ValueError(long_word_message(source.name, start))
+        block.base = base
+        return block
+
     def _file_blocks(self, source: "_Input", block: Block, block_bytes: int) -> Generator[Block, None, Block]:
         """Append a file to the block, yield what gets full, and return the block that is being filled."""
-        block.pieces.append(Piece(block.size, source.name, source.skipped))
+        block.pieces.append(Piece(block.size, source.name, source.offset))
         last = b"\n"[0]
         while True:
             room = len(block.buffer) - PADDING - 1
@@ -112,6 +200,7 @@ class TextSource:
                 continue
             count = source.readinto(block.buffer.data[block.size : room])
             if count == 0:
+                source.check_end()
                 break
             block.size += count
             last = block.buffer[block.size - 1]
@@ -144,6 +233,11 @@ class TextSource:
         buffer = np.empty(2 * len(block.buffer), np.uint8)
         buffer[: block.size] = block.buffer[: block.size]
         block.buffer = buffer
+
+
+def _shrunk_message(name: str, before: int, now: int) -> str:
+    """Say that a file became shorter."""
+    return f"{name} became shorter while it was read: it had {before:,} bytes and has {now:,} now"
 
 
 def long_word_message(name: str, offset: int) -> str:
@@ -187,8 +281,8 @@ class _Input:
 
     def __init__(self, path: str) -> None:
         self.name = _STDIN_NAME if path == "-" else path
-        self.bytes_read = 0
-        self.skipped = 0
+        self.bytes_read = self._least = 0
+        self.offset = 0
         self._owns = path != "-"
         self._raw: Any = _standard_input() if path == "-" else open(path, "rb", buffering=0)  # noqa: SIM115
         self._pushed = b""
@@ -206,8 +300,8 @@ class _Input:
             self._compressed = CompressedStream(self.name, name, self._read, self._pushed)
             self._pushed = read_fully(self._compressed.readinto, len(_UTF8_BOM))
         if self._pushed.startswith(_UTF8_BOM):
-            self.skipped = len(_UTF8_BOM)
-            self._pushed = self._pushed[self.skipped :]
+            self.offset = len(_UTF8_BOM)
+            self._pushed = self._pushed[self.offset :]
 
     def __enter__(self) -> "_Input":
         return self
@@ -219,6 +313,27 @@ class _Input:
         """Close the file."""
         if self._owns:
             self._raw.close()
+
+    def plain_file(self) -> PlainFile | None:
+        """Return the file for threads to read; None where it must be read in order."""
+        if not self._owns or self._compressed or not hasattr(os, "preadv"):
+            return None
+        status = os.fstat(self._raw.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return PlainFile(self.name, self._raw.fileno(), status.st_size)
+
+    def skip_to(self, offset: int, size: int) -> None:
+        """Go on at a place of a plain file of at least `size` bytes."""
+        self._raw.seek(offset)
+        self._pushed = b""
+        self.offset = self.bytes_read = offset
+        self._least = size
+
+    def check_end(self) -> None:
+        """Refuse a file that has become shorter."""
+        if self.bytes_read < self._least:
+            raise OSError(_shrunk_message(self.name, self._least, self.bytes_read))
 
     def readinto(self, view: memoryview) -> int:
         """Fill the front of `view` and return the number of bytes, 0 at the end."""
