@@ -10,7 +10,7 @@ from typing import Any
 import numba
 from numba.core import config
 
-__all__ = ["cache_folder", "inline", "kernel"]
+__all__ = ["cache_folder", "inline", "kernel", "parallel_kernel"]
 
 # NaN and infinity keep their meaning; a kernel never holds the GIL and never raises on division.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
@@ -18,14 +18,26 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {
 
 def kernel(function: Callable) -> Any:
     """Compile `function` when it is first called, and keep the machine code in `cache_folder`."""
+    return _compiled(function, _OPTIONS)
+
+
+def parallel_kernel(function: Callable) -> Any:
+    """Compile a kernel whose ``prange`` runs in Numba's own threads, which start work within microseconds.
+
+    It may only be called where `fastemb.engine.parallel` finds that these threads are safe.
+    """
+    return _compiled(function, {**_OPTIONS, "parallel": True})
+
+
+def _compiled(function: Callable, options: dict[str, Any]) -> Any:
     folder = cache_folder()
     if folder is None:
-        return numba.njit(**_OPTIONS)(function)
+        return numba.njit(**options)(function)
     # Numba asks where to cache when a function is decorated, so this leaves the user's own functions alone.
     saved = config.CACHE_DIR
     config.CACHE_DIR = str(folder)
     try:
-        return numba.njit(**_OPTIONS, cache=True)(function)
+        return numba.njit(**options, cache=True)(function)
     finally:
         config.CACHE_DIR = saved
 
