@@ -1,0 +1,63 @@
+"""Rows of a table by their numbers: the specification of `kernels/cpu/lookup.py`, obvious and slow.
+
+A table is float64, float32, float16, or uint16: the bits of bfloat16, for which NumPy has no dtype. Arithmetic on a
+table is done in its *accumulator dtype*: float64 for float64, float32 for all others.
+"""
+
+import numpy as np
+
+__all__ = ["lookup"]
+
+
+def lookup(out, weight, indices, padding_idx, start, stop):
+    """Fill ``out[i] = weight[indices[i]]`` for i in ``[start, stop)``.
+
+    Parameters
+    ----------
+    out : array (num_lookups, embedding_dim)
+        Of the table's dtype. Changed in place.
+    weight : float64, float32, float16 or uint16 (num_embeddings, embedding_dim)
+    indices : int32 or int64 (num_lookups,)
+    padding_idx : int or None
+        Lookups of this index, which may lie outside the table, give zeros.
+    start, stop : int
+        The range of lookups.
+
+    Returns
+    -------
+    int
+        -1, or the place in `indices` of the first one that is outside the table.
+    """
+    for i in range(start, stop):
+        index = indices[i]
+        if padding_idx is not None and index == padding_idx:
+            out[i] = 0
+        elif 0 <= index < len(weight):
+            out[i] = weight[index]
+        else:
+            return i
+    return -1
+
+
+def accumulator(dtype):
+    """Return the dtype in which the arithmetic on arrays of `dtype` is done."""
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+
+
+def widen(values):
+    """Return `values` in the accumulator dtype; uint16 are the upper halves of float32."""
+    if values.dtype == np.uint16:
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(accumulator(values.dtype))
+
+
+def narrow(values, dtype):
+    """Return `values` in `dtype`, rounded to nearest, ties to even; a NaN stays a NaN."""
+    if dtype != np.uint16:
+        with np.errstate(over="ignore"):
+            return values.astype(dtype)
+    with np.errstate(over="ignore"):
+        bits = np.atleast_1d(values.astype(np.float32)).view(np.uint32)
+    rounded = ((bits + (((bits >> 16) & 1) + 0x7FFF)) >> 16).astype(np.uint16)
+    quiet = (bits >> 16).astype(np.uint16) | np.uint16(0x40)
+    return np.where((bits & 0x7FFFFFFF) > 0x7F800000, quiet, rounded).reshape(values.shape)
