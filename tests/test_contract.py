@@ -194,13 +194,11 @@ def kernels_of(device, stem):
 SHARED = sorted(kernel_modules("reference") & kernel_modules("cpu"))
 # What a backend needs besides: vectors, how kernels are compiled, memory that a caller lends.
 TOOLS = {"simd", "options", "rows"}
-# What the references share.
-REFERENCE_TOOLS = {"storage"}
 HELPERS = {"allocate_scratch"}
 
 
 def test_every_kernel_file_has_a_reference():
-    assert kernel_modules("cpu") - TOOLS == kernel_modules("reference") - REFERENCE_TOOLS
+    assert kernel_modules("cpu") - TOOLS == kernel_modules("reference")
 
 
 @pytest.mark.parametrize("stem", SHARED)

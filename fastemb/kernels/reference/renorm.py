@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastemb.kernels.reference.storage import stored, widened
+from fastemb.kernels.reference.lookup import narrow, widen
 
 __all__ = ["renormalise"]
 
@@ -35,11 +35,11 @@ def renormalise(weight, rows, max_norm, norm_type, start, stop):
            [0.3, 0.4]])
     """
     for row in rows[start:stop]:
-        x = widened(weight[row])
+        x = widen(weight[row])
         norm = float(_norm(x, norm_type)) if x.size else 0.0
         if norm > max_norm:
             with np.errstate(invalid="ignore"):
-                weight[row] = stored(x * x.dtype.type(max_norm / (norm + 1e-7)), weight.dtype)
+                weight[row] = narrow(x * x.dtype.type(max_norm / (norm + 1e-7)), weight.dtype)
 
 
 def _norm(x, p):
