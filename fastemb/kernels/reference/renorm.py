@@ -10,8 +10,9 @@ __all__ = ["renormalise"]
 def renormalise(weight, rows, max_norm, norm_type, start, stop):
     """Scale each row whose norm is above `max_norm` by ``max_norm / (norm + 1e-7)``; leave the others as they are.
 
-    Norms are taken in the accumulator dtype, where torch rounds that of a float16 row to float16. A row with a NaN has no norm above anything and is left alone; a row with
-    an infinity becomes NaN where it is infinite and 0 elsewhere.
+    Norms are taken in the accumulator dtype, where torch rounds that of a short row to the row's dtype. A row with a
+    NaN has no norm above anything and is left alone; a row with an infinity becomes NaN where it is infinite and 0
+    elsewhere.
 
     Parameters
     ----------
