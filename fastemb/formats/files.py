@@ -34,7 +34,7 @@ def replacing(path: PathLike) -> Iterator[BinaryIO]:
     Yields
     ------
     BinaryIO
-        An unbuffered binary file; its ``write`` always writes everything that it is given.
+        An unbuffered binary file; its ``write`` always writes everything that it is given. It can be mapped.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def replacing(path: PathLike) -> Iterator[BinaryIO]:
         raise ValueError(f"cannot write {os.fspath(path)!r}: it is not a regular file")
     temporary = target.with_name(f".fastemb-{secrets.token_hex(6)}.tmp")
     try:
-        with _FullWriter(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), "w") as file:
+        with _FullWriter(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), "w") as file:
             file.target = os.fspath(path)
             yield file
         if target.exists():
