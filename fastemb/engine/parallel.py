@@ -5,13 +5,17 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import cache
+from types import ModuleType
+from typing import Any, TypeVar
 
 from fastemb.engine.validate import integer
 
-__all__ = ["get_num_threads", "num_threads", "ordered_map", "set_num_threads"]
+__all__ = ["get_num_threads", "num_threads", "ordered_map", "run", "set_num_threads"]
 
 MAX_THREADS = 1024
+SERIAL_BYTES = 48 << 10  # below, waking a thread costs more than it saves
+POOLED_BYTES = 2 << 20  # the same for a thread pool, where Numba's threads may not be used
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,11 +31,12 @@ def get_num_threads() -> int:
     >>> get_num_threads() >= 1
     True
     """
-    if _chosen is not None:
-        return _chosen
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return _available() if _chosen is None else _chosen
+
+
+@cache
+def _available() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def set_num_threads(n: int) -> None:
@@ -81,6 +86,97 @@ def num_threads(n: int) -> Iterator[None]:
         yield
     finally:
         _chosen = before
+
+
+def run(module: ModuleType, name: str, arguments: tuple, size: int, cost: int) -> int:
+    """Run a range kernel over ``[0, size)`` in as many threads as pay.
+
+    Parameters
+    ----------
+    module : module
+        The kernel's, as `fastemb.engine.backend.kernels` returns it.
+    name : str
+        The kernel, which takes `arguments` and a range. If the module has ``parallel_`` + name, that is its twin, which
+        hands parts of the range to Numba's own threads.
+    arguments : tuple
+        The kernel's arguments before the range.
+    size : int
+        The end of the range.
+    cost : int
+        About how many bytes the kernel reads and writes.
+
+    Returns
+    -------
+    int
+        -1, or the status of the first part of the range in which something is wrong, whatever the number of threads.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastemb.engine.backend import kernels
+    >>> out, weight = np.empty((2, 3), np.float32), np.arange(12, dtype=np.float32).reshape(4, 3)
+    >>> run(kernels("cpu", "lookup"), "lookup", (out, weight, np.array([3, 0]), None), size=2, cost=96)
+    -1
+    >>> out
+    array([[ 9., 10., 11.],
+           [ 0.,  1.,  2.]], dtype=float32)
+    """
+    kernel = getattr(module, name)
+    team = 1 if cost < SERIAL_BYTES else min(get_num_threads(), size)
+    twin = getattr(module, f"parallel_{name}", None) if team > 1 else None
+    if twin is None:
+        status = kernel(*arguments, 0, size)
+        return -1 if status is None else status
+    if _forked or not _prange_is_safe():
+        return _run_pooled(kernel, arguments, size, team if cost > POOLED_BYTES else 1)
+    if not _run_twin(twin, arguments, size, team):
+        return -1
+    return kernel(*arguments, 0, size)  # again and in order, for the first fault
+
+
+def _run_twin(twin: Any, arguments: tuple, size: int, team: int) -> int:
+    import numba
+
+    threads = min(team, numba.config.NUMBA_NUM_THREADS)
+    before = numba.get_num_threads()
+    if threads == before:
+        return twin(*arguments, 0, size, threads)
+    numba.set_num_threads(threads)
+    try:
+        return twin(*arguments, 0, size, threads)
+    finally:
+        numba.set_num_threads(before)
+
+
+def _run_pooled(kernel: Any, arguments: tuple, size: int, team: int) -> int:
+    parts = [(size * i // team, size * (i + 1) // team) for i in range(team)]
+    statuses = ordered_map(lambda part: kernel(*arguments, *part), parts, team)
+    return next((status for status in statuses if status not in (None, -1)), -1)
+
+
+@cache
+def _prange_is_safe() -> bool:
+    """Whether several Python threads may start Numba's threads at once: its workqueue ends the process then."""
+    import numba
+    from numba.np.ufunc.parallel import _launch_threads
+
+    try:
+        _launch_threads()
+        return numba.threading_layer() in ("omp", "tbb")
+    except ValueError:  # the layer that the user asked for is not there
+        return False
+
+
+def _in_child() -> None:
+    """GNU's OpenMP ends a forked child at its first parallel region."""
+    global _forked
+    _forked = True
+    _available.cache_clear()
+
+
+_forked = False
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int | None = None) -> Generator[R, None, None]:

@@ -10,7 +10,7 @@ from typing import Any
 import numba
 from numba.core import config
 
-__all__ = ["cache_folder", "inline", "kernel", "parallel_kernel"]
+__all__ = ["cache_folder", "inline", "kernel", "parallel_kernel", "part_of"]
 
 # NaN and infinity keep their meaning; a kernel never holds the GIL and never raises on division.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
@@ -45,6 +45,12 @@ def _compiled(function: Callable, options: dict[str, Any]) -> Any:
 def inline(function: Callable) -> Any:
     """Compile `function` into the kernels that call it; it is not cached by itself."""
     return numba.njit(**_OPTIONS, forceinline=True)(function)
+
+
+@inline
+def part_of(start, stop, c, chunks):
+    """Return where chunk `c` of ``[start, stop)`` begins."""
+    return start + (stop - start) * c // chunks
 
 
 @cache

@@ -1,0 +1,259 @@
+"""Lookups grouped by row: pairs of a row and a position are sorted, as integers, by radix.
+
+A pair is ``key << 32 | position``; the key is the row, counted from the first one of its part. The rows are cut in
+parts, each with about as many lookups; a part's owner reads all indices, picks its own, and sorts them in its own
+cache: on processors whose cores are far from each other that is cheaper than handing pairs over. The result is the
+same however the rows are cut.
+"""
+
+import numpy as np
+from numba import prange
+
+from fastemb.kernels.cpu.compress import LANES, compress_ends, compress_pairs
+from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel
+
+__all__ = ["allocate_scratch", "group", "parallel_group"]
+
+_0, _1, _2, _3, _4, _32 = map(np.uint64, (0, 1, 2, 3, 4, 32))
+_LANES = np.uint64(LANES)
+_POSITION = np.uint64(2**32 - 1)
+_END = np.uint64(2**64 - 1)  # its key is none
+_SLACK = 2 * LANES  # pairs behind a part's own that may be overwritten
+_MAX_DIGIT = 11  # bits: more streams than 2048 would leave the cache
+_COUNTS = 4 * 2**_MAX_DIGIT // 2  # uint64 that hold a pass's uint32 counts
+_STATE = 4  # numbers that are known of a part: its first row, its first pair, how many pairs, how many rows
+_SAMPLES = 64  # lookups a part that are looked at to cut the rows
+_SMALL = 128  # pairs that are sorted by counting the smaller ones
+
+
+def allocate_scratch(num_lookups, num_parts):
+    """Return the memory that grouping works in; what it holds does not matter."""
+    return np.empty(2 * (num_lookups + _SLACK * num_parts) + (_COUNTS + _STATE) * (num_parts + 1), np.uint64)
+
+
+@kernel
+def _rank(target, source, n):
+    """Sort distinct numbers by counting those that are smaller, many at once."""
+    for i in range(n):
+        rank = _0
+        for j in range(n):
+            rank += np.uint64(source[j] < source[i])
+        target[rank] = source[i]
+
+
+@inline
+def _count(source, i, counts, shift, mask, quarter):
+    counts[((source[i] >> shift) & mask) | quarter] += np.uint32(1)
+
+
+@inline
+def _move(target, source, i, counts, shift, mask, quarter):
+    pair = source[i]
+    bucket = ((pair >> shift) & mask) | quarter
+    place = counts[bucket]
+    counts[bucket] = place + np.uint32(1)
+    target[place] = pair
+
+
+@kernel
+def _pass(target, source, n, counts, shift, digit):
+    """Move pairs to where the order of one digit, stably, has them.
+
+    Each quarter of the pairs has counts of its own: where frequent rows share a digit, counting is a chain of stores
+    and loads of one number, and four short chains take less time than a long one.
+    """
+    size = _4 << digit
+    mask = size - _4
+    shift -= _2
+    n1 = n >> _2
+    n2 = n1 + n1
+    n3 = n1 + n2
+    for bucket in range(size):
+        counts[bucket] = 0
+    for i in range(n1):
+        _count(source, i, counts, shift, mask, _0)
+        _count(source, n1 + i, counts, shift, mask, _1)
+        _count(source, n2 + i, counts, shift, mask, _2)
+        _count(source, n3 + i, counts, shift, mask, _3)
+    for i in range(n1 + n3, n):
+        _count(source, i, counts, shift, mask, _3)
+    before = np.uint32(0)
+    for bucket in range(size):
+        count = counts[bucket]
+        counts[bucket] = before
+        before += count
+    for i in range(n1):
+        _move(target, source, i, counts, shift, mask, _0)
+        _move(target, source, n1 + i, counts, shift, mask, _1)
+        _move(target, source, n2 + i, counts, shift, mask, _2)
+        _move(target, source, n3 + i, counts, shift, mask, _3)
+    for i in range(n1 + n3, n):
+        _move(target, source, i, counts, shift, mask, _3)
+
+
+@kernel
+def _sort(first, second, n, span, counts):
+    """Sort pairs with keys below `span`, from `first` to and fro; return whether they end in `second`."""
+    if n <= np.uint64(_SMALL):
+        _rank(second, first, n)
+        return True
+    bits = 0
+    while span > _1 << np.uint64(bits):
+        bits += 1
+    num_passes, best = 0, np.int64(0)
+    for passes in range(1, bits + 1):
+        digit = (bits + passes - 1) // passes
+        cost = passes * (2 * np.int64(n) + (4 << digit))
+        if digit <= _MAX_DIGIT and (num_passes == 0 or cost < best):
+            num_passes, best = passes, cost
+    shift = _32
+    for passes in range(num_passes, 0, -1):
+        digit = np.uint64((bits + passes - 1) // passes)
+        _pass(second, first, n, counts, shift, digit)
+        first, second = second, first
+        shift += digit
+        bits -= np.int64(digit)
+    return num_passes % 2 == 1
+
+
+@kernel
+def _count_below(indices, bound):
+    """Return how many indices are in ``[0, bound)``."""
+    n = _0
+    for i in range(np.uint64(len(indices))):
+        n += np.uint64(np.uint64(np.int64(indices[i])) < bound)
+    return n
+
+
+@kernel
+def _pick(pairs, indices, low, span, padding_idx, frozen, num_inside, width):
+    """Write the pairs of the lookups of one part; return how many."""
+    size = np.uint64(len(indices))
+    if len(frozen) == 0 and num_inside == size and np.uint64(padding_idx - low) >= span:
+        for i in range(size):
+            pairs[i] = (np.uint64(np.int64(indices[i]) - low) << _32) | i
+        return size
+    n = i = _0
+    if len(frozen) == 0 and len(width) == 2:
+        while i + _LANES <= size:
+            n += compress_pairs(pairs, n, indices, i, low, span, padding_idx)
+            i += _LANES
+    while i < size:
+        index = np.int64(indices[i])
+        key = np.uint64(index - low)
+        taken = (key < span) & (index != padding_idx)
+        if taken and len(frozen) != 0:
+            taken = not frozen[np.uint64(index)]
+        pairs[n] = (key << _32) | i
+        n += np.uint64(taken)
+        i += _1
+    return n
+
+
+@kernel
+def _count_runs(pairs, n):
+    runs = _0
+    for i in range(n):
+        runs += np.uint64((pairs[i] ^ pairs[i + _1]) > _POSITION)
+    return runs
+
+
+@kernel
+def _write(rows, starts, order, pairs, n, low, first, num_before, num_rows, width):
+    """Write what sorted pairs say: `first` lookups and `num_before` rows are those of the parts before."""
+    for i in range(n):
+        order[first + i] = np.int32(pairs[i] & _POSITION)
+    at = num_before
+    stop = at + num_rows
+    ends = starts[1:]
+    i = _0
+    if len(width) == 2:
+        while i + _LANES <= n and at + _LANES <= stop:
+            at += compress_ends(rows, ends, at, pairs, i, low, first)
+            i += _LANES
+    while at < stop:
+        key = pairs[i] >> _32
+        rows[at] = np.int64(key) + low
+        i += _1
+        ends[at] = first + i
+        at += np.uint64(pairs[i] >> _32 != key)
+
+
+@kernel
+def _sort_part(scratch, indices, padding_idx, frozen, part, num_parts, width):
+    """Pick and sort the lookups of a part, and say in its state how many."""
+    room = len(indices) + _SLACK * num_parts
+    state = scratch[2 * room + _STATE * part : 2 * room + _STATE * (part + 2)]
+    counts = 2 * room + _STATE * (num_parts + 1) + _COUNTS * part
+    low, high = state[0], state[_STATE]
+    span = high - low
+    begin = _count_below(indices, low)
+    num_inside = _count_below(indices, high) - begin
+    begin = np.int64(begin) + _SLACK * part
+    first, second = scratch[begin:room], scratch[room + begin : 2 * room]
+    n = _pick(first, indices, np.int64(low), span, padding_idx, frozen, num_inside, width)
+    if _sort(first, second, n, span, scratch[counts : counts + _COUNTS].view(np.uint32)):
+        begin += room
+        first = second
+    first[n] = _END
+    state[1], state[2], state[3] = begin, n, _count_runs(first, n)
+
+
+@kernel
+def _cut(scratch, indices, num_embeddings, padding_idx, num_parts):
+    """Choose the first row of each part so that each has about as many lookups."""
+    size = len(indices)
+    room = size + _SLACK * num_parts
+    state = scratch[2 * room : 2 * room + _STATE * (num_parts + 1)]
+    state[0], state[_STATE * num_parts] = 0, num_embeddings
+    if num_parts == 1:
+        return
+    n = _0
+    for s in range(min(size, _SAMPLES * num_parts)):
+        # A regular stride could always meet the same column of a table of features.
+        index = np.int64(indices[np.uint64(s) * np.uint64(0x9E3779B9) % np.uint64(size)])
+        scratch[n] = (np.uint64(index) << _32) | np.uint64(s)
+        n += np.uint64(0 <= index < num_embeddings and index != padding_idx)
+    counts = scratch[2 * room + _STATE * (num_parts + 1) :][:_COUNTS].view(np.uint32)
+    swapped = _sort(scratch[:room], scratch[room : 2 * room], n, np.uint64(num_embeddings), counts)
+    base = room if swapped else 0
+    for part in range(1, num_parts):
+        place = np.int64(n) * part // num_parts
+        state[_STATE * part] = scratch[base + place] >> _32 if n else np.uint64(num_embeddings)
+
+
+@kernel
+def _write_part(rows, starts, order, scratch, num_lookups, part, num_parts, width):
+    """Write the rows, starts and order of a sorted part behind those of the parts before it."""
+    base = 2 * (num_lookups + _SLACK * num_parts)
+    first = num_before = _0
+    for before in range(part):
+        first += scratch[base + _STATE * before + 2]
+        num_before += scratch[base + _STATE * before + 3]
+    state = scratch[base + _STATE * part : base + _STATE * (part + 1)]
+    pairs = scratch[np.int64(state[1]) : base]
+    if part == 0:
+        starts[0] = 0
+    _write(rows, starts, order, pairs, state[2], np.int64(state[0]), first, num_before, state[3], width)
+    return num_before + state[3]
+
+
+@kernel
+def group(rows, starts, order, indices, num_embeddings, padding_idx, frozen, scratch, width):
+    _cut(scratch, indices, num_embeddings, padding_idx, 1)
+    _sort_part(scratch, indices, padding_idx, frozen, 0, 1, width)
+    return np.int64(_write_part(rows, starts, order, scratch, len(indices), 0, 1, width))
+
+
+@parallel_kernel
+def parallel_group(rows, starts, order, indices, num_embeddings, padding_idx, frozen, scratch, width, num_parts):
+    _cut(scratch, indices, num_embeddings, padding_idx, num_parts)
+    for part in prange(num_parts):
+        _sort_part(scratch, indices, padding_idx, frozen, part, num_parts, width)
+    for part in prange(num_parts):
+        _write_part(rows, starts, order, scratch, len(indices), part, num_parts, width)
+    base = 2 * (len(indices) + _SLACK * num_parts)
+    num_rows = _0
+    for part in range(num_parts):
+        num_rows += scratch[base + _STATE * part + 3]
+    return np.int64(num_rows)

@@ -1,0 +1,362 @@
+"""Rows of 8 or 4 bits: see the reference for what each function means.
+
+A span of a row's columns keeps its sums in registers while the whole bag goes by, as in `bags`. A row adds its codes
+times its scale, one multiply-add a piece; the biases of a bag are summed as one number. The last piece of a row ends
+with it and overlaps the one before. The columns of rows shorter than a piece, and the last one of an odd row of half
+bytes, are summed one at a time.
+"""
+
+import numpy as np
+from numba import prange
+
+from fastemb.kernels.cpu.bags import bag_scale
+from fastemb.kernels.cpu.codes import (
+    BYTES, HALVES, LANES, code_at, divide, encode, fused, get_end, get_float32, load_codes, prefetch_line, put_end,
+    round_half, unsigned_zero,
+)  # fmt: skip
+from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel
+from fastemb.kernels.cpu.pieces import (
+    P1, P2, P4, P8, P16, add, fma, get, mul, mutable_pointer, pointer, put, splat, store, where_greater, zeros,
+)  # fmt: skip
+
+__all__ = [
+    "dequantize",
+    "extremes",
+    "lookup",
+    "parallel_dequantize",
+    "parallel_extremes",
+    "parallel_lookup",
+    "parallel_quantize",
+    "parallel_reduce",
+    "quantize",
+    "reduce",
+]
+
+SUM = 0
+ONE, ZERO = np.float32(1), np.float32(0)
+
+
+@inline
+def bytes_of(columns, halves):
+    """Return the bytes that the codes of a number of columns take."""
+    return (columns * len(halves) + 1) // 2
+
+
+@inline
+def whole_columns(dim, halves):
+    """Return how many columns are walked in pieces."""
+    if dim < LANES:
+        return 0
+    return dim if len(halves) == 2 else dim & ~1
+
+
+@inline
+def next_span(left):
+    """Return how many pieces the next span of a row takes, of `left` columns."""
+    pieces = (left + LANES - 1) // LANES
+    if pieces >= 16:
+        return 16
+    if pieces >= 8:
+        return 8
+    return 4 if pieces >= 4 else min(pieces, 2)
+
+
+@inline
+def ask_for_row(codes, offset, row_bytes):
+    """Prefetch all lines of a row, which may begin amid a line."""
+    for line in range(0, row_bytes - 1, 64):
+        prefetch_line(codes, offset + line)
+    prefetch_line(codes, offset + row_bytes - 1)
+
+
+# What is read, as a tuple `rows`: the codes, the number of rows, the bytes of a row, where its scale is; and `bag`: the
+# indices, where the bag begins and ends, where the last index is, how many rows ahead to prefetch.
+
+
+@inline
+def span_of_bag(target, to, last_to, rows, column, last, bag, factors, padding_idx, scale, sign, halves, count):
+    """Reduce a span of the columns of a bag; return the place of a bad index, or -1. No `sign` stands for a sum."""
+    codes, num_rows, row_bytes, end_at = rows
+    ids, first, end, edge, ahead = bag
+    shift, taken = ZERO, False
+    result = zeros(target, count)
+    for j in range(first, end):
+        if ahead > 0:
+            ask_for_row(codes, np.int64(get(ids, min(j + ahead, edge))) * row_bytes, row_bytes)
+        i = np.int64(get(ids, j))
+        if padding_idx is not None and i == padding_idx:
+            continue
+        if i < 0 or i >= num_rows:
+            return j
+        at = i * row_bytes
+        row_scale, bias = get_end(codes, at + end_at, 0, halves), get_end(codes, at + end_at, 1, halves)
+        row = load_codes(codes, at + column, last, halves, count)
+        if sign is None:
+            if factors is not None:
+                row_scale *= get(factors, j)
+                bias *= get(factors, j)
+            result = fma(row, splat(row_scale, row), result)
+            shift += bias
+        else:
+            values = fma(row, splat(row_scale, row), splat(bias, row))
+            signs = splat(sign, row)
+            result = where_greater(mul(values, signs), mul(result, signs), values, result) if taken else values
+            taken = True
+    if sign is None:
+        result = mul(add(result, splat(shift, result)), splat(scale, result))
+    store(target, to, last_to, result)
+    return -1
+
+
+@inline
+def column_of_bag(target, to, rows, column, bag, factors, padding_idx, scale, sign, halves):
+    """Reduce one column of a bag; return the place of a bad index, or -1."""
+    codes, num_rows, row_bytes, end_at = rows
+    ids, first, end = bag[0], bag[1], bag[2]
+    result, taken = ZERO, False
+    for j in range(first, end):
+        i = np.int64(get(ids, j))
+        if padding_idx is not None and i == padding_idx:
+            continue
+        if i < 0 or i >= num_rows:
+            return j
+        at = i * row_bytes
+        row_scale, bias = get_end(codes, at + end_at, 0, halves), get_end(codes, at + end_at, 1, halves)
+        value = fused(code_at(codes, at, column, halves), row_scale, bias)
+        if sign is None:
+            result += value if factors is None else value * get(factors, j)
+        elif not taken or sign * value > sign * result:
+            result, taken = value, True
+    put(target, to // 4 + column, result * scale if sign is None else result)
+    return -1
+
+
+@inline
+def columns_of_bag(target, to, rows, dim, bag, factors, padding_idx, scale, sign, halves):
+    """Reduce all columns of a bag, span by span; return the place of a bad index, or -1."""
+    whole, column, bad = whole_columns(dim, halves), 0, -1
+    while column < whole and bad < 0:
+        pieces = next_span(whole - column)
+        after = min((pieces - 1) * LANES, whole - column - LANES)
+        at, last, place, last_to = bytes_of(column, halves), bytes_of(after, halves), to + 4 * column, 4 * after
+        if pieces == 1:
+            bad = span_of_bag(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, sign, halves, P1)
+        elif pieces == 2:
+            bad = span_of_bag(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, sign, halves, P2)
+        elif pieces == 4:
+            bad = span_of_bag(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, sign, halves, P4)
+        elif pieces == 8:
+            bad = span_of_bag(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, sign, halves, P8)
+        else:
+            bad = span_of_bag(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, sign, halves, P16)
+        column += pieces * LANES
+    for column in range(whole, dim):
+        if bad < 0:
+            bad = column_of_bag(target, to, rows, column, bag, factors, padding_idx, scale, sign, halves)
+    return bad
+
+
+@inline
+def reduce_bags(out, table, halves, indices, offsets, coefficients, padding_idx, mode, sign, start, stop, ahead):
+    """Reduce a range of bags, by extremes where there is a `sign`; return the status."""
+    num_rows, row_bytes = table.shape[0], table.strides[0]
+    target, ids, factors = mutable_pointer(out), pointer(indices), pointer(coefficients)
+    dim, edge = out.shape[1], indices.shape[0] - 1
+    rows = (pointer(table), num_rows, row_bytes, bytes_of(dim, halves))
+    for b in range(start, stop):
+        first, end = offsets[b], offsets[b + 1]
+        if first < 0 or first > end or end > indices.shape[0]:
+            return -2 - b
+        scale = np.float32(bag_scale(ids, first, end, factors, padding_idx, mode))
+        bag = (ids, first, end, edge, ahead)
+        bad = columns_of_bag(
+            target, b * out.strides[0], rows, dim, bag, factors, padding_idx, scale, sign, halves
+        )
+        if bad >= 0:
+            return bad
+    return -1
+
+
+@kernel
+def reduce(out, table, bits, indices, offsets, coefficients, padding_idx, mode, start, stop, ahead):
+    if bits == 8:
+        return reduce_bags(out, table, BYTES, indices, offsets, coefficients, padding_idx, mode, None, start, stop, ahead)
+    return reduce_bags(out, table, HALVES, indices, offsets, coefficients, padding_idx, mode, None, start, stop, ahead)
+
+
+@kernel
+def extremes(out, table, bits, indices, offsets, padding_idx, sign, start, stop, ahead):
+    direction = np.float32(sign)
+    if bits == 8:
+        return reduce_bags(out, table, BYTES, indices, offsets, None, padding_idx, SUM, direction, start, stop, ahead)
+    return reduce_bags(out, table, HALVES, indices, offsets, None, padding_idx, SUM, direction, start, stop, ahead)
+
+
+@inline
+def span_of_row(target, to, last_to, codes, offset, last, scale, bias, halves, count):
+    row = load_codes(codes, offset, last, halves, count)
+    store(target, to, last_to, fma(row, splat(scale, row), splat(bias, row)))
+
+
+@inline
+def dequantize_row(target, to, codes, offset, end_at, dim, halves):
+    """Write the values of a row."""
+    scale, bias = get_end(codes, offset + end_at, 0, halves), get_end(codes, offset + end_at, 1, halves)
+    whole, column = whole_columns(dim, halves), 0
+    while column + 4 * LANES <= whole:
+        after, at = 3 * LANES, offset + bytes_of(column, halves)
+        span_of_row(target, to + 4 * column, 4 * after, codes, at, bytes_of(after, halves), scale, bias, halves, P4)
+        column += 4 * LANES
+    while column < whole:
+        place = min(column, whole - LANES)
+        span_of_row(target, to + 4 * place, 0, codes, offset + bytes_of(place, halves), 0, scale, bias, halves, P1)
+        column += LANES
+    for column in range(whole, dim):
+        put(target, to // 4 + column, fused(code_at(codes, offset, column, halves), scale, bias))
+
+
+@inline
+def dequantize_rows(out, table, halves, start, stop):
+    target, codes, dim = mutable_pointer(out), pointer(table), out.shape[1]
+    end_at = bytes_of(dim, halves)
+    for r in range(start, stop):
+        dequantize_row(target, r * out.strides[0], codes, r * table.strides[0], end_at, dim, halves)
+
+
+@kernel
+def dequantize(out, table, bits, start, stop):
+    if bits == 8:
+        dequantize_rows(out, table, BYTES, start, stop)
+    else:
+        dequantize_rows(out, table, HALVES, start, stop)
+    return -1
+
+
+@inline
+def lookup_rows(out, table, halves, indices, padding_idx, start, stop, ahead):
+    target, codes, ids, dim = mutable_pointer(out), pointer(table), pointer(indices), out.shape[1]
+    row_bytes, end_at, edge = table.strides[0], bytes_of(dim, halves), indices.shape[0] - 1
+    for i in range(start, stop):
+        if ahead > 0:
+            ask_for_row(codes, np.int64(get(ids, min(i + ahead, edge))) * row_bytes, row_bytes)
+        index = np.int64(get(ids, i))
+        if padding_idx is not None and index == padding_idx:
+            for column in range(dim):
+                put(target, i * out.strides[0] // 4 + column, ZERO)
+        elif index < 0 or index >= table.shape[0]:
+            return i
+        else:
+            dequantize_row(target, i * out.strides[0], codes, index * row_bytes, end_at, dim, halves)
+    return -1
+
+
+@kernel
+def lookup(out, table, bits, indices, padding_idx, start, stop, ahead):
+    if bits == 8:
+        return lookup_rows(out, table, BYTES, indices, padding_idx, start, stop, ahead)
+    return lookup_rows(out, table, HALVES, indices, padding_idx, start, stop, ahead)
+
+
+@inline
+def row_bounds(x, at, dim):
+    """Return the least and the greatest value of a row, and whether all are numbers."""
+    least = greatest = get_float32(x, at, 0)
+    finite = True
+    for c in range(dim):
+        value = get_float32(x, at, c)
+        finite = finite and np.isfinite(value)
+        least, greatest = min(least, value), max(greatest, value)
+    return unsigned_zero(least), greatest, finite
+
+
+@inline
+def quantize_row_8(codes, to, x, at, dim):
+    """Write a row; return whether it could be held."""
+    least, greatest, finite = row_bounds(x, at, dim)
+    span = greatest - least
+    if not (finite and np.isfinite(span)):
+        return False
+    inverse = divide(np.float32(255), span + np.float32(1e-8))
+    for c in range(dim):
+        put(codes, to + c, encode(get_float32(x, at, c), least, inverse, np.float32(255)))
+    put_end(codes, to + dim, 0, divide(span, np.float32(255)), BYTES)
+    put_end(codes, to + dim, 1, least, BYTES)
+    return True
+
+
+@inline
+def quantize_row_4(codes, to, x, at, dim):
+    """Write a row; return whether it could be held."""
+    least, greatest, finite = row_bounds(x, at, dim)
+    bias = round_half(least)
+    span = greatest - bias
+    scale = round_half(ONE if span == ZERO else divide(span, np.float32(15)))
+    if not (finite and np.isfinite(bias) and np.isfinite(scale)):
+        return False
+    if scale == ZERO:
+        scale = ONE
+    inverse = divide(ONE, scale)
+    for c in range(0, dim, 2):
+        byte = encode(get_float32(x, at, c), bias, inverse, np.float32(15))
+        if c + 1 < dim:
+            byte |= encode(get_float32(x, at, c + 1), bias, inverse, np.float32(15)) << np.uint8(4)
+        put(codes, to + c // 2, np.uint8(byte))
+    put_end(codes, to + (dim + 1) // 2, 0, scale, HALVES)
+    put_end(codes, to + (dim + 1) // 2, 1, bias, HALVES)
+    return True
+
+
+@kernel
+def quantize(out, weight, bits, start, stop):
+    codes, x, dim = mutable_pointer(out), pointer(weight), weight.shape[1]
+    for r in range(start, stop):
+        to, at = r * out.strides[0], r * weight.strides[0]
+        held = quantize_row_8(codes, to, x, at, dim) if bits == 8 else quantize_row_4(codes, to, x, at, dim)
+        if not held:
+            return r
+    return -1
+
+
+@parallel_kernel
+def parallel_reduce(out, table, bits, indices, offsets, coefficients, padding_idx, mode, start, stop, chunks, ahead):
+    failed = 0
+    for c in prange(chunks):
+        a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
+        failed += reduce(out, table, bits, indices, offsets, coefficients, padding_idx, mode, a, b, ahead) != -1
+    return failed
+
+
+@parallel_kernel
+def parallel_extremes(out, table, bits, indices, offsets, padding_idx, sign, start, stop, chunks, ahead):
+    failed = 0
+    for c in prange(chunks):
+        a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
+        failed += extremes(out, table, bits, indices, offsets, padding_idx, sign, a, b, ahead) != -1
+    return failed
+
+
+@parallel_kernel
+def parallel_lookup(out, table, bits, indices, padding_idx, start, stop, chunks, ahead):
+    failed = 0
+    for c in prange(chunks):
+        a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
+        failed += lookup(out, table, bits, indices, padding_idx, a, b, ahead) != -1
+    return failed
+
+
+@parallel_kernel
+def parallel_dequantize(out, table, bits, start, stop, chunks):
+    failed = 0
+    for c in prange(chunks):
+        a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
+        failed += dequantize(out, table, bits, a, b) != -1
+    return failed
+
+
+@parallel_kernel
+def parallel_quantize(out, weight, bits, start, stop, chunks):
+    failed = 0
+    for c in prange(chunks):
+        a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
+        failed += quantize(out, weight, bits, a, b) != -1
+    return failed
