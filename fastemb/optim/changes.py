@@ -1,0 +1,104 @@
+"""Gradients as kernels take them, and the launching of kernels."""
+
+from bisect import bisect_left
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastemb.engine import backend, parallel
+from fastemb.engine.arrays import accumulator
+from fastemb.engine.gradients import RowGradient
+
+__all__ = ["apply", "checked", "collected", "parts_of", "run_decay", "squared_norm", "without"]
+
+BLOCK_ROWS, BLOCK_BYTES = 64, 1 << 15  # rows whose gradients are summed at a time, and what these may take
+ROW_COST = 2  # what an update of a row costs, in reads of a row
+
+
+def checked(gradient: RowGradient, weight: NDArray) -> RowGradient:
+    """Return a gradient whose rows and shape are known to fit a table, and whose dtypes are the kernels'.
+
+    Raises
+    ------
+    ValueError
+        If its rows are not ascending inside the table, or its columns not as many as the table's.
+    """
+    rows = gradient.rows
+    if len(rows) and (rows[0] < 0 or rows[-1] >= len(weight)):
+        place = 0 if rows[0] < 0 else len(rows) - 1
+        raise ValueError(f"a gradient's rows must be in [0, {len(weight)}), got {rows[place]} at position {place}")
+    if not (rows[1:] > rows[:-1]).all():
+        place = int(np.argmin(rows[1:] > rows[:-1])) + 1
+        raise ValueError(f"a gradient's rows must be distinct and ascending, got {rows[place]} at position {place}")
+    if gradient.values is None and accumulator(gradient.grad_output.dtype) == accumulator(weight.dtype):
+        return gradient
+    return collected(gradient, weight)
+
+
+def collected(gradient: RowGradient, weight: NDArray) -> RowGradient:
+    """Return a gradient as rows of the table's accumulator dtype."""
+    values = np.ascontiguousarray(gradient.collect(), accumulator(weight.dtype))
+    shape = (len(gradient.rows), weight.shape[1])
+    if values.shape != shape:
+        raise ValueError(f"the values of a gradient must be of shape {shape}, got {values.shape}")
+    return RowGradient(gradient.rows, values)
+
+
+def without(gradient: RowGradient, frozen: NDArray[np.bool_]) -> RowGradient:
+    """Return a gradient without the rows that are frozen."""
+    kept = ~frozen[gradient.rows]
+    return gradient if kept.all() else RowGradient(gradient.rows[kept], gradient.collect()[kept])
+
+
+def squared_norm(values: NDArray) -> float:
+    """Return the sum of squares, in float64 row by row."""
+    return float(np.einsum("ij,ij->i", values, values).sum(dtype=np.float64))
+
+
+def parts_of(starts: NDArray[np.int64], num_rows: int, num_parts: int) -> NDArray[np.int64]:
+    """Return the bounds of parts of the rows that are about as much work each: lookups to sum, and rows to update.
+
+    Examples
+    --------
+    >>> parts_of(np.array([0, 90, 91, 92, 93]), 4, num_parts=2)
+    array([0, 1, 4])
+    """
+    work = int(starts[num_rows]) + ROW_COST * num_rows
+    cuts = [
+        bisect_left(range(num_rows), work * part / num_parts, key=lambda row: starts[row] + ROW_COST * row)
+        for part in range(1, num_parts)
+    ]
+    return np.array([0, *cuts, num_rows], np.int64)
+
+
+def apply(
+    device: str,
+    weight: NDArray,
+    state: tuple[NDArray, NDArray],
+    gradient: RowGradient,
+    hyper: NDArray,
+    rule: str,
+) -> None:
+    """Apply a rule to the rows of a gradient that was checked; a pending sum is made in the same pass."""
+    kernels = backend.kernels(device, "updates")
+    rows, num_rows, dim = gradient.rows, len(gradient.rows), weight.shape[1]
+    which = getattr(kernels, rule)
+    streams = 1 + sum(array.shape[1] == dim for array in state)
+    cost = num_rows * dim * hyper.itemsize * 2 * streams
+    if gradient.values is not None:
+        parallel.run(kernels, "update", (weight, *state, rows, gradient.values, 0, hyper, which), num_rows, cost)
+        return
+    num_parts = max(1, min(parallel.get_num_threads(), num_rows))
+    block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, dim * hyper.itemsize)))
+    scratch = np.empty((num_parts, block, dim), hyper.dtype)
+    bounds = parts_of(gradient.starts, num_rows, num_parts)
+    lookups = gradient.grad_output, gradient.sources, gradient.starts, gradient.coefficients
+    cost += len(gradient.sources) * dim * hyper.itemsize
+    arguments = (weight, *state, rows, *lookups, hyper, which, bounds, scratch)
+    if parallel.run(kernels, "step", arguments, num_parts, cost) != -1:
+        raise ValueError(f"the lookups of a gradient do not fit its grad_output {gradient.grad_output.shape}")
+
+
+def run_decay(device: str, weight: NDArray, reached: NDArray[np.float64], rows: NDArray, log_product: float) -> None:
+    """Multiply rows, which may be repeated, by the decay that they have missed."""
+    backend.kernels(device, "updates").decay(weight, reached, rows, log_product, 0, len(rows))

@@ -1,0 +1,343 @@
+"""What all optimizers share: state, learning rate, weight decay, clipping, and how a rule is applied to rows."""
+
+import math
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from threading import RLock
+from typing import Any, ClassVar, TypedDict
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastemb.engine.arrays import accumulator
+from fastemb.engine.backend import DEVICES
+from fastemb.engine.gradients import RowGradient
+from fastemb.engine.validate import choice, integer, real
+from fastemb.optim.changes import apply, checked, collected, run_decay, squared_norm, without
+from fastemb.optim.state import Parameter, State, array_of, frozen_rows, table_of
+
+__all__ = ["LearningRate", "Optimizer", "Options"]
+
+LearningRate = float | Callable[[int], float]
+
+FLUSH_ROWS = 1 << 16
+NORM_EPS = 1e-6  # torch.nn.utils.clip_grad_norm_'s
+
+
+class Options(TypedDict, total=False):
+    """What all optimizers take besides: see `Optimizer`."""
+
+    decay: str
+    clip_value: float | None
+    clip_norm: float | None
+    device: str
+
+
+class Optimizer:
+    """The base of all optimizers; a subclass says which kernel applies its rule, and with what numbers.
+
+    Parameters
+    ----------
+    parameters : layer or iterable of layers, optional
+        What `step` updates. A layer that was given this optimizer need not be named.
+    lr : float or callable
+        The learning rate; a callable gets the number of updates that a table has had, from 0, and returns the rate of
+        the next one.
+    weight_decay : float, default 0
+    decay : {"touched", "exact"}, default "touched"
+        Which rows weight decay reaches. "touched": the rows that an update touches. "exact": all rows, as if each
+        update decayed the whole table; a row that was not touched is caught up when it is next looked up, so nothing
+        passes over the table. Call `flush` before the table is read by other ways than a layer.
+    clip_value : float, optional
+        Limit each element of a gradient to ``[-clip_value, clip_value]``.
+    clip_norm : float, optional
+        Scale the gradients of a step so that their norm over all parameters is at most this, as
+        ``torch.nn.utils.clip_grad_norm_`` does, after `clip_value`.
+    device : {"cpu", "reference"}, default "cpu"
+
+    Notes
+    -----
+    Arithmetic and state are float64 for float64 tables, float32 for all others. State takes memory as rows are first
+    touched. One optimizer may be used from several threads: updates are made one after the other.
+    """
+
+    _names: ClassVar[tuple[str, ...]] = ()
+    _decoupled: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        parameters: Parameter | Iterable[Parameter] | None = None,
+        lr: LearningRate = 1e-3,
+        *,
+        weight_decay: float = 0.0,
+        decay: str = "touched",
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.lr = lr
+        self.weight_decay = real("weight_decay", weight_decay, 0)
+        self.decay = choice("decay", decay, ("touched", "exact"))
+        self.clip_value = None if clip_value is None else real("clip_value", clip_value, 0, low_open=True)
+        self.clip_norm = None if clip_norm is None else real("clip_norm", clip_norm, 0, low_open=True)
+        self.device = choice("device", device, DEVICES)
+        if decay == "exact" and self._has_no_closed_form():
+            raise ValueError(
+                f"decay='exact' has no closed form for {self._has_no_closed_form()}: use decay='touched', "
+                "SGD without momentum, or AdamW"
+            )
+        self._lock = RLock()
+        self._parameters: list[Parameter] = []
+        self._states: WeakKeyDictionary[Any, State] = WeakKeyDictionary()
+        self._loaded: list[dict[str, Any]] = []
+        for parameter in _listed(parameters):
+            self.bind(parameter)
+
+    # What a subclass tells.
+
+    def _rule(self) -> str:
+        """Return the name of the kernel's rule."""
+        raise NotImplementedError
+
+    def _widths(self, dim: int) -> tuple[int, int]:
+        """Return the columns of the rule's two state arrays, 0 for none."""
+        raise NotImplementedError
+
+    def _rates(self, lr: float, step: int) -> tuple[float, ...]:
+        """Return what the rule takes as ``hyper[RULE:]`` in the update number `step`, from 1."""
+        raise NotImplementedError
+
+    def _has_no_closed_form(self) -> str:
+        """Return what stands against exact decay, or an empty string."""
+        return type(self).__name__
+
+    # What a user sees.
+
+    @property
+    def lr(self) -> LearningRate:
+        """The learning rate, or the callable that tells it."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: LearningRate) -> None:
+        self._lr = lr if callable(lr) else real("lr", lr, 0)
+
+    def bind(self, parameter: Parameter) -> None:
+        """Let `step` update a parameter, too.
+
+        Parameters
+        ----------
+        parameter : layer
+            Anything with ``weight`` and ``grad``.
+        """
+        table_of(parameter)
+        if all(known is not parameter for known in self._parameters):
+            self._parameters.append(parameter)
+        self._state_of(parameter)
+
+    def update(self, parameter: Parameter, gradient: RowGradient) -> None:
+        """Apply one gradient to one parameter; a layer's ``backward`` calls it.
+
+        Parameters
+        ----------
+        parameter : layer
+        gradient : RowGradient
+            Of distinct rows, ascending. A sum that is yet to be made is made here, in the same pass.
+
+        Raises
+        ------
+        ValueError
+            If the table cannot be changed, the gradient does not fit it, or `clip_norm` is set and the optimizer has
+            other parameters, whose gradients would have to be known.
+        """
+        if self.clip_norm is not None:
+            with self._lock:
+                self._state_of(parameter)
+                if len(self._states) > 1:
+                    raise ValueError("clip_norm needs the gradients of all parameters: collect them, then call step()")
+            self._step_clipped([(parameter, gradient)])
+        else:
+            self._apply(parameter, gradient)
+
+    def step(self) -> None:
+        """Apply to each parameter the gradient that it holds as ``grad``; those that hold None are left as they are."""
+        found = [(p, p.grad) for p in self._parameters if p.grad is not None]
+        if self.clip_norm is not None:
+            self._step_clipped(found)
+            return
+        for parameter, gradient in found:
+            self._apply(parameter, gradient)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients that the parameters hold."""
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def catch_up(self, parameter: Parameter, rows: NDArray) -> None:
+        """Bring rows up to date with exact weight decay before they are read; a layer's ``forward`` calls it.
+
+        Parameters
+        ----------
+        parameter : layer
+        rows : int32 or int64 (num_rows,)
+            In any order, repeated or not; what is outside the table is left out.
+        """
+        with self._lock:
+            state = self._states.get(parameter)
+            if state is not None and state.log_product:
+                self._catch_up(parameter, table_of(parameter), state, np.ascontiguousarray(rows).reshape(-1))
+
+    def flush(self, parameter: Parameter | None = None) -> None:
+        """Bring all rows up to date with exact weight decay: before a table is saved, or its frozen rows are changed.
+
+        Parameters
+        ----------
+        parameter : layer, optional
+            Default all.
+        """
+        with self._lock:
+            for known in list(self._states) if parameter is None else [parameter]:
+                for start in range(0, len(known.weight), FLUSH_ROWS):
+                    self.catch_up(known, np.arange(start, min(start + FLUSH_ROWS, len(known.weight))))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the optimizer remembers, parameter by parameter in the order in which it met them.
+
+        Returns
+        -------
+        dict
+            ``{"optimizer": name, "state": [{"step": int, array's name: array, ...}, ...]}``. The arrays are the
+            optimizer's own, not copies.
+        """
+        return {"optimizer": type(self).__name__, "state": [self._saved(state) for state in self._states.values()]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what another optimizer of this kind has remembered.
+
+        Parameters
+        ----------
+        state_dict : dict
+            From `state_dict`; its arrays are copied. What is left over, when each parameter has its share, is for the
+            parameters that will come, in their order.
+
+        Raises
+        ------
+        ValueError
+            If it is of another optimizer, has too few states, or arrays that do not fit the tables.
+        """
+        if state_dict.get("optimizer") != type(self).__name__:
+            raise ValueError(f"state_dict must be of {type(self).__name__}, got {state_dict.get('optimizer')!r}")
+        states = list(state_dict["state"])
+        if len(states) < len(self._states):
+            raise ValueError(f"state_dict must have {len(self._states)} states or more, got {len(states)}")
+        with self._lock:
+            known = list(self._states)
+            restored = [self._restored(p, saved) for p, saved in zip(known, states, strict=False)]
+            for parameter, state in zip(known, restored, strict=True):
+                self._states[parameter] = state
+            self._loaded = deepcopy(states[len(known) :])
+
+    def __repr__(self) -> str:
+        """Return the class and what is always of interest."""
+        return f"{type(self).__name__}(lr={self.lr}, weight_decay={self.weight_decay}, decay={self.decay!r})"
+
+    # A lock and weak references cannot be copied or pickled; parameters that come along are met again.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None, "_states": list(self._states.items())}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        self.__dict__.update(attributes)
+        self._lock = RLock()
+        self._states = WeakKeyDictionary()
+        for parameter, state in attributes["_states"]:
+            self._states[parameter] = state
+
+    # How a gradient is applied.
+
+    def _state_of(self, parameter: Parameter) -> State:
+        with self._lock:
+            if parameter not in self._states:
+                saved = self._loaded.pop(0) if self._loaded else None
+                self._states[parameter] = State() if saved is None else self._restored(parameter, saved)
+            return self._states[parameter]
+
+    def _apply(self, parameter: Parameter, gradient: RowGradient) -> None:
+        with self._lock:
+            weight, state = table_of(parameter), self._state_of(parameter)
+            change = checked(gradient, weight)
+            frozen = frozen_rows(parameter, len(weight))
+            if frozen is not None:
+                change = without(change, frozen)
+            lr = self._rate_at(state.step)
+            keep, pull = self._decay_at(lr)
+            if self.decay == "exact" and self.weight_decay:
+                state.log_product += math.log(keep)
+                self._catch_up(parameter, weight, state, change.rows)
+                keep = 1.0
+            state.step += 1
+            clip = math.inf if self.clip_value is None else self.clip_value
+            hyper = np.array([clip, keep, pull, *self._rates(lr, state.step)], accumulator(weight.dtype))
+            arrays = state.fit(weight, self._widths(weight.shape[1]))
+            apply(self.device, weight, arrays, change, hyper, self._rule())
+
+    def _step_clipped(self, found: list[tuple[Parameter, RowGradient]]) -> None:
+        """Apply gradients scaled to `clip_norm`, which needs all of them in full."""
+        assert self.clip_norm is not None
+        bound = math.inf if self.clip_value is None else self.clip_value
+        rows = [gradient.rows for _, gradient in found]
+        values = [np.clip(collected(gradient, table_of(p)).values, -bound, bound) for p, gradient in found]
+        norm = math.sqrt(sum(map(squared_norm, values)))
+        factor = min(1.0, self.clip_norm / (norm + NORM_EPS)) if norm == norm else norm
+        for n, (parameter, _) in enumerate(found):
+            self._apply(parameter, RowGradient(rows[n], values[n] * values[n].dtype.type(factor)))
+
+    def _rate_at(self, step: int) -> float:
+        return real(f"lr({step})", self._lr(step), 0) if callable(self._lr) else self._lr
+
+    def _decay_at(self, lr: float) -> tuple[float, float]:
+        """Return what the weights are multiplied by, and their coefficient in the gradient."""
+        exact = self.decay == "exact"
+        if not (self._decoupled or exact):
+            return 1.0, self.weight_decay
+        keep = 1 - lr * self.weight_decay
+        if exact and keep <= 0:
+            raise ValueError(f"lr * weight_decay must be below 1 for exact decay, got {lr} * {self.weight_decay}")
+        return keep, 0.0
+
+    def _catch_up(self, parameter: Parameter, weight: NDArray, state: State, rows: NDArray) -> None:
+        reached = state.fit_reached(len(weight))
+        frozen = frozen_rows(parameter, len(weight))
+        if frozen is not None:
+            rows = rows[(rows >= 0) & (rows < len(weight))]
+            reached[rows[frozen[rows]]] = state.log_product
+        run_decay(self.device, weight, reached, rows, state.log_product)
+
+    def _saved(self, state: State) -> dict[str, Any]:
+        saved: dict[str, Any] = {"step": state.step}
+        if state.arrays is not None:
+            saved |= {name: a for name, a in zip(self._names, state.arrays, strict=False) if a.shape != (0, 1)}
+        if state.reached is not None:
+            saved |= {"log_product": state.log_product, "reached": state.reached}
+        return saved
+
+    def _restored(self, parameter: Parameter, saved: dict[str, Any]) -> State:
+        weight = table_of(parameter)
+        widths = self._widths(weight.shape[1])
+        state = State(integer("step", saved["step"], 0), None, float(saved.get("log_product", 0.0)))
+        if "reached" in saved:
+            state.reached = array_of("reached", saved["reached"], (len(weight),), np.dtype(np.float64))
+        if any(name in saved for name in self._names):
+            arrays = [np.zeros((0, 1), accumulator(weight.dtype))] * 2
+            for n, (name, width) in enumerate(zip(self._names, widths, strict=False)):
+                if width:
+                    arrays[n] = array_of(name, saved[name], (len(weight), width), accumulator(weight.dtype))
+            state.arrays = (arrays[0], arrays[1])
+        return state
+
+
+def _listed(parameters: Any) -> list[Parameter]:
+    if parameters is None:
+        return []
+    return [parameters] if hasattr(parameters, "weight") else list(parameters)

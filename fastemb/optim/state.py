@@ -1,0 +1,142 @@
+"""What an optimizer remembers of a table, and the table as kernels take it."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastemb.engine.arrays import BFLOAT16, FLOAT16, accumulator, as_table
+
+__all__ = ["Parameter", "State", "array_of", "frozen_rows", "table_of"]
+
+
+class Parameter(Protocol):
+    """What an optimizer changes: a layer, or anything else with these two.
+
+    An attribute ``frozen`` is heeded where there is one: a bool array of which rows never change, or True for all.
+    """
+
+    weight: NDArray
+    grad: Any
+
+
+@dataclass(slots=True)
+class State:
+    """What is remembered of one table.
+
+    Parameters
+    ----------
+    step : int
+        Updates so far.
+    arrays : pair of arrays or None
+        As the rule's kernel takes them; None before the first update.
+    log_product : float
+        The logarithm of the product of all factors of exact weight decay so far.
+    reached : float64 (num_embeddings,) or None
+        What `log_product` was when each row was last caught up.
+    """
+
+    step: int = 0
+    arrays: tuple[NDArray, NDArray] | None = None
+    log_product: float = 0.0
+    reached: NDArray[np.float64] | None = None
+
+    def fit(self, weight: NDArray, widths: tuple[int, int]) -> tuple[NDArray, NDArray]:
+        """Return the arrays for a table of this shape and dtype, made if there are none.
+
+        A width of 0 stands for no array. Of a table that was resized, the rows that it still has keep what is known of
+        them. Memory is zeroed lazily by the system, so making an array does not touch its rows.
+        """
+        if self.arrays is None:
+            self.arrays = (np.zeros((0, 1)), np.zeros((0, 1)))
+        dtype = accumulator(weight.dtype)
+        shapes = [(len(weight), width) if width else (0, 1) for width in widths]
+        if any(a.shape != shape or a.dtype != dtype for a, shape in zip(self.arrays, shapes, strict=True)):
+            first, second = (resized(a, shape, dtype) for a, shape in zip(self.arrays, shapes, strict=True))
+            self.arrays = (first, second)
+        return self.arrays
+
+    def fit_reached(self, num_embeddings: int) -> NDArray[np.float64]:
+        """Return `reached` for a table of this many rows; rows that are new have missed no decay."""
+        if self.reached is None:
+            self.reached = np.zeros(num_embeddings)
+        elif len(self.reached) != num_embeddings:
+            old, self.reached = self.reached, np.full(num_embeddings, self.log_product)
+            self.reached[: len(old)] = old[:num_embeddings]
+        return self.reached
+
+
+def resized(array: NDArray, shape: tuple[int, int], dtype: np.dtype) -> NDArray:
+    """Return zeros of a shape and dtype, with the rows of `array` where there are such.
+
+    Examples
+    --------
+    >>> resized(np.ones((3, 1)), (2, 1), np.dtype(np.float32))
+    array([[1.],
+           [1.]], dtype=float32)
+    """
+    new = np.zeros(shape, dtype)
+    kept = min(len(array), len(new))
+    if kept:
+        new[:kept] = array[:kept]
+    return new
+
+
+def array_of(name: str, values: Any, shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
+    """Return a copy of an array of state, which must be of this shape.
+
+    Raises
+    ------
+    ValueError
+        If it is of another shape.
+    """
+    array = np.array(values, dtype, order="C")
+    if array.shape != shape:
+        raise ValueError(f"{name} must be of shape {shape}, got {array.shape}")
+    return array
+
+
+def table_of(parameter: Parameter) -> NDArray:
+    """Return a parameter's table, the bits of bfloat16 as uint16, after the checks that a change in place needs.
+
+    Raises
+    ------
+    TypeError
+        If ``weight`` is no array of a dtype that tables have.
+    ValueError
+        If it is not two-dimensional, cannot be written to, or has gaps between a row's elements.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> table_of(SimpleNamespace(weight=np.zeros(3)))
+    Traceback (most recent call last):
+        ...
+    ValueError: weight must have 2 dimensions, got shape (3,)
+    """
+    weight = getattr(parameter, "weight", None)
+    if not isinstance(weight, np.ndarray):
+        raise TypeError(f"a parameter must have an array as its weight, got {parameter!r}")
+    if weight.dtype == BFLOAT16:  # the checks are those of another type of two bytes
+        return as_table(weight.view(FLOAT16), change=True).view(BFLOAT16)
+    return as_table(weight, change=True)
+
+
+def frozen_rows(parameter: Parameter, num_embeddings: int) -> NDArray[np.bool_] | None:
+    """Return which rows of a parameter never change, or None.
+
+    Raises
+    ------
+    ValueError
+        If all do, or if the mask has another length than the table.
+    """
+    frozen = getattr(parameter, "frozen", None)
+    if frozen is None or frozen is False:
+        return None
+    if frozen is True:
+        raise ValueError("the table is frozen, so it cannot be updated")
+    mask = np.asarray(frozen, bool)
+    if mask.shape != (num_embeddings,):
+        raise ValueError(f"frozen must be of shape ({num_embeddings},), got {mask.shape}")
+    return mask

@@ -1,0 +1,139 @@
+"""The kernels of optimizers' rules: the CPU's against the reference, and laws that need no oracle."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastemb.engine.backend import kernels
+from fastemb.kernels.reference.lookup import narrow, widen
+
+reference = kernels("reference", "updates")
+
+RULES = ["SGD", "MOMENTUM", "NESTEROV", "ADAGRAD", "ROWWISE_ADAGRAD", "ADAM", "ROWWISE_ADAM", "FTRL"]
+DTYPES = [np.float64, np.float32, np.float16, np.uint16]
+RATES = {
+    "SGD": (0.1,),
+    "MOMENTUM": (0.1, 0.9, 0.7),
+    "NESTEROV": (0.1, 0.9, 1.0),
+    "ADAGRAD": (0.1, 1e-10, 0.3),
+    "ROWWISE_ADAGRAD": (0.1, 1e-8),
+    "ADAM": (0.01, 1e-8, 0.9, 0.1, 0.999, 0.001),
+    "ROWWISE_ADAM": (0.01, 1e-8, 0.9, 0.1, 0.999, 0.001),
+    "FTRL": (10.0, 1.0, 0.2, 0.1),
+}
+
+
+class Case:
+    """A table, its state after some use, and gradients of some of its rows, both summed and as lookups."""
+
+    def __init__(self, rule, dtype=np.float32, dim=20, seed=0, num_rows=9, clip=1.5, keep=0.99, pull=0.1, **kind):
+        random = np.random.default_rng(seed)
+        accumulator = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+        self.rule = rule
+        num_embeddings = 2 * num_rows + 3
+        self.weight = self.table(random.normal(size=(num_embeddings, dim)), dtype, kind.get("strided", False))
+        widths = {"SGD": (0, 0), "ADAM": (dim, dim), "ROWWISE_ADAM": (dim, 1), "FTRL": (dim, dim)}
+        widths |= {"ROWWISE_ADAGRAD": (1, 0)}
+        shapes = [(num_embeddings, width) if width else (0, 1) for width in widths.get(rule, (dim, 0))]
+        self.first, self.second = (random.uniform(0.1, 1, shape).astype(accumulator) for shape in shapes)
+        self.rows = np.sort(random.choice(num_embeddings, num_rows, replace=False)).astype(kind.get("index", np.int64))
+        counts = random.integers(1, 4, num_rows)
+        counts[: num_rows // 3] = 40  # frequent rows
+        self.starts = np.array([0, *np.cumsum(counts)], np.int64)
+        self.grad_output = self.table(random.normal(size=(6, dim)), dtype)
+        self.bags = random.integers(0, 6, self.starts[-1]).astype(kind.get("index", np.int64))
+        weighted = kind.get("weighted", True)
+        self.coefficients = random.uniform(-0.5, 0.5, self.starts[-1]).astype(accumulator) if weighted else None
+        factors = np.ones(self.starts[-1]) if self.coefficients is None else self.coefficients
+        lookups = factors[:, None] * widen(self.grad_output)[self.bags]
+        ranges = zip(self.starts, self.starts[1:], strict=False)
+        self.gradients = np.array([lookups[a:b].sum(axis=0) for a, b in ranges]).reshape(num_rows, dim)
+        self.gradients = self.gradients.astype(accumulator)
+        self.hyper = np.array([clip, keep, pull, *RATES[rule]], accumulator)
+
+    @staticmethod
+    def table(values, dtype, strided=False):
+        accumulator = np.float64 if dtype == np.float64 else np.float32
+        table = narrow(values.astype(accumulator), np.dtype(dtype))
+        if strided:
+            table = np.concatenate([table, table], axis=1)[:, : table.shape[1]]
+        return table
+
+    def update(self, module, start=0, stop=None, tables=None):
+        """Run `update` on copies (or on `tables`); return the table and the state."""
+        tables = self.copies() if tables is None else tables
+        stop = len(self.rows) if stop is None else stop
+        rule = getattr(module, self.rule)
+        module.update(*tables, self.rows, self.gradients, 0, self.hyper, rule, start, stop)
+        return tables
+
+    def step(self, module, cuts=(), block=4, name="step"):
+        tables = self.copies()
+        bounds = np.array([0, *cuts, len(self.rows)], np.int64)
+        scratch = np.full((len(bounds) - 1, block, self.weight.shape[1]), np.nan, self.gradients.dtype)
+        status = getattr(module, name)(
+            *tables, self.rows, self.grad_output, self.bags, self.starts, self.coefficients, self.hyper,
+            getattr(module, self.rule), bounds, scratch, 0, len(bounds) - 1,
+        )  # fmt: skip
+        assert status == -1
+        return tables
+
+    def copies(self):
+        whole = self.weight if self.weight.base is None else self.weight.base
+        return [whole.copy()[:, : self.weight.shape[1]], self.first.copy(), self.second.copy()]
+
+
+def assert_close(got, wanted):
+    tolerance = {np.uint16: 2**-7, np.float16: 2**-10, np.float32: 2e-5, np.float64: 1e-12}[wanted[0].dtype.type]
+    np.testing.assert_allclose(widen(got[0]), widen(wanted[0]), rtol=tolerance, atol=tolerance)
+    tolerance = 1e-12 if wanted[1].dtype == np.float64 else 2e-5
+    for state, expected in zip(got[1:], wanted[1:], strict=True):
+        np.testing.assert_allclose(state, expected, rtol=tolerance, atol=tolerance)
+
+
+def assert_same(got, wanted):
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_splitting_the_range_changes_nothing(rule):
+    case = Case(rule)
+    tables = case.update(reference, 0, 4)
+    case.update(reference, 4, tables=tables)
+    assert_same(tables, case.update(reference))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rows_that_are_not_named_stay(rule):
+    case = Case(rule)
+    others = np.setdiff1d(np.arange(len(case.weight)), case.rows)
+    for got, before in zip(case.update(reference), case.copies(), strict=True):
+        if len(got):
+            np.testing.assert_array_equal(got[others], before[others])
+            assert (got[case.rows] != before[case.rows]).any(axis=1).all()
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_step_is_a_sum_and_an_update(rule, dtype):
+    case = Case(rule, dtype)
+    assert_close(case.step(reference, cuts=(2, 2, 7)), case.update(reference))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_nan_stays_in_its_row(rule):
+    case = Case(rule)
+    case.gradients[3, 5] = np.nan
+    weight = case.update(reference)[0]
+    assert np.isnan(weight[case.rows[3], 5])
+    assert np.isfinite(np.delete(weight, case.rows[3], axis=0)).all()
+
+
+def test_decay_catches_up_once():
+    weight, reached = np.ones((5, 3), np.float32), np.zeros(5)
+    reached[1] = np.log(0.5)
+    reference.decay(weight, reached, np.array([1, 0, 9, -1, 1, 0]), np.log(0.25), 0, 6)
+    np.testing.assert_allclose(weight[:, 0], [0.25, 0.5, 1, 1, 1])
+    np.testing.assert_allclose(np.exp(reached), [0.25, 0.25, 1, 1, 1])
