@@ -14,7 +14,7 @@ from fastemb.engine.validate import integer
 __all__ = ["get_num_threads", "num_threads", "ordered_map", "run", "set_num_threads"]
 
 MAX_THREADS = 1024
-SERIAL_BYTES = 48 << 10  # below, waking a thread costs more than it saves
+SERIAL_BYTES = 256 << 10  # below, waking a thread costs more than it saves
 POOLED_BYTES = 2 << 20  # the same for a thread pool, where Numba's threads may not be used
 
 T = TypeVar("T")
@@ -135,17 +135,22 @@ def run(module: ModuleType, name: str, arguments: tuple, size: int, cost: int) -
 
 
 def _run_twin(twin: Any, arguments: tuple, size: int, team: int) -> int:
-    import numba
-
-    threads = min(team, numba.config.NUMBA_NUM_THREADS)
+    numba, most = _numba_threads()
+    if team >= most:
+        return twin(*arguments, 0, size, most)
     before = numba.get_num_threads()
-    if threads == before:
-        return twin(*arguments, 0, size, threads)
-    numba.set_num_threads(threads)
+    numba.set_num_threads(team)
     try:
-        return twin(*arguments, 0, size, threads)
+        return twin(*arguments, 0, size, team)
     finally:
         numba.set_num_threads(before)
+
+
+@cache
+def _numba_threads() -> tuple[ModuleType, int]:
+    import numba
+
+    return numba, numba.config.NUMBA_NUM_THREADS
 
 
 def _run_pooled(kernel: Any, arguments: tuple, size: int, team: int) -> int:

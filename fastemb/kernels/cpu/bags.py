@@ -8,8 +8,8 @@ from numba import prange
 
 from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
-    P1, P2, P3, P4, P5, P6, P7, P8, P16, PART, add, fma, get, lanes_of, load, load_integers, lookahead, mul, mutable_pointer,
-    pointer, prefetch, put, scalar_of, size_of, splat, splat_integer, store, store_integers, total,
+    P1, P2, P3, P4, P5, P6, P7, P8, P16, PART, add, fma, get, lanes_of, load, load_integers, lookahead, mul,
+    mutable_pointer, pointer, prefetch, put, scalar_of, size_of, splat, splat_integer, store, store_integers, total,
     where_equal, where_greater, without_first, zeros,
 )  # fmt: skip
 
@@ -71,7 +71,7 @@ def sum_span(target, to, last_to, rows, column, last, bag, ahead, factors, paddi
         if i < 0 or i >= num_rows:
             return j
         row = load(table, i * row_bytes + column, last, count)
-        if factors is None:
+        if factors is None:  # not a conditional expression: one branch is dropped when the kernel is compiled
             sums = add(sums, row)
         else:
             sums = fma(splat(get(factors, j), row), row, sums)

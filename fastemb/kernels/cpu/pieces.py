@@ -7,10 +7,10 @@ whose bits are uint16 since NumPy has none. A span is one value, so that LLVM ke
 no multiple of a piece, the last piece ends with the row and overlaps the one before; a row shorter than a piece is one
 partial piece, whose other lanes are 0 and are not written.
 
-How many pieces a span has is told by the length of a tuple (none: partial), the storage by the type of a `Pointer`: both
-are constants when a kernel is compiled, and both are kept by Numba's cache. Pointers are plain numbers, where arrays
-handed to a function would have their references counted. There are no bounds checks: a kernel may only form offsets
-from indices that have been validated.
+How many pieces a span has is told by the length of a tuple (none: partial), the storage by the type of a `Pointer`:
+both are constants when a kernel is compiled, and both are kept by Numba's cache. Pointers are plain numbers, where
+arrays handed to a function would have their references counted. There are no bounds checks: a kernel may only form
+offsets from indices that have been validated.
 """
 
 from collections.abc import Callable, Iterator

@@ -20,6 +20,8 @@ from fastemb.kernels.cpu.pieces import (
 )  # fmt: skip
 
 __all__ = [
+    "BYTES",
+    "HALVES",
     "dequantize",
     "extremes",
     "lookup",
@@ -178,18 +180,14 @@ def reduce_bags(out, table, halves, indices, offsets, coefficients, padding_idx,
 
 
 @kernel
-def reduce(out, table, bits, indices, offsets, coefficients, padding_idx, mode, start, stop, ahead):
-    if bits == 8:
-        return reduce_bags(out, table, BYTES, indices, offsets, coefficients, padding_idx, mode, None, start, stop, ahead)
-    return reduce_bags(out, table, HALVES, indices, offsets, coefficients, padding_idx, mode, None, start, stop, ahead)
+def reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode, start, stop, ahead):
+    return reduce_bags(out, table, halves, indices, offsets, coefficients, padding_idx, mode, None, start, stop, ahead)
 
 
 @kernel
-def extremes(out, table, bits, indices, offsets, padding_idx, sign, start, stop, ahead):
+def extremes(out, table, halves, indices, offsets, padding_idx, sign, start, stop, ahead):
     direction = np.float32(sign)
-    if bits == 8:
-        return reduce_bags(out, table, BYTES, indices, offsets, None, padding_idx, SUM, direction, start, stop, ahead)
-    return reduce_bags(out, table, HALVES, indices, offsets, None, padding_idx, SUM, direction, start, stop, ahead)
+    return reduce_bags(out, table, halves, indices, offsets, None, padding_idx, SUM, direction, start, stop, ahead)
 
 
 @inline
@@ -215,25 +213,17 @@ def dequantize_row(target, to, codes, offset, end_at, dim, halves):
         put(target, to // 4 + column, fused(code_at(codes, offset, column, halves), scale, bias))
 
 
-@inline
-def dequantize_rows(out, table, halves, start, stop):
+@kernel
+def dequantize(out, table, halves, start, stop):
     target, codes, dim = mutable_pointer(out), pointer(table), out.shape[1]
     end_at = bytes_of(dim, halves)
     for r in range(start, stop):
         dequantize_row(target, r * out.strides[0], codes, r * table.strides[0], end_at, dim, halves)
-
-
-@kernel
-def dequantize(out, table, bits, start, stop):
-    if bits == 8:
-        dequantize_rows(out, table, BYTES, start, stop)
-    else:
-        dequantize_rows(out, table, HALVES, start, stop)
     return -1
 
 
-@inline
-def lookup_rows(out, table, halves, indices, padding_idx, start, stop, ahead):
+@kernel
+def lookup(out, table, halves, indices, padding_idx, start, stop, ahead):
     target, codes, ids, dim = mutable_pointer(out), pointer(table), pointer(indices), out.shape[1]
     row_bytes, end_at, edge = table.strides[0], bytes_of(dim, halves), indices.shape[0] - 1
     for i in range(start, stop):
@@ -248,13 +238,6 @@ def lookup_rows(out, table, halves, indices, padding_idx, start, stop, ahead):
         else:
             dequantize_row(target, i * out.strides[0], codes, index * row_bytes, end_at, dim, halves)
     return -1
-
-
-@kernel
-def lookup(out, table, bits, indices, padding_idx, start, stop, ahead):
-    if bits == 8:
-        return lookup_rows(out, table, BYTES, indices, padding_idx, start, stop, ahead)
-    return lookup_rows(out, table, HALVES, indices, padding_idx, start, stop, ahead)
 
 
 @inline
@@ -307,56 +290,56 @@ def quantize_row_4(codes, to, x, at, dim):
 
 
 @kernel
-def quantize(out, weight, bits, start, stop):
+def quantize(out, weight, halves, start, stop):
     codes, x, dim = mutable_pointer(out), pointer(weight), weight.shape[1]
     for r in range(start, stop):
         to, at = r * out.strides[0], r * weight.strides[0]
-        held = quantize_row_8(codes, to, x, at, dim) if bits == 8 else quantize_row_4(codes, to, x, at, dim)
+        held = quantize_row_8(codes, to, x, at, dim) if len(halves) == 2 else quantize_row_4(codes, to, x, at, dim)
         if not held:
             return r
     return -1
 
 
 @parallel_kernel
-def parallel_reduce(out, table, bits, indices, offsets, coefficients, padding_idx, mode, start, stop, chunks, ahead):
+def parallel_reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode, start, stop, chunks, ahead):
     failed = 0
     for c in prange(chunks):
         a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
-        failed += reduce(out, table, bits, indices, offsets, coefficients, padding_idx, mode, a, b, ahead) != -1
+        failed += reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode, a, b, ahead) != -1
     return failed
 
 
 @parallel_kernel
-def parallel_extremes(out, table, bits, indices, offsets, padding_idx, sign, start, stop, chunks, ahead):
+def parallel_extremes(out, table, halves, indices, offsets, padding_idx, sign, start, stop, chunks, ahead):
     failed = 0
     for c in prange(chunks):
         a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
-        failed += extremes(out, table, bits, indices, offsets, padding_idx, sign, a, b, ahead) != -1
+        failed += extremes(out, table, halves, indices, offsets, padding_idx, sign, a, b, ahead) != -1
     return failed
 
 
 @parallel_kernel
-def parallel_lookup(out, table, bits, indices, padding_idx, start, stop, chunks, ahead):
+def parallel_lookup(out, table, halves, indices, padding_idx, start, stop, chunks, ahead):
     failed = 0
     for c in prange(chunks):
         a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
-        failed += lookup(out, table, bits, indices, padding_idx, a, b, ahead) != -1
+        failed += lookup(out, table, halves, indices, padding_idx, a, b, ahead) != -1
     return failed
 
 
 @parallel_kernel
-def parallel_dequantize(out, table, bits, start, stop, chunks):
+def parallel_dequantize(out, table, halves, start, stop, chunks):
     failed = 0
     for c in prange(chunks):
         a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
-        failed += dequantize(out, table, bits, a, b) != -1
+        failed += dequantize(out, table, halves, a, b) != -1
     return failed
 
 
 @parallel_kernel
-def parallel_quantize(out, weight, bits, start, stop, chunks):
+def parallel_quantize(out, weight, halves, start, stop, chunks):
     failed = 0
     for c in prange(chunks):
         a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
-        failed += quantize(out, weight, bits, a, b) != -1
+        failed += quantize(out, weight, halves, a, b) != -1
     return failed
