@@ -1,0 +1,220 @@
+"""The arrays that users pass, as kernels take them: native dtypes, unit inner strides, no subclasses."""
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "accumulator",
+    "as_floats",
+    "as_indices",
+    "as_integers",
+    "as_output",
+    "as_rows",
+    "as_table",
+    "bits",
+    "give_back",
+]
+
+FLOAT64, FLOAT32, FLOAT16 = np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16)
+BFLOAT16 = np.dtype(np.uint16)  # its bits: NumPy has no bfloat16
+INT64, INT32 = np.dtype(np.int64), np.dtype(np.int32)
+
+FLOAT_DTYPES = frozenset((FLOAT64, FLOAT32, FLOAT16))
+INDEX_DTYPES = frozenset((INT64, INT32))
+
+# As `array.flags.num` tells them.
+CONTIGUOUS = 0x0001
+ALIGNED = 0x0100
+BEHAVED = CONTIGUOUS | ALIGNED
+
+
+def accumulator(dtype: np.dtype) -> np.dtype:
+    """Return the dtype of the arithmetic on rows of `dtype`: float64 for float64, float32 for all others."""
+    return FLOAT64 if dtype == FLOAT64 else FLOAT32
+
+
+def bits(array: NDArray) -> NDArray:
+    """Return bfloat16, as ml_dtypes makes it, as its bits, and everything else as it is."""
+    return array.view(BFLOAT16) if array.dtype.name == "bfloat16" else array
+
+
+def give_back(array: NDArray, weight: ArrayLike) -> NDArray:
+    """Return rows that a kernel made in the dtype of the user's table: bfloat16 where its bits were taken."""
+    return array.view(np.asarray(weight).dtype) if array.dtype is BFLOAT16 else array
+
+
+def as_table(weight: ArrayLike, name: str = "weight", *, change: bool = False) -> NDArray:
+    """Return a table as the kernels take it, sharing memory wherever that can be.
+
+    Parameters
+    ----------
+    weight : array (num_embeddings, embedding_dim)
+        float64, float32, float16, or bfloat16 as ml_dtypes makes it, whose bits are returned as uint16. Rows may lie
+        apart; what has no unit inner stride, or is not aligned, is copied.
+    name : str, default "weight"
+        What errors call it.
+    change : bool, default False
+        The table is to be changed in place: it must be an array that can be, without a copy.
+
+    Raises
+    ------
+    TypeError
+        If it is of another dtype, or no array and `change`.
+    ValueError
+        If it has not two dimensions, or cannot be changed in place.
+
+    Examples
+    --------
+    >>> as_table([[0.5, 1.5]])
+    array([[0.5, 1.5]])
+    >>> as_table(np.zeros(3))
+    Traceback (most recent call last):
+        ...
+    ValueError: weight must have 2 dimensions, got shape (3,)
+    """
+    if (
+        type(weight) is np.ndarray
+        and weight.dtype in FLOAT_DTYPES
+        and weight.ndim == 2
+        and not change
+        and weight.flags.num & BEHAVED == BEHAVED
+    ):
+        return weight
+    if change and not isinstance(weight, np.ndarray):
+        raise TypeError(f"{name} is changed in place, so it must be a NumPy array, got {type(weight).__name__}")
+    array = np.asarray(weight).view(np.ndarray)
+    if array.dtype not in FLOAT_DTYPES and array.dtype.name != "bfloat16":
+        raise TypeError(f"{name} must be float64, float32, float16 or bfloat16, got {array.dtype.str}")
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions, got shape {array.shape}")
+    if change and not array.flags.writeable:
+        raise ValueError(f"{name} is changed in place, but it is read-only")
+    if array.flags.num & ALIGNED and (array.strides[1] == array.itemsize or array.shape[1] <= 1):
+        return bits(array)
+    if change:
+        raise ValueError(f"{name} is changed in place, so the numbers of a row must lie side by side and aligned")
+    return bits(np.array(array, order="C"))
+
+
+def as_rows(values: ArrayLike, shape: tuple[int, ...], dtype: np.dtype, name: str) -> NDArray:
+    """Return rows that go with a table, such as `grad_output`, as a C-contiguous array (num_rows, embedding_dim).
+
+    Parameters
+    ----------
+    values : array
+        Floats of any type.
+    shape : tuple of int
+        What the shape must be; all but the last dimension are made one.
+    dtype : numpy.dtype
+        Of the table. Rows of this dtype are taken as they are, others are converted to its accumulator dtype.
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not numbers, or of another shape.
+    """
+    array = np.asarray(values).view(np.ndarray)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    if array.dtype != dtype or dtype == BFLOAT16:
+        is_short = array.dtype.name == "bfloat16" and dtype == BFLOAT16
+        array = bits(array) if is_short else as_floats(array, accumulator(dtype), name)
+    array = np.require(array, requirements=("C", "A"))
+    return array if array.ndim == 2 else array.reshape(prod(shape[:-1]), shape[-1])
+
+
+def as_floats(values: ArrayLike, dtype: np.dtype, name: str) -> NDArray:
+    """Return `values` as a C-contiguous array of `dtype`.
+
+    Raises
+    ------
+    TypeError
+        If they are not real numbers.
+    """
+    array = np.asarray(values).view(np.ndarray)
+    if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
+        raise TypeError(f"{name} must be floats, got {array.dtype}")
+    return np.require(array, dtype, ("C", "A"))
+
+
+def as_integers(values: ArrayLike, name: str = "input") -> NDArray:
+    """Return `values` as an array of whichever integer type; an empty list counts as integers.
+
+    Raises
+    ------
+    TypeError
+        If they are not integers (booleans are not).
+    ValueError
+        If a list is ragged.
+    """
+    try:
+        array = np.asarray(values).view(np.ndarray)
+    except ValueError:
+        raise ValueError(f"{name} must be rectangular, got rows of different lengths") from None
+    if array.size == 0 and isinstance(values, Sequence):
+        return array.astype(INT64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {array.dtype}")
+    return array
+
+
+def as_indices(values: ArrayLike, name: str = "input") -> NDArray:
+    """Return integers of any shape as a C-contiguous int32 or int64 array of that shape.
+
+    Types of up to 16 bits become int32, uint32 and uint64 become int64. Nothing is copied that need not be.
+
+    Raises
+    ------
+    TypeError
+        If they are not integers (booleans are not).
+    ValueError
+        If one is beyond 2**63 - 1, or a list is ragged.
+
+    Examples
+    --------
+    >>> as_indices(np.uint8([3, 255])).dtype
+    dtype('int32')
+    """
+    if type(values) is np.ndarray and values.dtype in INDEX_DTYPES and values.flags.num & BEHAVED == BEHAVED:
+        return values
+    array = as_integers(values, name)
+    if array.dtype == np.uint64 and array.size and int(array.max()) >= 2**63:
+        raise ValueError(f"{name} must be below 2**63, got {array.max()}")
+    dtype = INT32 if np.can_cast(array.dtype, INT32) else INT64
+    return np.require(array, dtype, ("C", "A"))
+
+
+def as_output(out: object, shape: tuple[int, ...], dtype: np.dtype, apart_from: NDArray) -> NDArray:
+    """Return what the user passed as `out` if a result can be written to it.
+
+    Parameters
+    ----------
+    out : numpy.ndarray
+    shape : tuple of int
+        What its shape must be.
+    dtype : numpy.dtype
+        What its dtype must be.
+    apart_from : array
+        The table, with which it must not share memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no array of that dtype and shape, is read-only, or overlaps the table.
+    """
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"out must be {dtype}, got {out.dtype}")
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")
+    if np.may_share_memory(out, apart_from):
+        raise ValueError("out must not share memory with weight")
+    return out

@@ -1,0 +1,247 @@
+"""The kernels with arrays made for their results: validated arrays in, results out.
+
+Tables are float64, float32, float16 or uint16 (the bits of bfloat16) with unit inner stride; indices are int32 or
+int64 and contiguous; `arrays` and `ragged` make them so of what users pass.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastemb.engine.arrays import accumulator
+from fastemb.engine.backend import kernels
+from fastemb.engine.parallel import run
+from fastemb.engine.ragged import Bags, index_error
+
+__all__ = ["EXTREMES", "SUMS", "dots", "extremes", "lookup", "reduce", "renormalise", "rounded", "scales"]
+
+SUMS = {"sum": 0, "mean": 1, "sqrtn": 2}  # as the kernels call them
+EXTREMES = {"max": 1.0, "min": -1.0}
+
+
+def lookup(
+    weight: NDArray,
+    indices: NDArray,
+    *,
+    padding_idx: int | None = None,
+    out: NDArray | None = None,
+    shape: tuple[int, ...] | None = None,
+    device: str = "cpu",
+) -> NDArray:
+    """Return ``weight[indices]``, with zeros where an index is `padding_idx`.
+
+    Parameters
+    ----------
+    weight : array (num_embeddings, embedding_dim)
+    indices : int32 or int64 (num_lookups,)
+    padding_idx : int, optional
+        May lie outside the table: -1 marks "no row".
+    out : array (num_lookups, embedding_dim), optional
+        To fill; C-contiguous and of the table's dtype.
+    shape : tuple of int, optional
+        Of the user's indices, for the place of a bad one; default ``indices.shape``.
+    device : {"cpu", "reference"}, default "cpu"
+
+    Raises
+    ------
+    IndexError
+        If an index is outside the table.
+
+    Examples
+    --------
+    >>> lookup(np.array([[0.0], [1.0], [2.0]]), np.array([2, 0]))
+    array([[2.],
+           [0.]])
+    """
+    num_embeddings, embedding_dim = weight.shape
+    num_lookups = len(indices)
+    if out is None:
+        out = np.empty((num_lookups, embedding_dim), weight.dtype)
+    cost = 2 * num_lookups * embedding_dim * weight.itemsize
+    status = run(kernels(device, "lookup"), "lookup", (out, weight, indices, padding_idx), num_lookups, cost)
+    if status != -1:
+        raise index_error(status, Bags(indices, indices, shape=shape or indices.shape), num_embeddings)
+    return out
+
+
+def reduce(weight: NDArray, bags: Bags, mode: str, *, out: NDArray | None = None, device: str = "cpu") -> NDArray:
+    """Return the sum, the mean, or the sum over the square root of the number, of the rows of each bag.
+
+    Parameters
+    ----------
+    weight : array (num_embeddings, embedding_dim)
+    bags : Bags
+    mode : {"sum", "mean", "sqrtn"}
+    out : array (num_bags, embedding_dim), optional
+        To fill; C-contiguous and of the table's dtype or its accumulator dtype.
+    device : {"cpu", "reference"}, default "cpu"
+
+    Raises
+    ------
+    IndexError
+        If an index is outside the table.
+    ValueError
+        If the offsets fall or exceed the number of lookups.
+
+    Examples
+    --------
+    >>> bags = Bags(np.array([2, 0, 1]), np.array([0, 2, 3]))
+    >>> reduce(np.array([[0.0], [1.0], [2.0]]), bags, "mean")
+    array([[1.],
+           [1.]])
+    """
+    size = len(bags.offsets) - 1
+    if out is None:
+        out = np.empty((size, weight.shape[1]), weight.dtype)
+    arguments = (out, weight, bags.indices, bags.offsets, bags.coefficients, bags.padding_idx, SUMS[mode])
+    status = run(kernels(device, "bags"), "reduce", arguments, size, _cost(weight, bags))
+    if status != -1:
+        raise index_error(status, bags, len(weight))
+    return out
+
+
+def extremes(
+    weight: NDArray, bags: Bags, sign: float, *, out: NDArray | None = None, device: str = "cpu"
+) -> tuple[NDArray, NDArray]:
+    """Return the greatest or least values of the rows of each bag, and the lookups that won them.
+
+    Parameters
+    ----------
+    weight : array (num_embeddings, embedding_dim)
+    bags : Bags
+        Without coefficients.
+    sign : float
+        1.0 for the greatest, -1.0 for the least.
+    out : array (num_bags, embedding_dim), optional
+        To fill; C-contiguous and of the table's dtype.
+    device : {"cpu", "reference"}, default "cpu"
+
+    Returns
+    -------
+    out : array (num_bags, embedding_dim)
+    winners : array (num_bags, embedding_dim), dtype of the indices
+        Places in ``bags.indices``; -1 in empty bags.
+
+    Raises
+    ------
+    IndexError, ValueError
+        As `reduce`.
+
+    Examples
+    --------
+    >>> bags = Bags(np.array([2, 0, 1]), np.array([0, 2, 3]))
+    >>> extremes(np.array([[0.0], [1.0], [2.0]]), bags, 1.0)
+    (array([[2.],
+           [1.]]), array([[0],
+           [2]]))
+    """
+    shape = len(bags.offsets) - 1, weight.shape[1]
+    if out is None:
+        out = np.empty(shape, weight.dtype)
+    winners = np.empty(shape, bags.indices.dtype)
+    arguments = (out, winners, weight, bags.indices, bags.offsets, bags.padding_idx, sign)
+    status = run(kernels(device, "bags"), "extremes", arguments, shape[0], _cost(weight, bags))
+    if status != -1:
+        raise index_error(status, bags, len(weight))
+    return out, winners
+
+
+def dots(weight: NDArray, bags: Bags, grad_output: NDArray, *, device: str = "cpu") -> NDArray:
+    """Return the product of each lookup's row with its bag's row of `grad_output`, 0 where it is left out.
+
+    Parameters
+    ----------
+    weight : array (num_embeddings, embedding_dim)
+    bags : Bags
+    grad_output : array (num_bags, embedding_dim)
+        C-contiguous; of the table's dtype or its accumulator dtype.
+    device : {"cpu", "reference"}, default "cpu"
+
+    Returns
+    -------
+    array (num_lookups,), accumulator dtype
+
+    Raises
+    ------
+    IndexError, ValueError
+        As `reduce`.
+
+    Examples
+    --------
+    >>> bags = Bags(np.array([2, 0, 1]), np.array([0, 2, 3]))
+    >>> dots(np.array([[0.0], [1.0], [2.0]]), bags, np.array([[10.0], [20.0]]))
+    array([20.,  0., 20.])
+    """
+    out = np.empty(len(bags.indices), accumulator(weight.dtype))
+    arguments = (out, grad_output, weight, bags.indices, bags.offsets, bags.padding_idx)
+    status = run(kernels(device, "bags"), "dots", arguments, len(bags.offsets) - 1, _cost(weight, bags))
+    if status != -1:
+        raise index_error(status, bags, len(weight))
+    return out
+
+
+def scales(bags: Bags, mode: str, dtype: np.dtype, *, device: str = "cpu") -> NDArray:
+    """Return what the sum of each bag is multiplied by in `mode`.
+
+    Parameters
+    ----------
+    bags : Bags
+        That `reduce` has accepted.
+    mode : {"sum", "mean", "sqrtn"}
+    dtype : numpy.dtype
+        The table's accumulator dtype.
+    device : {"cpu", "reference"}, default "cpu"
+
+    Returns
+    -------
+    array (num_bags,)
+
+    Examples
+    --------
+    >>> scales(Bags(np.array([2, 0, 1]), np.array([0, 2, 3])), "mean", np.dtype(np.float64))
+    array([0.5, 1. ])
+    """
+    size = len(bags.offsets) - 1
+    out = np.empty(size, dtype)
+    arguments = (out, bags.indices, bags.offsets, bags.coefficients, bags.padding_idx, SUMS[mode])
+    run(kernels(device, "bags"), "scales", arguments, size, bags.indices.nbytes)
+    return out
+
+
+def renormalise(weight: NDArray, rows: NDArray, max_norm: float, norm_type: float, *, device: str = "cpu") -> None:
+    """Scale the rows whose norm is greater than `max_norm` to that norm, in place.
+
+    Parameters
+    ----------
+    weight : array (num_embeddings, embedding_dim)
+    rows : int32 or int64 (num_rows,)
+        Distinct and inside the table, as `grouping.group` makes them.
+    max_norm, norm_type : float
+        See `kernels.reference.renorm`.
+    device : {"cpu", "reference"}, default "cpu"
+
+    Examples
+    --------
+    >>> weight = np.array([[3.0, 4.0], [0.3, 0.4]])
+    >>> renormalise(weight, np.array([0, 1]), 1.0, 2.0)
+    >>> weight.round(6)
+    array([[0.6, 0.8],
+           [0.3, 0.4]])
+    """
+    cost = len(rows) * weight.shape[1] * weight.itemsize
+    run(kernels(device, "renorm"), "renormalise", (weight, rows, max_norm, norm_type), len(rows), cost)
+
+
+def _cost(weight: NDArray, bags: Bags) -> int:
+    """Return about how many bytes are read."""
+    return bags.indices.size * weight.shape[1] * weight.itemsize
+
+
+def rounded(values: NDArray, dtype: np.dtype) -> NDArray:
+    """Return values of an accumulator dtype in a table's dtype, rounded to nearest; themselves if they are of it.
+
+    Examples
+    --------
+    >>> hex(rounded(np.float32([1.0]), np.dtype(np.uint16))[0])
+    '0x3f80'
+    """
+    return values if values.dtype == dtype else kernels("reference", "lookup").narrow(values, dtype)
