@@ -250,6 +250,8 @@ def store(typingctx, p, offset, last, value):
 @intrinsic
 def load_integers(typingctx, p, offset, last, like):
     """Return an int32 span in the shape of `like`; see `load`."""
+    if p.dtype != types.int32:
+        raise TypingError(f"an int32 array is needed, got {p}")
     span = Pieces(types.int32, like.count, like.lanes, like.partial)
 
     def codegen(context, builder, sig, args):
@@ -261,8 +263,8 @@ def load_integers(typingctx, p, offset, last, like):
 @intrinsic
 def store_integers(typingctx, p, offset, last, value):
     """Write an int32 span; see `store`."""
-    if not p.mutable:
-        raise TypingError(f"a mutable pointer is needed, got {p}")
+    if not p.mutable or p.dtype != types.int32:
+        raise TypingError(f"a mutable pointer to int32 is needed, got {p}")
 
     def codegen(context, builder, sig, args):
         _write(builder, builder.add(args[0], args[1]), args[2], value, _split(builder, args[3]), 4)
