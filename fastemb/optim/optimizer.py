@@ -281,6 +281,8 @@ class Optimizer:
             hyper = np.array([clip, keep, pull, *self._rates(lr, state.step)], accumulator(weight.dtype))
             arrays = state.fit(weight, self._widths(weight.shape[1]))
             apply(self.device, weight, arrays, change, hyper, self._rule())
+            if hasattr(parameter, "after_update"):
+                parameter.after_update(change.rows)
 
     def _step_clipped(self, found: list[tuple[Parameter, RowGradient]]) -> None:
         """Apply gradients scaled to `clip_norm`, which needs all of them in full."""

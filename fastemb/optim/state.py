@@ -14,7 +14,8 @@ __all__ = ["Parameter", "State", "array_of", "frozen_rows", "table_of"]
 class Parameter(Protocol):
     """What an optimizer changes: a layer, or anything else with these two.
 
-    An attribute ``frozen`` is heeded where there is one: a bool array of which rows never change, or True for all.
+    An attribute ``frozen`` is heeded where there is one: a bool array of which rows never change, or True for all. A
+    method ``after_update`` is called where there is one, with the rows that have changed.
     """
 
     weight: NDArray
