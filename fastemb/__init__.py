@@ -5,15 +5,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastemb.engine.parallel import get_num_threads, num_threads, set_num_threads
+    from fastemb.layers.bag import EmbeddingBag
+    from fastemb.layers.embedding import Embedding
     from fastemb.trainers.word2vec import Word2Vec
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __version__ = "0.1.0"
 
-__all__ = ["KeyedVectors", "Word2Vec", "__version__", "get_num_threads", "num_threads", "set_num_threads"]
+__all__ = [
+    "Embedding",
+    "EmbeddingBag",
+    "KeyedVectors",
+    "Word2Vec",
+    "__version__",
+    "get_num_threads",
+    "num_threads",
+    "set_num_threads",
+]
 
 # NumPy and Numba take tenths of a second to import, so each name is imported when it is first used.
 _HOME = {
+    "Embedding": "fastemb.layers.embedding",
+    "EmbeddingBag": "fastemb.layers.bag",
     "KeyedVectors": "fastemb.vectors.keyed_vectors",
     "Word2Vec": "fastemb.trainers.word2vec",
     "get_num_threads": "fastemb.engine.parallel",

@@ -1,0 +1,213 @@
+"""A table whose rows are looked up and reduced in bags: `torch.nn.EmbeddingBag` on NumPy arrays."""
+
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+from numpy.typing import ArrayLike, NDArray
+
+from fastemb.engine import operations
+from fastemb.engine.arrays import accumulator, as_rows
+from fastemb.engine.gradients import gradient_of_bags, gradient_of_coefficients
+from fastemb.engine.ragged import Bags, as_bags
+from fastemb.engine.validate import boolean, choice
+from fastemb.layers.table import TableLayer, TableOptions
+from fastemb.layers.tape import apart
+
+__all__ = ["EmbeddingBag"]
+
+MODES = (*operations.SUMS, *operations.EXTREMES)
+
+
+@dataclass(slots=True)
+class BagLookup:
+    """What an EmbeddingBag remembers of a forward."""
+
+    bags: Bags
+    winners: NDArray | None
+    weights_shape: tuple[int, ...] | None
+    num_embeddings: int
+
+
+class EmbeddingBag(TableLayer):
+    """A table of which bags of rows are looked up and summed, averaged or compared: torch's `nn.EmbeddingBag`.
+
+    Parameters
+    ----------
+    num_embeddings, embedding_dim, max_norm, norm_type, scale_grad_by_freq, sparse
+        As in torch: see `fastemb.layers.table.TableLayer`.
+    mode : {"mean", "sum", "max", "min", "sqrtn"}, default "mean"
+        How a bag becomes a row. "sqrtn" is the sum over the square root of the number of rows, or of the sum of the
+        squared weights. An empty bag is zeros.
+    include_last_offset : bool, default False
+        `offsets` ends with the number of indices.
+    padding_idx : int, optional
+        A row that is left out of the bags, gets no gradient and starts as zeros.
+    **options
+        All other arguments of `TableLayer`.
+
+    Notes
+    -----
+    Forwards are remembered and undone as by `fastemb.Embedding`. Beyond torch, `per_sample_weights` goes with every
+    mode but "max" and "min": with "mean" it makes a weighted mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> layer = EmbeddingBag(10, 2, mode="sum", W=np.arange(20.0).reshape(10, 2))
+    >>> layer([1, 2, 4, 5, 4, 3, 2, 9], [0, 4])
+    array([[24., 28.],
+           [36., 40.]])
+    >>> layer([[1, 2], [3], []])
+    array([[6., 8.],
+           [6., 7.],
+           [0., 0.]])
+    """
+
+    looks_up = (*TableLayer.looks_up, "mode", "include_last_offset")
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        *,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        **options: Unpack[TableOptions],
+    ) -> None:
+        self.mode = choice("mode", mode, MODES)
+        self.include_last_offset = boolean("include_last_offset", include_last_offset)
+        super().__init__(
+            num_embeddings,
+            embedding_dim,
+            padding_idx=padding_idx,
+            max_norm=max_norm,
+            norm_type=norm_type,
+            scale_grad_by_freq=scale_grad_by_freq,
+            sparse=sparse,
+            **options,
+        )
+
+    def forward(self, input: Any, offsets: ArrayLike | None = None, per_sample_weights: Any = None) -> NDArray:
+        """Return a row for each bag; ``layer(input, offsets)`` is the same.
+
+        Parameters
+        ----------
+        input : array, sequence of sequences, pyarrow array, or tuple (values, offsets)
+            Indices: of one dimension with `offsets`, or of two; lists of any lengths; an Arrow list array; or the
+            values and the ``num_bags + 1`` offsets of a CSR matrix.
+        offsets : array (num_bags,), or (num_bags + 1,) with `include_last_offset`
+            Where each bag begins, for an `input` of one dimension.
+        per_sample_weights : array, sequence of sequences, or pyarrow array, optional
+            A factor for each index.
+
+        Returns
+        -------
+        array (num_bags, embedding_dim)
+            In the table's dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If anything is of the wrong type or shape.
+        IndexError
+            If an index is outside the table, and `on_invalid` is "raise".
+        """
+        if per_sample_weights is not None and self.mode in operations.EXTREMES:
+            raise ValueError(f"per_sample_weights do not go with mode={self.mode!r}")
+        bags = as_bags(
+            input,
+            offsets,
+            self.num_embeddings,
+            accumulator(self._table.dtype),
+            padding_idx=self.padding_idx,
+            include_last_offset=self.include_last_offset,
+            per_sample_weights=per_sample_weights,
+            on_invalid=self.on_invalid,
+        )
+        self._prepare(bags.indices)
+        winners = None
+        if self.mode in operations.EXTREMES:
+            found, winners = operations.extremes(self._table, bags, operations.EXTREMES[self.mode], device=self.device)
+        else:
+            found = operations.reduce(self._table, bags, self.mode, device=self.device)
+        if self.remembers:
+            self._remember(bags, winners, input, offsets, per_sample_weights)
+        out = self._given_back(found)
+        if self.lora is not None:
+            out += self.lora.forward(input, offsets, per_sample_weights).astype(out.dtype)
+        return out
+
+    __call__ = forward
+
+    def _remember(self, bags: Bags, winners: NDArray | None, input: Any, offsets: Any, weights: Any) -> None:
+        coefficients = bags.coefficients
+        kept = Bags(
+            apart(bags.indices, input),
+            apart(bags.offsets, input, offsets),
+            None if coefficients is None else apart(coefficients, weights),
+            bags.padding_idx,
+            bags.shape,
+        )
+        shape = getattr(weights, "shape", None if coefficients is None else coefficients.shape)
+        self._tape.calls.append(BagLookup(kept, winners, shape, self.num_embeddings))
+
+    def backward(self, grad_output: ArrayLike) -> NDArray | None:
+        """Undo the last forward that has not been undone: step the table, or add to `grad`.
+
+        Parameters
+        ----------
+        grad_output : array (num_bags, embedding_dim)
+            The gradient of that forward's output.
+
+        Returns
+        -------
+        array, in the shape of per_sample_weights, or None
+            Their gradient where they were given, with the table as it was before the step.
+
+        Raises
+        ------
+        RuntimeError
+            If there is no forward to undo, or the table is frozen.
+        ValueError
+            If it is of another shape.
+        """
+        if self.lora is not None:
+            return self.lora.backward(grad_output)
+        call = self._remembered()
+        shape = call.bags.num_bags, self.embedding_dim
+        grad = as_rows(grad_output, shape, self._table.dtype, "grad_output")
+        self._tape.calls.pop()
+        bags = call.bags
+        result = None
+        if call.weights_shape is not None:
+            found = gradient_of_coefficients(grad, self._table, bags, self.mode, device=self.device)
+            result = found.reshape(call.weights_shape)
+        gradient = gradient_of_bags(
+            self._kept(grad, grad_output),
+            bags,
+            self.num_embeddings,
+            self.mode,
+            self.scale_grad_by_freq,
+            self._frozen_rows,
+            call.winners,
+            device=self.device,
+        )
+        self.accept(gradient)
+        return result
+
+    def enable_lora(
+        self,
+        rank: int,
+        lora_alpha: float | None = None,
+        a_initializer: Any = "he_uniform",
+        b_initializer: Any = "zeros",
+    ) -> None:
+        """As `TableLayer.enable_lora`, for modes that sum: a bag of products is the product of a bag."""
+        if self.mode in operations.EXTREMES:
+            raise ValueError(f"lora needs a mode that sums, got {self.mode!r}")
+        super().enable_lora(rank, lora_alpha, a_initializer, b_initializer)

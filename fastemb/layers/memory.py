@@ -1,0 +1,218 @@
+"""Where a table lies: in this process, in a file that is mapped, or in memory that processes share."""
+
+import os
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastemb.engine.arrays import as_table
+from fastemb.formats.files import replacing
+from fastemb.layers.rows import kept_dtype, stored
+
+__all__ = ["MappedMemory", "Memory", "SharedTable", "allocate", "given_table"]
+
+LINE = 64  # bytes of a cache line: rows that begin on one do not touch one more
+
+Fill = Callable[[NDArray], None]
+
+
+def aligned(shape: tuple[int, int], dtype: np.dtype) -> NDArray:
+    """Return an array that begins on a cache line, its numbers not set."""
+    size = shape[0] * shape[1] * dtype.itemsize
+    memory = np.empty(size + LINE, np.uint8)
+    first = -memory.ctypes.data % LINE
+    return memory[first : first + size].view(dtype).reshape(shape)
+
+
+class Memory:
+    """A table in this process.
+
+    Parameters
+    ----------
+    array : array (num_embeddings, embedding_dim)
+    """
+
+    array: NDArray
+
+    def __init__(self, array: NDArray) -> None:
+        self.array = array
+
+    def resized(self, num_embeddings: int, fill: Fill) -> "Memory":
+        """Return a memory of the same kind with another number of rows; `fill` writes what there was and what is new.
+
+        The memory itself stays as it is.
+        """
+        return allocate(None, (num_embeddings, self.array.shape[1]), self.array.dtype, fill)
+
+    def __reduce__(self) -> Any:
+        return _restored, (np.ascontiguousarray(self.array),)
+
+
+def _restored(array: NDArray) -> Memory:
+    return allocate(None, array.shape, array.dtype, lambda table: np.copyto(table, array))
+
+
+class MappedMemory(Memory):
+    """A table in an .npy file that is mapped; pickled as the file's path, so that processes map one file.
+
+    Parameters
+    ----------
+    path : path-like
+        An .npy file with an array of two axes in C order.
+    mode : {"r", "r+"}
+        Whether the table may be written.
+    """
+
+    def __init__(self, path: "os.PathLike[str] | str", mode: str) -> None:
+        self.path = Path(path).absolute()
+        self.mode = mode
+        array = np.load(self.path, mmap_mode=mode, allow_pickle=False)  # type: ignore[arg-type]
+        if array.ndim != 2 or not array.flags.c_contiguous:
+            raise ValueError(f"{self.path} must hold an array of two axes in C order, got shape {array.shape}")
+        super().__init__(array)
+
+    def resized(self, num_embeddings: int, fill: Fill) -> "MappedMemory":
+        """Return the same file with another number of rows; arrays that showed the old one keep what they showed."""
+        if self.mode == "r":
+            raise ValueError(f"{self.path} is mapped for reading and cannot be resized")
+        _write_mapped(self.path, (num_embeddings, self.array.shape[1]), self.array.dtype, fill)
+        return MappedMemory(self.path, self.mode)
+
+    def __reduce__(self) -> Any:
+        return MappedMemory, (self.path, self.mode)
+
+
+def _write_mapped(path: Path, shape: tuple[int, int], dtype: np.dtype, fill: Fill) -> None:
+    with replacing(path) as file:
+        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        array = np.memmap(file, dtype, "r+", file.tell(), shape)
+        fill(array)
+        array.flush()
+
+
+class _Segment(SharedMemory):
+    """Shared memory that arrays may outlive: the mapping ends with the last of them."""
+
+    def close(self) -> None:
+        with suppress(BufferError):
+            super().close()
+
+
+class SharedTable(Memory):
+    """A table in shared memory; pickled as the memory's name, so that the processes of one family share it.
+
+    The process that made it takes the name away when the table is collected or the process ends; what other processes
+    have mapped stays with them until they are done.
+
+    Parameters
+    ----------
+    shape : (int, int)
+    dtype : numpy.dtype
+    name : str, optional
+        An existing memory; default a new one.
+    """
+
+    def __init__(self, shape: tuple[int, int], dtype: np.dtype, name: str | None = None) -> None:
+        size = max(1, shape[0] * shape[1] * dtype.itemsize)
+        self._segment = _Segment(name, create=name is None, size=size)
+        # Unlike `np.ndarray`, `np.frombuffer` keeps the mapping alive as long as there is a view of the array.
+        assert self._segment.buf is not None
+        super().__init__(np.frombuffer(self._segment.buf, dtype, shape[0] * shape[1]).reshape(shape))
+        if name is None:
+            weakref.finalize(self, _unlink, self._segment, os.getpid())
+
+    @property
+    def name(self) -> str:
+        """The memory's name."""
+        return self._segment.name
+
+    def resized(self, num_embeddings: int, fill: Fill) -> "SharedTable":
+        """Return new shared memory with another number of rows; other processes keep the old one."""
+        grown = SharedTable((num_embeddings, self.array.shape[1]), self.array.dtype)
+        fill(grown.array)
+        return grown
+
+    def __reduce__(self) -> Any:
+        return SharedTable, (self.array.shape, self.array.dtype, self.name)
+
+
+def _unlink(segment: SharedMemory, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child that ends has not made it
+        segment.unlink()
+
+
+def allocate(storage: Any, shape: tuple[int, ...], dtype: np.dtype, fill: Fill) -> Memory:
+    """Return memory for a table, filled unless it is a file that was there.
+
+    Parameters
+    ----------
+    storage : None, "shared" or path-like
+        This process, shared memory, or an .npy file: one that exists is mapped for writing and keeps its numbers.
+    shape : (int, int)
+    dtype : numpy.dtype
+    fill : callable
+        Writes the starting numbers of a new table.
+
+    Raises
+    ------
+    ValueError
+        If the file holds a table of another shape or dtype.
+
+    Examples
+    --------
+    >>> allocate(None, (2, 2), np.dtype(np.float32), lambda table: table.fill(1)).array
+    array([[1., 1.],
+           [1., 1.]], dtype=float32)
+    """
+    rows, columns = shape
+    if storage is None or storage == "shared":
+        memory = Memory(aligned((rows, columns), dtype)) if storage is None else SharedTable((rows, columns), dtype)
+        fill(memory.array)
+        return memory
+    path = Path(storage)
+    if not path.exists():
+        _write_mapped(path, (rows, columns), dtype, fill)
+    memory = MappedMemory(path, "r+")
+    if memory.array.shape != shape or memory.array.dtype != dtype:
+        raise ValueError(
+            f"{path} must hold a table of shape {shape} and dtype {dtype}, "
+            f"got {memory.array.shape} and {memory.array.dtype}"
+        )
+    return memory
+
+
+def given_table(given: ArrayLike, shape: tuple[int, int], dtype: Any, frozen: bool) -> tuple[Memory, np.dtype]:
+    """Return a user's table, not copied, and the dtype that it is shown in.
+
+    Parameters
+    ----------
+    given : array (num_embeddings, embedding_dim)
+    shape : (int, int)
+        What the user said of it.
+    dtype : dtype, optional
+        To which it is converted, and so copied, if it is of another one.
+    frozen : bool
+        Whether it will never be changed.
+
+    Raises
+    ------
+    TypeError
+        If it is of no dtype that tables have.
+    ValueError
+        If it is of another shape, or could be changed only in a copy.
+    """
+    array = np.asarray(given)
+    if dtype is not None and kept_dtype(dtype)[1] != array.dtype:
+        kept, shown = kept_dtype(dtype)
+        array = stored(array, kept).view(shown)
+    table = as_table(array, "W", change=array.flags.writeable and not frozen)
+    if table.shape != shape:
+        raise ValueError(f"W must be of shape (num_embeddings, embedding_dim) = {shape}, got {table.shape}")
+    return Memory(table), array.dtype

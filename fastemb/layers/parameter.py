@@ -1,0 +1,160 @@
+"""An array that is trained by rows: its gradient, what is added to it, and what the rows must satisfy afterwards."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastemb.engine.gradients import RowGradient, merge
+from fastemb.engine.validate import boolean
+from fastemb.layers.constraints import Constraint
+from fastemb.layers.memory import Memory
+from fastemb.layers.regularizers import Regularizer
+from fastemb.layers.rows import read_rows, write_rows
+from fastemb.layers.tape import ForkedLock
+
+__all__ = ["Parameter"]
+
+PENALTY_BLOCK = 1 << 20  # numbers whose penalty is summed at a time
+
+
+class Parameter:
+    """What an optimizer changes: a table and its gradient.
+
+    Parameters
+    ----------
+    memory : Memory
+        Where the table lies.
+    shown : numpy.dtype
+        What its numbers are, where that is not the memory's dtype.
+    embeddings_regularizer : Regularizer, optional
+    embeddings_constraint : callable, optional
+    optimizer : fastemb.optim.Optimizer, optional
+        Applied to each gradient as it comes.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        shown: np.dtype,
+        *,
+        embeddings_regularizer: Regularizer | None = None,
+        embeddings_constraint: Constraint | None = None,
+        optimizer: Any = None,
+    ) -> None:
+        self.embeddings_regularizer = embeddings_regularizer
+        self.embeddings_constraint = embeddings_constraint
+        self.optimizer = optimizer
+        self._memory = memory
+        self._shown = shown
+        self._frozen: bool | NDArray[np.bool_] = False
+        self._lock = ForkedLock()
+        self._gradients: list[RowGradient] = []
+        self._total: RowGradient | None = None
+
+    @property
+    def weight(self) -> NDArray:
+        """The table (num_embeddings, embedding_dim) itself, not a copy."""
+        table = self._memory.array
+        return table if self._shown == table.dtype else table.view(self._shown)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The table's dtype: bfloat16 where ml_dtypes can be imported, else its bits are shown as uint16."""
+        return self._shown
+
+    @property
+    def _table(self) -> NDArray:
+        """The table as kernels take it: bfloat16 as its bits."""
+        return self._memory.array
+
+    @property
+    def frozen(self) -> bool | NDArray[np.bool_]:
+        """Whether the table gets no gradient; or a bool (num_embeddings,), True for the rows that get none."""
+        return self._frozen
+
+    @frozen.setter
+    def frozen(self, frozen: Any) -> None:
+        if isinstance(frozen, np.ndarray | list) and np.ndim(frozen) > 0:
+            mask = np.array(frozen)
+            if mask.dtype != bool or mask.shape != (len(self._table),):
+                raise ValueError(
+                    f"freeze must be a bool or a bool array of shape ({len(self._table)},), "
+                    f"got {mask.dtype} of shape {mask.shape}"
+                )
+            self._frozen = mask
+        else:
+            self._frozen = boolean("freeze", frozen)
+
+    @property
+    def _frozen_rows(self) -> NDArray[np.bool_] | None:
+        return self._frozen if isinstance(self._frozen, np.ndarray) else None
+
+    # The gradient.
+
+    @property
+    def grad(self) -> RowGradient | None:
+        """What `backward` has collected since `zero_grad`, with the regularizer's part; None if there is nothing."""
+        if self._total is None and self._gradients:
+            with self._lock:
+                self._total = self._penalised(merge(self._gradients))
+        return self._total
+
+    @grad.setter
+    def grad(self, gradient: RowGradient | None) -> None:
+        with self._lock:
+            self._gradients, self._total = [], gradient
+
+    def zero_grad(self) -> None:
+        """Forget the gradient that was collected."""
+        self.grad = None
+
+    def accept(self, gradient: RowGradient) -> None:
+        """Take a gradient: update the table if there is an optimizer, else add it to `grad`."""
+        with self._lock:
+            if self.optimizer is not None:
+                self.optimizer.update(self, self._penalised(gradient))
+                return
+            if self._total is not None and not self._gradients:
+                self._gradients.append(self._total)
+            self._gradients.append(gradient)
+            self._total = None
+
+    def after_update(self, rows: NDArray) -> None:
+        """Apply the constraint to rows that have changed; an optimizer calls it.
+
+        Parameters
+        ----------
+        rows : int32 or int64 (num_rows,)
+            Distinct.
+        """
+        if self.embeddings_constraint is not None:
+            values = read_rows(self._table, rows)
+            constrained = np.asarray(self.embeddings_constraint(values))
+            if constrained.shape != values.shape:
+                raise ValueError(
+                    f"embeddings_constraint must keep the rows' shape {values.shape}, got {constrained.shape}"
+                )
+            write_rows(self._table, rows, constrained)
+
+    def regularization(self) -> float:
+        """Return the regularizer's penalty of the whole table, 0 without one; of a frozen table it is 0, too."""
+        if self.embeddings_regularizer is None or self._frozen is True:
+            return 0.0
+        table = self._table
+        step = max(1, PENALTY_BLOCK // max(1, table.shape[1]))
+        blocks = (read_rows(table, slice(first, first + step)) for first in range(0, len(table), step))
+        return float(sum(self.embeddings_regularizer(block) for block in blocks))
+
+    def _penalised(self, gradient: RowGradient) -> RowGradient:
+        """Return a gradient with the regularizer's part on its rows."""
+        if self.embeddings_regularizer is None:
+            return gradient
+        rows = gradient.rows
+        penalty = self.embeddings_regularizer.gradient(read_rows(self._table, rows))
+        return RowGradient(rows, gradient.collect() + penalty)
+
+    # A copy shares the table, and begins without gradients.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_gradients": [], "_total": None, "_lock": ForkedLock()}

@@ -1,0 +1,418 @@
+"""What Embedding and EmbeddingBag share: how a table is made, kept, given away, and what it remembers of forwards."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, TypedDict
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastemb.engine import operations
+from fastemb.engine.backend import DEVICES
+from fastemb.engine.grouping import group
+from fastemb.engine.ragged import POLICIES, padding_row
+from fastemb.engine.validate import boolean, choice, integer, real
+from fastemb.layers import constraints, initializers, regularizers
+from fastemb.layers.lora import Adapter, adapt
+from fastemb.layers.memory import MappedMemory, Memory, allocate, given_table
+from fastemb.layers.parameter import Parameter
+from fastemb.layers.rows import kept_dtype, stored
+from fastemb.layers.tape import Tape, apart
+
+__all__ = ["TableLayer", "TableOptions"]
+
+
+class TableOptions(TypedDict, total=False):
+    """The arguments of `TableLayer` that all layers take by name."""
+
+    W: Any
+    dtype: DTypeLike | None
+    device: str | None
+    seed: Any
+    embeddings_initializer: Any
+    embeddings_regularizer: Any
+    embeddings_constraint: Any
+    lora_rank: int | None
+    lora_alpha: float | None
+    freeze: Any
+    storage: Any
+    optimizer: Any
+    on_invalid: str
+
+
+class TableLayer(Parameter):
+    """A table that looks up, remembers what it looked up, and is trained by it: `Embedding` and `EmbeddingBag`.
+
+    Parameters
+    ----------
+    num_embeddings, embedding_dim : int
+        The table's shape.
+    padding_idx : int, optional
+        A row that gets no gradient and starts as zeros; counted from the end where it is negative. In an array that was
+        given it keeps its numbers, as in torch.
+    max_norm : float, optional
+        Rows whose norm is larger are scaled to it, in place, when they are looked up: in training, in evaluation and in
+        frozen tables alike, as in torch.
+    norm_type : float, default 2
+        p of that norm.
+    scale_grad_by_freq : bool, default False
+        Divide each contribution to the gradient by how often its row was looked up in the batch.
+    sparse : bool, default False
+        Taken for torch's sake; a gradient is rows either way.
+    W : array or callable, optional
+        The table itself, shared and not copied, or what makes it from a shape, as in Lasagne.
+    dtype : dtype, default float32
+        float64, float32, float16 or "bfloat16". Short tables are computed in float32. An array `W` of another dtype is
+        converted, and so copied.
+    device : {"cpu", "reference"}, default "cpu"
+        Which kernels run.
+    seed : int, SeedSequence or Generator, optional
+        What fresh numbers are drawn from; default the system's entropy.
+    embeddings_initializer : str, callable or array, optional
+        Keras' names ("uniform", "normal", "glorot_uniform", ...) with Keras' meanings, an initializer of
+        `fastemb.layers.initializers`, any callable, or the numbers, which are copied. Default torch's N(0, 1).
+    embeddings_regularizer : str or Regularizer, optional
+        "l1", "l2", "l1_l2" or one of `fastemb.layers.regularizers`: adds its gradient on the rows that were looked up.
+    embeddings_constraint : str or callable, optional
+        "max_norm", "min_max_norm", "unit_norm", "non_neg", one of `fastemb.layers.constraints`, or a callable from rows
+        to rows: applied to the rows that an update has changed.
+    lora_rank : int, optional
+        See `enable_lora`.
+    lora_alpha : float, optional
+    freeze : bool or bool (num_embeddings,), default False
+        The table, or the rows where it is True, gets no gradient.
+    storage : "shared" or path-like, optional
+        Shared memory, or an .npy file that is mapped: one that exists keeps its numbers, else it is made. Default the
+        memory of this process.
+    optimizer : fastemb.optim.Optimizer, optional
+        Applied in each `backward`, fused with the gradient; without one `backward` adds to `grad`.
+    on_invalid : {"raise", "clip", "pad", "hash"}, default "raise"
+        What becomes of an index outside the table.
+    """
+
+    # The arguments that say what is looked up, which LoRA's first table shares.
+    looks_up: ClassVar[tuple[str, ...]] = ("padding_idx", "scale_grad_by_freq", "device", "on_invalid")
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+        W: Any = None,
+        dtype: DTypeLike | None = None,
+        device: str | None = None,
+        seed: Any = None,
+        embeddings_initializer: Any = None,
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        freeze: Any = False,
+        storage: Any = None,
+        optimizer: Any = None,
+        on_invalid: str = "raise",
+    ) -> None:
+        shape = integer("num_embeddings", num_embeddings, 0), integer("embedding_dim", embedding_dim, 1)
+        self.padding_idx = None if padding_idx is None else padding_row(padding_idx, shape[0])
+        self.max_norm = None if max_norm is None else real("max_norm", max_norm, 0)
+        self.norm_type = float(norm_type)
+        self.scale_grad_by_freq = boolean("scale_grad_by_freq", scale_grad_by_freq)
+        self.sparse = boolean("sparse", sparse)
+        self.device = choice("device", device or "cpu", DEVICES)
+        self.on_invalid = choice("on_invalid", on_invalid, POLICIES)
+        self.embeddings_initializer = W if callable(W) else embeddings_initializer
+        self.training = True
+        self.lora: Adapter | None = None
+        self._tape = Tape()
+        self.generator = np.random.default_rng(seed)
+        super().__init__(
+            *self._make_table(shape, None if callable(W) else W, dtype, storage, freeze is True),
+            embeddings_regularizer=regularizers.get(embeddings_regularizer),
+            embeddings_constraint=constraints.get(embeddings_constraint),
+            optimizer=optimizer,
+        )
+        self.frozen = freeze
+        self._check_consistent()
+        if lora_rank is not None:
+            self.enable_lora(lora_rank, lora_alpha)
+
+    def _make_table(
+        self, shape: tuple[int, int], given: Any, dtype: Any, storage: Any, frozen: bool
+    ) -> tuple[Memory, np.dtype]:
+        """Return the table's memory, and the dtype that it is shown in."""
+        if isinstance(given, Memory):
+            shown = kept_dtype(given.array.dtype if dtype is None else dtype)[1]
+            return given, shown
+        if given is None:
+            kept, shown = kept_dtype(np.float32 if dtype is None else dtype)
+            return allocate(storage, shape, kept, self._fill_fresh), shown
+        if storage is not None:
+            raise ValueError("W is a table and storage tells where to make one: give one of them")
+        return given_table(given, shape, dtype, frozen)
+
+    def _fill_fresh(self, table: NDArray) -> None:
+        initializers.fill(table, self.embeddings_initializer, self.generator)
+        if self.padding_idx is not None and not initializers.is_array(self.embeddings_initializer):
+            table[self.padding_idx] = 0
+
+    def _check_consistent(self) -> None:
+        if self.max_norm is not None and not self._table.flags.writeable:
+            raise ValueError("max_norm changes the table in place, but the table is read-only")
+        if self._frozen is True and self.optimizer is not None:
+            raise ValueError("optimizer would change the table, but it is frozen")
+
+    @classmethod
+    def from_pretrained(cls, embeddings: Any, freeze: Any = True, *arguments: Any, **options: Any) -> Self:
+        """Return a layer of a table that exists.
+
+        Parameters
+        ----------
+        embeddings : array (num_embeddings, embedding_dim) or path-like
+            Used as it is and shared, not copied; or an .npy file, which is mapped, for reading where it is frozen and
+            for writing where it is not. The row of `padding_idx` keeps its numbers.
+        freeze : bool or bool (num_embeddings,), default True
+            The table, or the rows where it is True, gets no gradient.
+        *arguments, **options
+            The constructor's, after the table's shape.
+
+        Examples
+        --------
+        >>> from fastemb import Embedding
+        >>> Embedding.from_pretrained(np.array([[1, 2.3, 3], [4, 5.1, 6.3]]))([1])
+        array([[4. , 5.1, 6.3]])
+        """
+        given: Any = embeddings
+        if isinstance(embeddings, str | os.PathLike):
+            given = MappedMemory(embeddings, "r" if freeze is True else "r+")
+        table = given.array if isinstance(given, Memory) else np.asarray(given)
+        if table.ndim != 2:
+            raise ValueError(f"embeddings must have 2 dimensions, got shape {table.shape}")
+        return cls(*table.shape, *arguments, W=given, freeze=freeze, **options)
+
+    @property
+    def num_embeddings(self) -> int:
+        """Rows of the table."""
+        return len(self._table)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Columns of the table."""
+        return self._table.shape[1]
+
+    def resize(self, num_embeddings: int) -> None:
+        """Give the table another number of rows.
+
+        Rows that stay keep their numbers and what an optimizer knows of them; new ones are drawn as a fresh table's.
+        Gradients and forwards of before are forgotten. An array that was given as `W` stays as it was, and so does an
+        array that was taken from `weight`.
+
+        Parameters
+        ----------
+        num_embeddings : int
+
+        Examples
+        --------
+        >>> from fastemb import Embedding
+        >>> layer = Embedding(2, 3, embeddings_initializer="ones")
+        >>> layer.resize(4)
+        >>> layer.weight.shape
+        (4, 3)
+        """
+        size, old = integer("num_embeddings", num_embeddings, 0), self._table
+        if self.padding_idx is not None and self.padding_idx >= size:
+            raise ValueError(f"num_embeddings must leave the row padding_idx={self.padding_idx}, got {size}")
+        kept = min(size, len(old))
+
+        def fill(table: NDArray) -> None:
+            table[:kept] = old[:kept]
+            initializers.fill(table, self._initializer_of_new_rows(), self.generator, first=kept)
+
+        with self._lock:
+            self._memory = self._memory.resized(size, fill)
+            if isinstance(self._frozen, np.ndarray):
+                self._frozen = np.concatenate([self._frozen[:kept], np.zeros(size - kept, bool)])
+            self.zero_grad()
+        if self.lora is not None:
+            self.lora.a.resize(size)
+
+    def _initializer_of_new_rows(self) -> Any:
+        given = self.embeddings_initializer
+        return None if initializers.is_array(given) else given
+
+    # Training and evaluation.
+
+    def train(self, mode: bool = True) -> Self:
+        """Remember forwards from now on, so that `backward` can undo them; with ``mode=False`` as `eval`."""
+        self.training = boolean("mode", mode)
+        if self.lora is not None:
+            self.lora.a.train(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Remember no forwards from now on: for inference, which would else fill the memory."""
+        return self.train(False)
+
+    def forget(self) -> None:
+        """Forget the forwards of this thread that `backward` has not undone."""
+        self._tape.calls.clear()
+        if self.lora is not None:
+            self.lora.forget()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a forward is remembered: in training, unless the table is frozen."""
+        return self.training and self._frozen is not True
+
+    def _remembered(self) -> Any:
+        """Return the last forward of this thread, for a backward that is about to undo it."""
+        if self._frozen is True:
+            raise RuntimeError("the table is frozen, so it has no gradient: set frozen to False before the forward")
+        if not self._tape.calls:
+            raise RuntimeError("backward needs a forward to undo, in training and in the same thread: there is none")
+        call = self._tape.calls[-1]
+        if call.num_embeddings != self.num_embeddings:
+            self._tape.calls.clear()
+            raise RuntimeError("the table was resized after the forward that backward was to undo")
+        return call
+
+    def forward(self, *arguments: Any) -> NDArray:
+        """Look up."""
+        raise NotImplementedError
+
+    def backward(self, grad_output: Any) -> Any:
+        """Undo the last forward that has not been undone."""
+        raise NotImplementedError
+
+    def _prepare(self, indices: NDArray) -> None:
+        """Do what must be done to rows before they are read."""
+        if self.optimizer is not None and self._frozen is not True:
+            self.optimizer.catch_up(self, indices)
+        if self.max_norm is not None:
+            rows = group(indices, self.num_embeddings, device=self.device).rows
+            with self._lock:
+                operations.renormalise(self._table, rows, self.max_norm, self.norm_type, device=self.device)
+
+    def _given_back(self, found: NDArray) -> NDArray:
+        return found if self._shown == found.dtype else found.view(self._shown)
+
+    def _kept(self, grad: NDArray, given: Any) -> NDArray:
+        """Return a gradient that may be summed later, when the user's array may have changed."""
+        return grad if self.optimizer is not None else apart(grad, given)
+
+    # LoRA.
+
+    def enable_lora(
+        self,
+        rank: int,
+        lora_alpha: float | None = None,
+        a_initializer: Any = "he_uniform",
+        b_initializer: Any = "zeros",
+    ) -> None:
+        """Freeze the table, and train a product of two small ones that is added to it, as Keras does.
+
+        A row is then ``weight[i] + (lora_alpha / rank) * (A[i] @ B)``, with A (num_embeddings, rank) and B
+        (rank, embedding_dim). See Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models". They are
+        float32 (float64 with a float64 table), and what `parameters` returns. The regularizer is theirs from then on.
+
+        Parameters
+        ----------
+        rank : int
+            At least 1.
+        lora_alpha : float, optional
+            Default `rank`.
+        a_initializer, b_initializer : str, callable or array
+            As `embeddings_initializer`; the padding row of A starts as zeros.
+
+        Raises
+        ------
+        ValueError
+            If the layer has a constraint or has LoRA already.
+
+        Examples
+        --------
+        >>> from fastemb import Embedding
+        >>> layer = Embedding(10, 4)
+        >>> layer.enable_lora(2)
+        >>> [parameter.weight.shape for parameter in layer.parameters()]
+        [(10, 2), (2, 4)]
+        """
+        self.lora = adapt(self, rank, lora_alpha, a_initializer, b_initializer)
+        self._frozen, self.optimizer = True, None
+        self.forget()
+        self.zero_grad()
+
+    def merge_lora(self) -> None:
+        """Add the product of LoRA's tables to the table, and train that from then on.
+
+        Raises
+        ------
+        ValueError
+            If LoRA is not enabled.
+        """
+        if self.lora is None:
+            raise ValueError("lora is not enabled, so there is nothing to merge")
+        self.lora.merge(self._table)
+        self._frozen, self.optimizer = self.lora.frozen, self.lora.a.optimizer
+        self.lora = None
+        self.forget()
+
+    def parameters(self) -> list[Parameter]:
+        """Return what an optimizer should update: the layer itself, LoRA's two tables, or nothing if it is frozen."""
+        if self.lora is not None:
+            return [self.lora.a, self.lora.b]
+        return [] if self._frozen is True else [self]
+
+    # Saving.
+
+    def state_dict(self) -> dict[str, NDArray]:
+        """Return the tables by name: "weight", and with LoRA "lora_embeddings_a" and "lora_embeddings_b".
+
+        They are the layer's own, not copies.
+        """
+        tables = {"weight": self.weight}
+        if self.lora is not None:
+            tables |= {"lora_embeddings_a": self.lora.a.weight, "lora_embeddings_b": self.lora.b.weight}
+        return tables
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+        """Copy numbers into the tables.
+
+        Parameters
+        ----------
+        state_dict : dict
+            As `state_dict` returns it.
+        strict : bool, default True
+            Names that are missing or unknown are an error.
+
+        Raises
+        ------
+        KeyError
+            If names disagree, and `strict`.
+        ValueError
+            If a shape disagrees; nothing is copied then.
+        """
+        tables = self.state_dict()
+        if strict and state_dict.keys() != tables.keys():
+            raise KeyError(f"state_dict must have the names {sorted(tables)}, got {sorted(state_dict)}")
+        values = {name: np.asarray(state_dict[name]) for name in tables if name in state_dict}
+        for name, array in values.items():
+            if array.shape != tables[name].shape:
+                raise ValueError(f"{name} must be of shape {tables[name].shape}, got {array.shape}")
+        for name, array in values.items():
+            kept = kept_dtype(tables[name].dtype)[0]
+            tables[name].view(kept)[:] = stored(array, kept)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_tape": Tape()}
+
+    def __repr__(self) -> str:
+        """Return torch's representation."""
+        told = {"padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "mode": None}
+        values = {name: getattr(self, name, default) for name, default in told.items()}
+        shown = [f"{name}={value!r}" for name, value in values.items() if value != told[name]]
+        return f"{type(self).__name__}({', '.join([str(self.num_embeddings), str(self.embedding_dim), *shown])})"

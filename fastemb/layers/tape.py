@@ -1,0 +1,77 @@
+"""What a layer remembers of its forwards until they are undone."""
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ForkedLock", "Tape", "apart"]
+
+
+def apart(array: NDArray, *given: Any) -> NDArray:
+    """Return an array that does not change when the user's arrays do: copied only where it may be theirs.
+
+    Examples
+    --------
+    >>> theirs = np.arange(3)
+    >>> apart(theirs[:2], theirs) is theirs, apart(theirs, [0, 1, 2]) is theirs
+    (False, True)
+    """
+    return array.copy() if any(np.may_share_memory(array, other) for other in _arrays(given)) else array
+
+
+def _arrays(given: tuple[Any, ...]) -> list[NDArray]:
+    """Return the arrays among what a user passed, and among the parts of a pair of values and offsets."""
+    parts = [part for one in given for part in (one if isinstance(one, tuple) else (one,))]
+    return [np.asarray(part) for part in parts if hasattr(part, "__array_interface__") or hasattr(part, "numpy")]
+
+
+class Tape(threading.local):
+    """A stack of forwards for each thread, and a lock for what the threads share.
+
+    It is not copied or pickled: a copy begins with an empty one.
+
+    Examples
+    --------
+    >>> tape = Tape()
+    >>> tape.calls.append("forward")
+    >>> tape.calls.pop()
+    'forward'
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def __reduce__(self) -> Any:
+        return Tape, ()
+
+
+class ForkedLock:
+    """A lock that a forked child finds open, whatever another thread of its parent was doing.
+
+    Examples
+    --------
+    >>> with ForkedLock() as lock:
+    ...     pass
+    """
+
+    def __init__(self) -> None:
+        self._renew()
+
+    def _renew(self) -> None:
+        self._owner = os.getpid()
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> "ForkedLock":
+        if self._owner != os.getpid():
+            self._renew()
+        self._lock.acquire()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> Any:
+        return ForkedLock, ()
