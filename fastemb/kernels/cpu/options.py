@@ -9,8 +9,9 @@ from typing import Any
 
 import numba
 from numba.core import config
+from numba.extending import overload
 
-__all__ = ["cache_folder", "inline", "kernel", "parallel_kernel", "part_of"]
+__all__ = ["cache_folder", "chosen", "inline", "kernel", "parallel_kernel", "part_of"]
 
 # NaN and infinity keep their meaning; a kernel never holds the GIL and never raises on division.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
@@ -45,6 +46,11 @@ def _compiled(function: Callable, options: dict[str, Any]) -> Any:
 def inline(function: Callable) -> Any:
     """Compile `function` into the kernels that call it; it is not cached by itself."""
     return numba.njit(**_OPTIONS, forceinline=True)(function)
+
+
+def chosen(function: Callable) -> Callable:
+    """Decorate a choice: it gets the types of a call of `function`, and returns what is compiled into the caller."""
+    return overload(function, jit_options={**_OPTIONS, "forceinline": True})
 
 
 @inline
