@@ -8,18 +8,25 @@ from hypothesis import strategies as st
 from fastemb.engine.backend import kernels
 from fastemb.kernels.reference.lookup import narrow, widen
 
+cpu = kernels("cpu", "updates")
 reference = kernels("reference", "updates")
 
 RULES = ["SGD", "MOMENTUM", "NESTEROV", "ADAGRAD", "ROWWISE_ADAGRAD", "ADAM", "ROWWISE_ADAM", "FTRL"]
 DTYPES = [np.float64, np.float32, np.float16, np.uint16]
+# Each compiles code of its own: all rules for float32, and rules of each kind of state for the other types.
+VARIANTS = [(rule, np.float32, {}) for rule in RULES]
+VARIANTS += [
+    (rule, dtype, {}) for rule in ("SGD", "ROWWISE_ADAGRAD", "ADAM") for dtype in DTYPES if dtype != np.float32
+]
+VARIANTS += [("ADAM", np.float32, {"strided": True, "index": np.int32, "weighted": False})]
 RATES = {
     "SGD": (0.1,),
     "MOMENTUM": (0.1, 0.9, 0.7),
     "NESTEROV": (0.1, 0.9, 1.0),
     "ADAGRAD": (0.1, 1e-10, 0.3),
     "ROWWISE_ADAGRAD": (0.1, 1e-8),
-    "ADAM": (0.01, 1e-8, 0.9, 0.1, 0.999, 0.001),
-    "ROWWISE_ADAM": (0.01, 1e-8, 0.9, 0.1, 0.999, 0.001),
+    "ADAM": (0.01, 0.9, 0.1, 1e-8, 0.999, 0.001),
+    "ROWWISE_ADAM": (0.01, 0.9, 0.1, 1e-8, 0.999, 0.001),
     "FTRL": (10.0, 1.0, 0.2, 0.1),
 }
 
@@ -64,24 +71,30 @@ class Case:
         """Run `update` on copies (or on `tables`); return the table and the state."""
         tables = self.copies() if tables is None else tables
         stop = len(self.rows) if stop is None else stop
-        rule = getattr(module, self.rule)
-        module.update(*tables, self.rows, self.gradients, 0, self.hyper, rule, start, stop)
+        rule, weight = getattr(module, self.rule), as_given(tables[0], module)
+        module.update(weight, *tables[1:], self.rows, self.gradients, 0, self.hyper, rule, start, stop)
         return tables
 
-    def step(self, module, cuts=(), block=4, name="step"):
+    def step(self, module, cuts=(), block=4, name="step", chunks=()):
         tables = self.copies()
         bounds = np.array([0, *cuts, len(self.rows)], np.int64)
         scratch = np.full((len(bounds) - 1, block, self.weight.shape[1]), np.nan, self.gradients.dtype)
         status = getattr(module, name)(
-            *tables, self.rows, self.grad_output, self.bags, self.starts, self.coefficients, self.hyper,
-            getattr(module, self.rule), bounds, scratch, 0, len(bounds) - 1,
+            as_given(tables[0], module), *tables[1:], self.rows, as_given(self.grad_output, module), self.bags,
+            self.starts, self.coefficients, self.hyper, getattr(module, self.rule), bounds, scratch, 0,
+            len(bounds) - 1, *chunks,
         )  # fmt: skip
-        assert status == -1
+        assert status == (0 if chunks else -1)
         return tables
 
     def copies(self):
         whole = self.weight if self.weight.base is None else self.weight.base
         return [whole.copy()[:, : self.weight.shape[1]], self.first.copy(), self.second.copy()]
+
+
+def as_given(array, module):
+    """Numba has no float16, so the CPU gets its bits."""
+    return array.view(np.int16) if module is cpu and array.dtype == np.float16 else array
 
 
 def assert_close(got, wanted):
@@ -95,6 +108,72 @@ def assert_close(got, wanted):
 def assert_same(got, wanted):
     for a, b in zip(got, wanted, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("rule", "dtype", "kind"), VARIANTS)
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 1000),
+    dim=st.sampled_from([1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 63, 64, 65, 80, 100, 129, 300]),
+    num_rows=st.integers(0, 20),
+    block=st.integers(1, 9),
+    clip=st.sampled_from([0.5, np.inf]),
+)
+def test_cpu_equals_the_reference(rule, dtype, kind, seed, dim, num_rows, block, clip):
+    case = Case(rule, dtype, dim, seed, num_rows, clip, **kind)
+    middle = num_rows // 2
+    assert_close(case.update(cpu, 0, middle), case.update(reference, 0, middle))
+    assert_close(case.update(cpu), case.update(reference))
+    assert_close(case.step(cpu, block=block), case.step(reference))
+
+
+def test_cpu_prefetches_in_a_large_table():
+    case = Case("ADAM", dim=64, num_rows=5000)
+    assert_close(case.update(cpu), case.update(reference))
+
+
+@pytest.mark.parametrize("rule", ["SGD", "ROWWISE_ADAM"])
+def test_cpu_threads_change_nothing(rule):
+    case = Case(rule, num_rows=50)
+    alone = case.step(cpu)
+    for cuts in ((25,), (3, 3, 40)):
+        assert_same(case.step(cpu, cuts), alone)
+        assert_same(case.step(cpu, cuts, name="parallel_step", chunks=(2,)), alone)
+    tables = case.copies()
+    last = case.rows, case.gradients, 0, case.hyper, getattr(cpu, rule), 0, 50
+    assert cpu.parallel_update(*tables, *last, 3) == 0
+    assert_same(tables, case.update(cpu))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_cpu_keeps_nan_in_its_column(rule):
+    case = Case(rule, dim=70)
+    case.gradients[3, 5] = np.nan
+    wanted, got = case.update(reference), case.update(cpu)
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dim", [1, 5, 20, 80])
+def test_cpu_decay_equals_the_reference(dtype, dim):
+    results = []
+    for module in (cpu, reference):
+        weight = Case("SGD", dtype, dim, num_rows=5).weight.copy()
+        reached = np.linspace(-1, 0, len(weight))
+        rows = np.array([1, 0, 99, -1, 1, 7, 0])
+        module.decay(as_given(weight, module), reached, rows, -2.0, 0, len(rows))
+        results.append([weight, reached])
+    assert_close(*results)
+
+
+def test_a_bad_lookup_is_told():
+    case = Case("SGD")
+    case.bags[7] = 6
+    for module in (cpu, reference):
+        bounds, scratch = np.array([0, 9]), np.zeros((1, 4, 20), np.float32)
+        arguments = case.starts, case.coefficients, case.hyper, module.SGD, bounds, scratch, 0, 1
+        assert module.step(*case.copies(), case.rows, case.grad_output, case.bags, *arguments) == 7
 
 
 @pytest.mark.parametrize("rule", RULES)

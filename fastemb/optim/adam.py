@@ -73,7 +73,7 @@ class Adam(Optimizer):
     def _rates(self, lr: float, step: int) -> tuple[float, ...]:
         beta1, beta2 = self.betas
         rate = lr * math.sqrt(1 - beta2**step) / (1 - beta1**step)
-        return rate, self.eps, beta1, 1 - beta1, beta2, 1 - beta2
+        return rate, beta1, 1 - beta1, self.eps, beta2, 1 - beta2
 
 
 class AdamW(Adam):

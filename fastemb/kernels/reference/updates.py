@@ -13,7 +13,7 @@ NESTEROV        velocity                  rate, momentum, gain
 ADAGRAD         sum of g^2                rate, eps, what the sum is thought to begin with
 ROWWISE_ADAGRAD sum of g^2                rate, eps
                 a row
-ADAM            mean of g    mean of g^2  rate, eps, beta1, 1 - beta1, beta2, 1 - beta2
+ADAM            mean of g    mean of g^2  rate, beta1, 1 - beta1, eps, beta2, 1 - beta2
 ROWWISE_ADAM    mean of g    mean of g^2  the same
                              a row
 FTRL            z            n            1 / alpha, beta, l1, l2
@@ -163,13 +163,13 @@ def _rowwise_adagrad(w, g, first, second, r, rate, eps):
     return w - rate / (np.sqrt(first[r]) + eps) * g
 
 
-def _adam(w, g, first, second, r, rate, eps, beta1, gain1, beta2, gain2):
+def _adam(w, g, first, second, r, rate, beta1, gain1, eps, beta2, gain2):
     first[r] = beta1 * first[r] + gain1 * g
     second[r] = beta2 * second[r] + gain2 * (g * g)
     return w - rate * first[r] / (np.sqrt(second[r]) + eps)
 
 
-def _rowwise_adam(w, g, first, second, r, rate, eps, beta1, gain1, beta2, gain2):
+def _rowwise_adam(w, g, first, second, r, rate, beta1, gain1, eps, beta2, gain2):
     first[r] = beta1 * first[r] + gain1 * g
     second[r] = beta2 * second[r] + gain2 * _mean(g * g)
     return w - rate / (np.sqrt(second[r]) + eps) * first[r]
