@@ -13,7 +13,7 @@ from typing import Any
 NEAR_NANOSECONDS = 160.0
 """Two cores with a shorter round trip are taken to share a cache: 40 to 120 ns where they do, over 250 where not."""
 
-PACKAGES = ("fastemb", "numpy", "numba", "llvmlite", "scipy", "gensim", "fasttext")
+PACKAGES = ("fastemb", "numpy", "numba", "llvmlite", "scipy", "gensim", "fasttext", "torch", "fbgemm_gpu-cpu")
 
 
 def describe() -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Tables of a benchmark's results, which ``python -m fastemb.bench.tables PAGE.md... RESULTS.json...`` writes to pages.
 
 A page marks the place of a table with ``<!-- table: NAME -->`` and ``<!-- end of table -->``; NAME is a kind of
-measurement, or ``machine``, and, where several files hold it, the vector size: ``speed 300``. What stands between is
-replaced.
+measurement, or ``machine``, and, where several files hold it, the vector size: ``speed 300``. Of what `fastemb bench
+layers` measured it is ``layers``, or ``layers`` with a kind or ``machine``. What stands between is replaced.
 """
 
 import json
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fastemb.bench.compare import Run
+from fastemb.bench.layers import tables as layers
 from fastemb.bench.machine import placement
 from fastemb.bench.measures import difference_error
 
@@ -23,7 +24,7 @@ SLACK = 1.0
 
 
 def render(results: dict[str, Any], kinds: Sequence[str] | None = None) -> str:
-    """Return Markdown tables of what `fastemb.bench.training.run` gave.
+    """Return Markdown tables of what `fastemb.bench.training.run` or `fastemb.bench.layers.run.run` gave.
 
     Parameters
     ----------
@@ -44,6 +45,8 @@ def render(results: dict[str, Any], kinds: Sequence[str] | None = None) -> str:
     | gensim | 8.00 | 1.0 | 0.006 | 8.0x |
     """
     found = results["measures"]
+    if _is_layers(results):
+        return "\n\n".join(_layers(results, kind) or "" for kind in (kinds or ["", *found]))
     return "\n\n".join(_TABLES[kind](found.get(kind), results) for kind in (kinds or found))
 
 
@@ -63,19 +66,39 @@ def write(page: Path, results: Sequence[dict[str, Any]]) -> list[str]:
     missing = []
 
     def replace(match: re.Match[str]) -> str:
-        kind, _, size = match[2].partition(" ")
-        for result in reversed(results):
-            held = kind == "machine" or kind in result["measures"]
-            if held and (not size or int(size) == result["settings"]["vector_size"]):
-                return f"{match[1]}{render(result, [kind])}\n{match[3]}"
-        missing.append(match[2])
-        return match[0]
+        table = _find(match[2], results)
+        if table is None:
+            missing.append(match[2])
+            return match[0]
+        return f"{match[1]}{table}\n{match[3]}"
 
     old = page.read_text(encoding="utf-8")
     new = MARKED.sub(replace, old)
     if new != old:
         page.write_text(new, encoding="utf-8")
     return missing
+
+
+def _find(name: str, results: Sequence[dict[str, Any]]) -> str | None:
+    """Return the table that a page calls `name`: the last one where several of `results` hold it."""
+    kind, _, rest = name.partition(" ")
+    if kind == "layers":
+        found = [result for result in results if _is_layers(result)]
+        return _layers(layers.merge(found), rest) if found else None
+    for result in reversed(results):
+        held = not _is_layers(result) and (kind == "machine" or kind in result["measures"])
+        if held and (not rest or int(rest) == result["settings"]["vector_size"]):
+            return render(result, [kind])
+    return None
+
+
+def _is_layers(results: dict[str, Any]) -> bool:
+    return results.get("benchmark") == "layers"
+
+
+def _layers(results: dict[str, Any], name: str) -> str | None:
+    grids = layers.grids(results, name)
+    return None if grids is None else "\n\n".join(_grid(*grid) for grid in grids)
 
 
 def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -9,6 +9,7 @@ from fastemb.cli.files import check_output
 from fastemb.cli.options import JsonOption, QuietOption
 
 EXAMPLE = "fastemb bench training --corpus text.txt --peers gensim,fasttext"
+LAYERS_EXAMPLE = "fastemb bench layers --peers torch,fbgemm --what bags,step-sgd"
 
 app = typer.Typer(help="Measure fastemb beside its peers on this machine.", no_args_is_help=True)
 
@@ -70,6 +71,48 @@ def training(
         pairs=pairs or (),
         evaluator=evaluator,
         max_words=max_words,
+        quick=quick,
+        output=output,
+        log=console.say,
+    )
+    console.result(results, render(results))
+
+
+@app.command(epilog=f"Example: {LAYERS_EXAMPLE}")
+def layers(
+    peers: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Of torch and fbgemm; torch checks every result.")
+    ] = "torch,fbgemm",
+    what: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND,...",
+            help="Of bags, off-path, lookup, small, backward, step-sgd, step-rowwise-adagrad, step-adagrad, step-adam, "
+            "low-precision, collection, torch-loop, limit, memory; or all.",
+        ),
+    ] = "bags",
+    threads: Annotated[int, typer.Option(help="Threads of each side.")] = 2,
+    seconds: Annotated[float | None, typer.Option(help="For each case; default 1.2.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A small case of each variant: to see that it works.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Look up, reduce and train with fastemb, torch and FBGEMM in turn; compare speed."""
+    from fastemb.bench.layers.run import run
+    from fastemb.bench.tables import render
+
+    console = Console(quiet=quiet, json=json)
+    if output is not None:
+        check_output(output)
+    kinds = _names(what)
+    results = run(
+        _names(peers),
+        what="all" if kinds == ["all"] else kinds,
+        threads=threads,
+        seconds=seconds,
         quick=quick,
         output=output,
         log=console.say,

@@ -1,0 +1,1 @@
+"""``fastemb bench layers``: lookups, bags and training steps beside torch's and FBGEMM's."""
