@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from fastemb.engine.validate import integer
 
-__all__ = ["get_num_threads", "num_threads", "ordered_map", "run", "set_num_threads"]
+__all__ = ["get_num_threads", "num_threads", "ordered_map", "run", "run_whole", "set_num_threads"]
 
 MAX_THREADS = 1024
 SERIAL_BYTES = 256 << 10  # below, waking a thread costs more than it saves
@@ -129,19 +129,34 @@ def run(module: ModuleType, name: str, arguments: tuple, size: int, cost: int) -
         return -1 if status is None else status
     if _forked or not _prange_is_safe():
         return _run_pooled(kernel, arguments, size, team if cost > POOLED_BYTES else 1)
-    if not _run_twin(twin, arguments, size, team):
+    if not _run_twin(twin, (*arguments, 0, size), team):
         return -1
     return kernel(*arguments, 0, size)  # again and in order, for the first fault
 
 
-def _run_twin(twin: Any, arguments: tuple, size: int, team: int) -> int:
+def run_whole(module: ModuleType, name: str, arguments: tuple, cost: int) -> Any:
+    """Run a kernel that takes whole arrays, once, in as many threads as pay, and return what it returns.
+
+    Parameters
+    ----------
+    module, name, arguments, cost
+        As `run` takes them. Where Numba's threads may not be used, one thread does it all.
+    """
+    team = 1 if cost < SERIAL_BYTES else get_num_threads()
+    twin = getattr(module, f"parallel_{name}", None) if team > 1 else None
+    if twin is None or _forked or not _prange_is_safe():
+        return getattr(module, name)(*arguments)
+    return _run_twin(twin, arguments, team)
+
+
+def _run_twin(twin: Any, arguments: tuple, team: int) -> Any:
     numba, most = _numba_threads()
     if team >= most:
-        return twin(*arguments, 0, size, most)
+        return twin(*arguments, most)
     before = numba.get_num_threads()
     numba.set_num_threads(team)
     try:
-        return twin(*arguments, 0, size, team)
+        return twin(*arguments, team)
     finally:
         numba.set_num_threads(before)
 
