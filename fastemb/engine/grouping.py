@@ -1,15 +1,20 @@
 """Lookups grouped by row, so that each row that was looked up is updated once, by one owner."""
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine.backend import kernels
+from fastemb.engine.backend import kernels, simd_width
+from fastemb.engine.parallel import get_num_threads, run_whole
 
 __all__ = ["Groups", "group"]
 
-_MAX_INT32 = 2**31 - 1
+_NONE_FROZEN = np.empty(0, np.bool_)
+_KEPT_LOOKUPS = 1 << 20  # up to which a thread keeps the memory that it groups in, 16 bytes each
+_NOTHING: tuple[int, int, NDArray[np.uint64]] = (-1, 0, np.empty(0, np.uint64))
+_kept = threading.local()
 
 
 @dataclass(slots=True)
@@ -69,7 +74,27 @@ def group(
     num_lookups = len(indices)
     rows = np.empty(num_lookups, indices.dtype)
     starts = np.empty(num_lookups + 1, np.int64)
-    order = np.empty(num_lookups, np.int32 if num_lookups <= _MAX_INT32 else np.int64)
-    kernel = kernels("reference", "grouping").group
-    num_rows = kernel(rows, starts, order, indices, num_embeddings, padding_idx, frozen)
+    small = num_lookups < 2**31 and num_embeddings < 2**32
+    order = np.empty(num_lookups, np.int32 if num_lookups < 2**31 else np.int64)
+    padding = -1 if padding_idx is None else padding_idx
+    passive = _NONE_FROZEN if frozen is None else frozen
+    arguments = rows, starts, order, indices, num_embeddings, padding, passive
+    if device == "cpu" and small:
+        scratch = _scratch(num_lookups)
+        num_rows = run_whole(kernels("cpu", "grouping"), "group", (*arguments, scratch, simd_width()), 32 * num_lookups)
+    else:
+        num_rows = kernels("reference", "grouping").group(*arguments)
     return Groups(rows[:num_rows], starts[: num_rows + 1], order[: starts[num_rows]])
+
+
+def _scratch(num_lookups: int) -> NDArray[np.uint64]:
+    """Return memory to group in, kept for the next call of this thread unless it is large: fresh memory is slow."""
+    num_parts = get_num_threads()
+    capacity, most_parts, scratch = getattr(_kept, "scratch", _NOTHING)
+    if num_lookups <= capacity and num_parts <= most_parts:
+        return scratch
+    capacity = 1 << max(num_lookups - 1, 63).bit_length()
+    scratch = kernels("cpu", "grouping").allocate_scratch(capacity, num_parts)
+    if capacity <= _KEPT_LOOKUPS:
+        _kept.scratch = capacity, num_parts, scratch
+    return scratch

@@ -15,20 +15,34 @@ from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel
 __all__ = ["allocate_scratch", "group", "parallel_group"]
 
 _0, _1, _2, _3, _4, _32 = map(np.uint64, (0, 1, 2, 3, 4, 32))
-_LANES = np.uint64(LANES)
+_LANES, _SLACK = np.uint64(LANES), np.uint64(2 * LANES)  # slack: pairs behind a part's own that may be overwritten
 _POSITION = np.uint64(2**32 - 1)
 _END = np.uint64(2**64 - 1)  # its key is none
-_SLACK = 2 * LANES  # pairs behind a part's own that may be overwritten
+_STRIDE = np.uint64(0x9E3779B9)
 _MAX_DIGIT = 11  # bits: more streams than 2048 would leave the cache
-_COUNTS = 4 * 2**_MAX_DIGIT // 2  # uint64 that hold a pass's uint32 counts
-_STATE = 4  # numbers that are known of a part: its first row, its first pair, how many pairs, how many rows
-_SAMPLES = 64  # lookups a part that are looked at to cut the rows
-_SMALL = 128  # pairs that are sorted by counting the smaller ones
+_COUNTS = np.uint64(4 * 2**_MAX_DIGIT // 2)  # uint64 that hold the uint32 counts of a pass
+_STATE = _4  # what is known of a part: its first row, where its pairs are, how many, how many rows
+_SAMPLES = np.uint64(64)  # lookups a part that are looked at to cut the rows
+_SMALL = np.uint64(128)  # pairs that are sorted by counting the smaller ones
 
 
+# The scratch holds, in this order: room for all pairs, twice; the counts of each part; the state of each part, and the
+# row behind the last one.
 def allocate_scratch(num_lookups, num_parts):
     """Return the memory that grouping works in; what it holds does not matter."""
-    return np.empty(2 * (num_lookups + _SLACK * num_parts) + (_COUNTS + _STATE) * (num_parts + 1), np.uint64)
+    room = num_lookups + int(_SLACK) * num_parts
+    return np.empty(2 * room + int(_COUNTS) * num_parts + int(_STATE) * (num_parts + 1), np.uint64)
+
+
+@inline
+def _room(num_lookups, num_parts):
+    return num_lookups + _SLACK * num_parts
+
+
+@inline
+def _states(num_lookups, num_parts):
+    room = _room(num_lookups, num_parts)
+    return room + room + _COUNTS * num_parts
 
 
 @kernel
@@ -94,7 +108,7 @@ def _pass(target, source, n, counts, shift, digit):
 @kernel
 def _sort(first, second, n, span, counts):
     """Sort pairs with keys below `span`, from `first` to and fro; return whether they end in `second`."""
-    if n <= np.uint64(_SMALL):
+    if n <= _SMALL:
         _rank(second, first, n)
         return True
     bits = 0
@@ -182,78 +196,87 @@ def _write(rows, starts, order, pairs, n, low, first, num_before, num_rows, widt
 @kernel
 def _sort_part(scratch, indices, padding_idx, frozen, part, num_parts, width):
     """Pick and sort the lookups of a part, and say in its state how many."""
-    room = len(indices) + _SLACK * num_parts
-    state = scratch[2 * room + _STATE * part : 2 * room + _STATE * (part + 2)]
-    counts = 2 * room + _STATE * (num_parts + 1) + _COUNTS * part
-    low, high = state[0], state[_STATE]
+    num_lookups = np.uint64(len(indices))
+    room = _room(num_lookups, num_parts)
+    counts = room + room + _COUNTS * part
+    state = _states(num_lookups, num_parts) + _STATE * part
+    low, high = scratch[state], scratch[state + _STATE]
     span = high - low
     begin = _count_below(indices, low)
     num_inside = _count_below(indices, high) - begin
-    begin = np.int64(begin) + _SLACK * part
-    first, second = scratch[begin:room], scratch[room + begin : 2 * room]
-    n = _pick(first, indices, np.int64(low), span, padding_idx, frozen, num_inside, width)
-    if _sort(first, second, n, span, scratch[counts : counts + _COUNTS].view(np.uint32)):
+    begin += _SLACK * part
+    pairs, other = scratch[begin:room], scratch[room + begin : room + room]
+    n = _pick(pairs, indices, np.int64(low), span, padding_idx, frozen, num_inside, width)
+    if _sort(pairs, other, n, span, scratch[counts : counts + _COUNTS].view(np.uint32)):
         begin += room
-        first = second
-    first[n] = _END
-    state[1], state[2], state[3] = begin, n, _count_runs(first, n)
+        pairs = other
+    pairs[n] = _END
+    scratch[state + _1], scratch[state + _2], scratch[state + _3] = begin, n, _count_runs(pairs, n)
 
 
 @kernel
 def _cut(scratch, indices, num_embeddings, padding_idx, num_parts):
     """Choose the first row of each part so that each has about as many lookups."""
-    size = len(indices)
-    room = size + _SLACK * num_parts
-    state = scratch[2 * room : 2 * room + _STATE * (num_parts + 1)]
-    state[0], state[_STATE * num_parts] = 0, num_embeddings
-    if num_parts == 1:
+    size = np.uint64(len(indices))
+    room = _room(size, num_parts)
+    state = _states(size, num_parts)
+    for part in range(num_parts):
+        scratch[state + _STATE * part] = _0 if part == _0 else num_embeddings
+    scratch[state + _STATE * num_parts] = num_embeddings
+    if num_parts == _1:
         return
     n = _0
     for s in range(min(size, _SAMPLES * num_parts)):
         # A regular stride could always meet the same column of a table of features.
-        index = np.int64(indices[np.uint64(s) * np.uint64(0x9E3779B9) % np.uint64(size)])
-        scratch[n] = (np.uint64(index) << _32) | np.uint64(s)
+        index = np.int64(indices[s * _STRIDE % size])
+        scratch[n] = (np.uint64(index) << _32) | s
         n += np.uint64(0 <= index < num_embeddings and index != padding_idx)
-    counts = scratch[2 * room + _STATE * (num_parts + 1) :][:_COUNTS].view(np.uint32)
-    swapped = _sort(scratch[:room], scratch[room : 2 * room], n, np.uint64(num_embeddings), counts)
-    base = room if swapped else 0
-    for part in range(1, num_parts):
-        place = np.int64(n) * part // num_parts
-        state[_STATE * part] = scratch[base + place] >> _32 if n else np.uint64(num_embeddings)
+    counts = scratch[room + room : room + room + _COUNTS].view(np.uint32)
+    base = room if _sort(scratch[:room], scratch[room : room + room], n, np.uint64(num_embeddings), counts) else _0
+    for part in range(_1, num_parts):
+        if n != _0:
+            scratch[state + _STATE * part] = scratch[base + n * part // num_parts] >> _32
+
+
+@kernel
+def _sum_before(scratch, what, num_lookups, part, num_parts):
+    """Return the sum of the numbers `what` in the states of the parts before `part`."""
+    states = _states(num_lookups, num_parts)
+    total = _0
+    for before in range(part):
+        total += scratch[states + _STATE * before + what]
+    return total
 
 
 @kernel
 def _write_part(rows, starts, order, scratch, num_lookups, part, num_parts, width):
     """Write the rows, starts and order of a sorted part behind those of the parts before it."""
-    base = 2 * (num_lookups + _SLACK * num_parts)
-    first = num_before = _0
-    for before in range(part):
-        first += scratch[base + _STATE * before + 2]
-        num_before += scratch[base + _STATE * before + 3]
-    state = scratch[base + _STATE * part : base + _STATE * (part + 1)]
-    pairs = scratch[np.int64(state[1]) : base]
-    if part == 0:
+    if part == _0:
         starts[0] = 0
-    _write(rows, starts, order, pairs, state[2], np.int64(state[0]), first, num_before, state[3], width)
-    return num_before + state[3]
+    first = _sum_before(scratch, _2, num_lookups, part, num_parts)
+    num_before = _sum_before(scratch, _3, num_lookups, part, num_parts)
+    state = _states(num_lookups, num_parts) + _STATE * part
+    low, begin, n, num_rows = scratch[state], scratch[state + _1], scratch[state + _2], scratch[state + _3]
+    pairs = scratch[begin:state]
+    _write(rows, starts, order, pairs, n, np.int64(low), first, num_before, num_rows, width)
 
 
 @kernel
 def group(rows, starts, order, indices, num_embeddings, padding_idx, frozen, scratch, width):
-    _cut(scratch, indices, num_embeddings, padding_idx, 1)
-    _sort_part(scratch, indices, padding_idx, frozen, 0, 1, width)
-    return np.int64(_write_part(rows, starts, order, scratch, len(indices), 0, 1, width))
+    _cut(scratch, indices, num_embeddings, padding_idx, _1)
+    _sort_part(scratch, indices, padding_idx, frozen, _0, _1, width)
+    num_lookups = np.uint64(len(indices))
+    _write_part(rows, starts, order, scratch, num_lookups, _0, _1, width)
+    return np.int64(_sum_before(scratch, _3, num_lookups, _1, _1))
 
 
 @parallel_kernel
-def parallel_group(rows, starts, order, indices, num_embeddings, padding_idx, frozen, scratch, width, num_parts):
-    _cut(scratch, indices, num_embeddings, padding_idx, num_parts)
-    for part in prange(num_parts):
-        _sort_part(scratch, indices, padding_idx, frozen, part, num_parts, width)
-    for part in prange(num_parts):
-        _write_part(rows, starts, order, scratch, len(indices), part, num_parts, width)
-    base = 2 * (len(indices) + _SLACK * num_parts)
-    num_rows = _0
-    for part in range(num_parts):
-        num_rows += scratch[base + _STATE * part + 3]
-    return np.int64(num_rows)
+def parallel_group(rows, starts, order, indices, num_embeddings, padding_idx, frozen, scratch, width, chunks):
+    parts = np.uint64(chunks)
+    num_lookups = np.uint64(len(indices))
+    _cut(scratch, indices, num_embeddings, padding_idx, parts)
+    for part in prange(chunks):
+        _sort_part(scratch, indices, padding_idx, frozen, np.uint64(part), parts, width)
+    for part in prange(chunks):
+        _write_part(rows, starts, order, scratch, num_lookups, np.uint64(part), parts, width)
+    return np.int64(_sum_before(scratch, _3, num_lookups, parts, parts))

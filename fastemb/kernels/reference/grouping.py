@@ -12,8 +12,8 @@ def group(
     order: NDArray,
     indices: NDArray,
     num_embeddings: int,
-    padding_idx: int | None,
-    frozen: NDArray[np.bool_] | None,
+    padding_idx: int,
+    frozen: NDArray[np.bool_],
 ) -> int:
     """Sort the lookups by row, stably, and find where each row's begin.
 
@@ -30,18 +30,18 @@ def group(
         Output: places in `indices`, by row and then ascending.
     indices : int32 or int64 (num_lookups,)
     num_embeddings : int
-    padding_idx : int or None
-    frozen : bool (num_embeddings,) or None
+    padding_idx : int
+        -1: none.
+    frozen : bool (num_embeddings,) or (0,)
+        Empty: no row is frozen.
 
     Returns
     -------
     int
         Number of distinct rows.
     """
-    positions = np.flatnonzero((indices >= 0) & (indices < num_embeddings))
-    if padding_idx is not None:
-        positions = positions[indices[positions] != padding_idx]
-    if frozen is not None:
+    positions = np.flatnonzero((indices >= 0) & (indices < num_embeddings) & (indices != padding_idx))
+    if len(frozen):
         positions = positions[~frozen[indices[positions]]]
     positions = positions[np.argsort(indices[positions], kind="stable")]
     distinct, first = np.unique(indices[positions], return_index=True)
