@@ -283,7 +283,7 @@ def _sum_winners(
     grad_output: NDArray, winners: NDArray | None, groups: Groups, sources: NDArray, device: str
 ) -> NDArray:
     values = np.empty((len(groups.rows), grad_output.shape[1]), accumulator(grad_output.dtype))
-    arguments = (values, grad_output, winners, groups.order, sources, groups.starts)
+    arguments = (values, operations.stored(grad_output), winners, groups.order, sources, groups.starts)
     cost = 2 * len(sources) * grad_output.shape[1] * grad_output.itemsize
     run(kernels(device, "bags"), "sum_winners", arguments, len(groups.rows), cost)
     return values

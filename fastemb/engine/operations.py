@@ -12,7 +12,19 @@ from fastemb.engine.backend import kernels
 from fastemb.engine.parallel import run
 from fastemb.engine.ragged import Bags, index_error
 
-__all__ = ["EXTREMES", "SUMS", "dots", "extremes", "lookup", "reduce", "renormalise", "rounded", "scales"]
+__all__ = [
+    "EXTREMES",
+    "SUMS",
+    "add_rows",
+    "dots",
+    "extremes",
+    "lookup",
+    "reduce",
+    "renormalise",
+    "rounded",
+    "scales",
+    "stored",
+]
 
 SUMS = {"sum": 0, "mean": 1, "sqrtn": 2}  # as the kernels call them
 EXTREMES = {"max": 1.0, "min": -1.0}
@@ -57,7 +69,9 @@ def lookup(
     if out is None:
         out = np.empty((num_lookups, embedding_dim), weight.dtype)
     cost = 2 * num_lookups * embedding_dim * weight.itemsize
-    status = run(kernels(device, "lookup"), "lookup", (out, weight, indices, padding_idx), num_lookups, cost)
+    status = run(
+        kernels(device, "lookup"), "lookup", (stored(out), stored(weight), indices, padding_idx), num_lookups, cost
+    )
     if status != -1:
         raise index_error(status, Bags(indices, indices, shape=shape or indices.shape), num_embeddings)
     return out
@@ -92,7 +106,15 @@ def reduce(weight: NDArray, bags: Bags, mode: str, *, out: NDArray | None = None
     size = len(bags.offsets) - 1
     if out is None:
         out = np.empty((size, weight.shape[1]), weight.dtype)
-    arguments = (out, weight, bags.indices, bags.offsets, bags.coefficients, bags.padding_idx, SUMS[mode])
+    arguments = (
+        stored(out),
+        stored(weight),
+        bags.indices,
+        bags.offsets,
+        bags.coefficients,
+        bags.padding_idx,
+        SUMS[mode],
+    )
     status = run(kernels(device, "bags"), "reduce", arguments, size, _cost(weight, bags))
     if status != -1:
         raise index_error(status, bags, len(weight))
@@ -118,7 +140,7 @@ def extremes(
     Returns
     -------
     out : array (num_bags, embedding_dim)
-    winners : array (num_bags, embedding_dim), dtype of the indices
+    winners : int32 (num_bags, embedding_dim)
         Places in ``bags.indices``; -1 in empty bags.
 
     Raises
@@ -132,13 +154,15 @@ def extremes(
     >>> extremes(np.array([[0.0], [1.0], [2.0]]), bags, 1.0)
     (array([[2.],
            [1.]]), array([[0],
-           [2]]))
+           [2]], dtype=int32))
     """
     shape = len(bags.offsets) - 1, weight.shape[1]
     if out is None:
         out = np.empty(shape, weight.dtype)
-    winners = np.empty(shape, bags.indices.dtype)
-    arguments = (out, winners, weight, bags.indices, bags.offsets, bags.padding_idx, sign)
+    if len(bags.indices) >= 2**31:
+        raise ValueError(f"modes max and min take fewer than 2**31 lookups at a time, got {len(bags.indices)}")
+    winners = np.empty(shape, np.int32)
+    arguments = (stored(out), winners, stored(weight), bags.indices, bags.offsets, bags.padding_idx, sign)
     status = run(kernels(device, "bags"), "extremes", arguments, shape[0], _cost(weight, bags))
     if status != -1:
         raise index_error(status, bags, len(weight))
@@ -172,7 +196,7 @@ def dots(weight: NDArray, bags: Bags, grad_output: NDArray, *, device: str = "cp
     array([20.,  0., 20.])
     """
     out = np.empty(len(bags.indices), accumulator(weight.dtype))
-    arguments = (out, grad_output, weight, bags.indices, bags.offsets, bags.padding_idx)
+    arguments = (out, stored(grad_output), stored(weight), bags.indices, bags.offsets, bags.padding_idx)
     status = run(kernels(device, "bags"), "dots", arguments, len(bags.offsets) - 1, _cost(weight, bags))
     if status != -1:
         raise index_error(status, bags, len(weight))
@@ -228,7 +252,43 @@ def renormalise(weight: NDArray, rows: NDArray, max_norm: float, norm_type: floa
            [0.3, 0.4]])
     """
     cost = len(rows) * weight.shape[1] * weight.itemsize
-    run(kernels(device, "renorm"), "renormalise", (weight, rows, max_norm, norm_type), len(rows), cost)
+    run(kernels(device, "renorm"), "renormalise", (stored(weight), rows, max_norm, norm_type), len(rows), cost)
+
+
+def add_rows(weight: NDArray, rows: NDArray, values: NDArray) -> None:
+    """Add to rows of a table, in place: ``weight[rows] += values``, in the accumulator dtype.
+
+    Parameters
+    ----------
+    weight : array (num_embeddings, embedding_dim)
+    rows : int32 or int64 (num_rows,)
+        Distinct and inside the table.
+    values : array (num_rows, embedding_dim), accumulator dtype
+
+    Examples
+    --------
+    >>> weight = np.zeros((3, 1))
+    >>> add_rows(weight, np.array([2]), np.array([[5.0]]))
+    >>> weight
+    array([[0.],
+           [0.],
+           [5.]])
+    """
+    if weight.dtype == values.dtype:
+        weight[rows] += values
+    else:
+        weight[rows] = rounded(kernels("reference", "lookup").widen(weight[rows]) + values, weight.dtype)
+
+
+def stored(array: NDArray) -> NDArray:
+    """Return float16 as its bits, int16, as kernels take them: Numba has no float16 on a CPU. Others as they are.
+
+    Examples
+    --------
+    >>> stored(np.ones(1, np.float16))
+    array([15360], dtype=int16)
+    """
+    return array.view(np.int16) if array.dtype == np.float16 else array
 
 
 def _cost(weight: NDArray, bags: Bags) -> int:

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastemb.engine.arrays import BEHAVED, INDEX_DTYPES, INT64, as_floats, as_indices, as_integers
+from fastemb.engine.arrays import BEHAVED, INDEX_DTYPES, INT64, accumulator, as_floats, as_indices, as_integers
 from fastemb.engine.sequences import flatten, is_array
 from fastemb.engine.validate import choice, integer
 
-__all__ = ["POLICIES", "Bags", "as_bags", "index_error", "padding_row", "settle_invalid"]
+__all__ = ["POLICIES", "Bags", "as_bags", "check", "check_indices", "index_error", "padding_row", "settle_invalid"]
 
 POLICIES = ("raise", "clip", "pad", "hash")
 NO_ROW = -1
@@ -69,7 +69,7 @@ def as_bags(
     num_embeddings : int
         Rows of the table.
     dtype : numpy.dtype
-        Of the coefficients: the table's accumulator dtype.
+        Of the table; coefficients are made of its accumulator dtype.
     padding_idx : int, optional
         From ``-num_embeddings`` to ``num_embeddings - 1``.
     include_last_offset : bool, default False
@@ -110,7 +110,7 @@ def as_bags(
         values = values.reshape(-1)
     coefficients = None
     if per_sample_weights is not None:
-        coefficients = _coefficients(per_sample_weights, starts, shape, dtype)
+        coefficients = _coefficients(per_sample_weights, starts, shape, accumulator(dtype))
     return Bags(values, starts, coefficients, padding_idx, shape)
 
 
@@ -188,6 +188,48 @@ def _splitmix64(values: NDArray) -> NDArray[np.uint64]:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
+
+
+def check(bags: Bags, num_embeddings: int) -> None:
+    """Raise what a kernel that reads the bags would: for work that is done before a kernel reads them, or without one.
+
+    Raises
+    ------
+    IndexError
+        If an index is outside the table.
+    ValueError
+        If the offsets fall or exceed the number of lookups.
+
+    Examples
+    --------
+    >>> check(Bags(np.array([1, 2, 3]), np.array([0, 2, 1, 3])), 10)
+    Traceback (most recent call last):
+        ...
+    ValueError: offsets must not fall, got 1 after 2 at position 2
+    """
+    check_indices(bags.indices, num_embeddings, bags.padding_idx, bags.shape, bags.offsets)
+    faults = np.flatnonzero((bags.offsets[1:] < bags.offsets[:-1]) | (bags.offsets[1:] > len(bags.indices)))
+    if len(faults):
+        raise index_error(-2 - int(faults[0]), bags, num_embeddings)
+
+
+def check_indices(
+    indices: NDArray,
+    num_embeddings: int,
+    padding_idx: int | None = None,
+    shape: tuple[int, ...] | None = None,
+    offsets: NDArray | None = None,
+) -> None:
+    """Raise an IndexError if one of the indices, (num_lookups,), is neither in the table nor `padding_idx`."""
+    if not len(indices) or (indices.min() >= 0 and indices.max() < num_embeddings):
+        return
+    outside = (indices < 0) | (indices >= num_embeddings)
+    if padding_idx is not None:
+        outside &= indices != padding_idx
+    places = np.flatnonzero(outside)
+    if len(places):
+        bags = Bags(indices, indices if offsets is None else offsets, shape=shape)
+        raise index_error(int(places[0]), bags, num_embeddings)
 
 
 def index_error(status: int, bags: Bags, num_embeddings: int) -> Exception:

@@ -1,7 +1,8 @@
 """Rows of a table by their numbers: the specification of `kernels/cpu/lookup.py`, obvious and slow.
 
-A table is float64, float32, float16, or uint16: the bits of bfloat16, for which NumPy has no dtype. Arithmetic on a
-table is done in its *accumulator dtype*: float64 for float64, float32 for all others.
+A table is float64, float32, float16, or uint16: the bits of bfloat16, for which NumPy has no dtype. The bits of float16
+may be handed over as int16, since Numba has no float16. Arithmetic on a table is done in its *accumulator dtype*:
+float64 for float64, float32 for all others.
 """
 
 import numpy as np
@@ -45,7 +46,9 @@ def accumulator(dtype):
 
 
 def widen(values):
-    """Return `values` in the accumulator dtype; uint16 are the upper halves of float32."""
+    """Return `values` in the accumulator dtype; int16 are float16's bits, uint16 are the upper halves of float32."""
+    if values.dtype == np.int16:
+        return values.view(np.float16).astype(np.float32)
     if values.dtype == np.uint16:
         return (values.astype(np.uint32) << 16).view(np.float32)
     return values.astype(accumulator(values.dtype))
@@ -53,6 +56,8 @@ def widen(values):
 
 def narrow(values, dtype):
     """Return `values` in `dtype`, rounded to nearest, ties to even; a NaN stays a NaN."""
+    if dtype == np.int16:
+        return narrow(values, np.dtype(np.float16)).view(np.int16)
     if dtype != np.uint16:
         with np.errstate(over="ignore"):
             return values.astype(dtype)

@@ -1,0 +1,143 @@
+"""Rows of a table changed in place."""
+
+import math
+
+from numpy.typing import ArrayLike, NDArray
+
+from fastemb.engine import gradients, operations
+from fastemb.engine.arrays import as_integers, as_rows, as_table
+from fastemb.engine.ragged import Bags, check_indices
+from fastemb.engine.validate import real
+from fastemb.functional.arguments import limit_norms, table_indices
+from fastemb.functional.lookups import embedding
+
+__all__ = ["embedding_renorm_", "scatter_add", "scatter_add_backward"]
+
+
+def embedding_renorm_(
+    weight: NDArray, input: ArrayLike, max_norm: float, norm_type: float = 2.0, *, on_invalid: str = "raise"
+) -> NDArray:
+    """Scale the rows that are looked up to a norm of at most `max_norm`, in place: ``torch.embedding_renorm_``.
+
+    A row whose p-norm n is greater is multiplied by ``max_norm / (n + 1e-7)``, once however often it is looked up.
+
+    Parameters
+    ----------
+    weight : array (num_embeddings, embedding_dim)
+        Changed in place.
+    input : integer array
+        Of any shape.
+    max_norm : float
+        At least 0.
+    norm_type : float, default 2
+        p; infinity is the largest magnitude.
+    on_invalid : {"raise", "clip", "pad", "hash"}, default "raise"
+        What becomes of an index outside the table; "pad" ignores it.
+
+    Returns
+    -------
+    array
+        `weight`.
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        As `embedding`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> embedding_renorm_(np.array([[3.0, 4.0], [6.0, 8.0]]), [0, 0], max_norm=1.0).round(6)
+    array([[0.6, 0.8],
+           [6. , 8. ]])
+    """
+    table = as_table(weight, change=True)
+    indices, _, no_row = table_indices(input, len(table), None, on_invalid)
+    flat = indices.reshape(-1)
+    limit_norms(table, Bags(flat, flat, None, no_row, indices.shape), max_norm, norm_type)
+    return weight
+
+
+def scatter_add(
+    weight: NDArray, indices: ArrayLike, source: ArrayLike, *, alpha: float = 1.0, on_invalid: str = "raise"
+) -> NDArray:
+    """Add rows to rows of a table, in place: ``weight[indices[i]] += alpha * source[i]``, duplicates and all.
+
+    It is ``torch.Tensor.index_add_`` along the first axis. The rows that go to one place are summed first, in order, so
+    that the result depends neither on chance nor on the number of threads.
+
+    Parameters
+    ----------
+    weight : array (num_embeddings, embedding_dim)
+        Changed in place.
+    indices : integer array
+        Of any shape.
+    source : array ``(*indices.shape, embedding_dim)``
+    alpha : float, default 1
+    on_invalid : {"raise", "clip", "pad", "hash"}, default "raise"
+        What becomes of an index outside the table; "pad" ignores it.
+
+    Returns
+    -------
+    array
+        `weight`.
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        As `embedding`; and if `source` has another shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scatter_add(np.zeros((3, 1)), [2, 0, 2], [[1.0], [2.0], [4.0]])
+    array([[2.],
+           [0.],
+           [5.]])
+    """
+    factor = real("alpha", alpha, -math.inf)
+    table = as_table(weight, change=True)
+    settled, _, no_row = table_indices(indices, len(table), None, on_invalid, "indices")
+    rows = as_rows(source, (*settled.shape, table.shape[1]), table.dtype, "source")
+    flat = settled.reshape(-1)
+    check_indices(flat, len(table), no_row, settled.shape)
+    gradient = gradients.gradient_of_lookup(rows, flat, len(table))
+    operations.add_rows(table, gradient.rows, gradient.collect() * factor)
+    return weight
+
+
+def scatter_add_backward(
+    grad_output: ArrayLike, indices: ArrayLike, *, alpha: float = 1.0, on_invalid: str = "raise"
+) -> NDArray:
+    """Return the gradient of the `source` of `scatter_add`: ``alpha * grad_output[indices]``.
+
+    The gradient of its `weight` is `grad_output` itself.
+
+    Parameters
+    ----------
+    grad_output : array (num_embeddings, embedding_dim)
+        The gradient of the table that `scatter_add` returned.
+    indices, alpha, on_invalid
+        As in `scatter_add`.
+
+    Returns
+    -------
+    array ``(*indices.shape, embedding_dim)``, dtype of `grad_output`
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        As `embedding`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scatter_add_backward(np.array([[1.0], [2.0], [4.0]]), [2, 0, 2], alpha=0.5)
+    array([[2. ],
+           [0.5],
+           [2. ]])
+    """
+    factor = real("alpha", alpha, -math.inf)
+    rows = embedding(as_integers(indices, "indices"), as_table(grad_output, "grad_output"), on_invalid=on_invalid)
+    rows *= rows.dtype.type(factor)
+    return rows
