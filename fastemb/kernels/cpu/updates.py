@@ -32,7 +32,7 @@ SMALL_TABLE, AHEAD = 1 << 19, 8  # bytes of a table that a core's own cache hold
 @kernel
 def update(weight, first, second, rows, gradients, base, hyper, rule, start, stop):
     num_embeddings, dim = weight.shape
-    table, slopes = mutable_pointer(weight), pointer(gradients)
+    table, sums = mutable_pointer(weight), pointer(gradients)
     firsts, seconds = mutable_pointer(first), mutable_pointer(second)
     ids, numbers = pointer(rows), pointer(hyper)
     row_bytes, size, last = weight.strides[0], dim * size_of(table), rows.shape[0] - 1
@@ -47,9 +47,10 @@ def update(weight, first, second, rows, gradients, base, hyper, rule, start, sto
             if second.shape[0] > 0:
                 prefetch_bytes(seconds, ahead * second_bytes, second_bytes)
         row = np.int64(get(ids, s))
-        here = (table, row * row_bytes, slopes, (s - base) * gradients.strides[0], numbers)
-        factor = factor_of(rule, here, firsts, seconds, row, dim)
-        walk(rule, dim, (here, firsts, row * first_bytes, seconds, row * second_bytes, factor), table)
+        weights, slopes = (table, row * row_bytes), (sums, (s - base) * gradients.strides[0])
+        factor = factor_of(rule, (weights, slopes, numbers), firsts, seconds, row, dim)
+        state = (firsts, row * first_bytes), (seconds, row * second_bytes)
+        walk(rule, dim, (weights, slopes, numbers, state, factor), table)
 
 
 @kernel
@@ -77,7 +78,7 @@ def decay(weight, reached, rows, log_product, start, stop):
             continue
         missed = log_product - get(known, row)
         if missed != 0:
-            walk(SCALE, dim, (table, row * weight.strides[0], scalar_of(np.exp(missed), table)), table)
+            walk(SCALE, dim, ((table, row * weight.strides[0]), scalar_of(np.exp(missed), table)), table)
             put(known, row, log_product)
 
 
@@ -86,35 +87,40 @@ def walk(rule, dim, arguments, table):
     """Do to each span of a row what the rule says; return the sum of what that returns."""
     lanes = lanes_of(table)
     if dim < lanes:
-        return span(rule, arguments, 0, dim, 0, PART)
+        return span(rule, arguments, (0, dim), 0, PART)
     result = scalar_of(0.0, table)
     column = 0
     while column < dim:
         pieces = span_of((dim - column + lanes - 1) // lanes, 4)
-        after = min((pieces - 1) * lanes, dim - column - lanes)
-        overlap = (pieces - 1) * lanes - after
+        place = (column, min((pieces - 1) * lanes, dim - column - lanes))
+        overlap = (pieces - 1) * lanes - place[1]
         if pieces == 1:
-            result += span(rule, arguments, column, after, overlap, P1)
+            result += span(rule, arguments, place, overlap, P1)
         elif pieces == 2:
-            result += span(rule, arguments, column, after, overlap, P2)
+            result += span(rule, arguments, place, overlap, P2)
         elif pieces == 3:
-            result += span(rule, arguments, column, after, overlap, P3)
+            result += span(rule, arguments, place, overlap, P3)
         else:
-            result += span(rule, arguments, column, after, overlap, P4)
+            result += span(rule, arguments, place, overlap, P4)
         column += pieces * lanes
     return result
 
 
 @inline
-def read(p, row, column, after, count):
-    """Return a span of the row that is `row` bytes behind a pointer; `after` as for `load`, in columns."""
-    return load(p, row + column * size_of(p), after if len(count) == 0 else after * size_of(p), count)
+def read(row, place, count):
+    """Return a span of a row, which is a pointer and a distance in bytes.
+
+    Its place is its first column and, from there, that of its last piece; or, of a partial piece, how many there are.
+    """
+    size = size_of(row[0])
+    return load(row[0], row[1] + place[0] * size, place[1] if len(count) == 0 else place[1] * size, count)
 
 
 @inline
-def write(p, row, column, after, count, value):
+def write(row, place, count, value):
     """Write a span of a row."""
-    store(p, row + column * size_of(p), after if len(count) == 0 else after * size_of(p), value)
+    size = size_of(row[0])
+    store(row[0], row[1] + place[0] * size, place[1] if len(count) == 0 else place[1] * size, value)
 
 
 @inline
@@ -132,118 +138,117 @@ def clamp(x, bound):
 
 
 @inline
-def gradient_of(here, w, column, after, count):
+def gradient_of(slopes, numbers, w, place, count):
     """Return a span of the gradient, clipped, with the weight decay that is part of it."""
-    table, row, slopes, slope, numbers = here
-    g = read(slopes, slope, column, after, count)
-    return fma(number(numbers, PULL, w), w, clamp(g, get(numbers, CLIP)))
+    g = clamp(read(slopes, place, count), get(numbers, CLIP))
+    return fma(number(numbers, PULL, w), w, g)
 
 
-def span(rule, arguments, column, after, overlap, count):
+def span(rule, arguments, place, overlap, count):
     """Do to a span what the rule says."""
 
 
-def span_updated(rule, arguments, column, after, overlap, count):
-    here, firsts, first, seconds, second, factor = arguments
-    table, row, slopes, slope, numbers = here
-    w = read(table, row, column, after, count)
-    g = gradient_of(here, w, column, after, count)
+def span_updated(rule, arguments, place, overlap, count):
+    weights, slopes, numbers, state, factor = arguments
+    w = read(weights, place, count)
+    g = gradient_of(slopes, numbers, w, place, count)
     w = mul(number(numbers, KEEP, w), w)
-    state = (firsts, first, seconds, second, numbers, splat(factor, w))
-    write(table, row, column, after, count, ruled(rule, w, g, state, column, after, count))
-    return scalar_of(0.0, table)
+    write(weights, place, count, ruled(rule, w, g, state, numbers, splat(factor, w), place, count))
+    return factor
 
 
-def span_squares(rule, arguments, column, after, overlap, count):
-    table, row = arguments[0], arguments[1]
-    g = gradient_of(arguments, read(table, row, column, after, count), column, after, count)
+def span_squares(rule, arguments, place, overlap, count):
+    weights, slopes, numbers = arguments
+    g = gradient_of(slopes, numbers, read(weights, place, count), place, count)
     return total(without_first(mul(g, g), overlap))
 
 
-def span_scaled(rule, arguments, column, after, overlap, count):
-    table, row, factor = arguments
-    w = read(table, row, column, after, count)
-    write(table, row, column, after, count, mul(w, splat(factor, w)))
-    return scalar_of(0.0, table)
+def span_scaled(rule, arguments, place, overlap, count):
+    weights, factor = arguments
+    w = read(weights, place, count)
+    write(weights, place, count, mul(w, splat(factor, w)))
+    return factor
 
 
-def factor_of(rule, here, firsts, seconds, row, dim):
+def factor_of(rule, arguments, firsts, seconds, row, dim):
     """Return the rate of a row."""
 
 
-def rate(rule, here, firsts, seconds, row, dim):
-    return get(here[4], RULE)
+def rate(rule, arguments, firsts, seconds, row, dim):
+    return get(arguments[2], RULE)
 
 
-def rowwise_adagrad_rate(rule, here, firsts, seconds, row, dim):
-    numbers = here[4]
-    squares = get(firsts, row) + walk(SQUARES, dim, here, here[0]) * scalar_of(1.0 / dim, here[0])
+@inline
+def mean_square(arguments, dim):
+    """Return the mean over a row of its squared gradient."""
+    table = arguments[0][0]
+    return walk(SQUARES, dim, arguments, table) * scalar_of(1.0 / dim, table)
+
+
+def rowwise_adagrad_rate(rule, arguments, firsts, seconds, row, dim):
+    numbers = arguments[2]
+    squares = get(firsts, row) + mean_square(arguments, dim)
     put(firsts, row, squares)
     return get(numbers, RULE) / (np.sqrt(squares) + get(numbers, RULE + 1))
 
 
-def rowwise_adam_rate(rule, here, firsts, seconds, row, dim):
-    numbers = here[4]
-    mean = walk(SQUARES, dim, here, here[0]) * scalar_of(1.0 / dim, here[0])
+def rowwise_adam_rate(rule, arguments, firsts, seconds, row, dim):
+    numbers = arguments[2]
+    mean = mean_square(arguments, dim)
     squares = get(numbers, RULE + 4) * get(seconds, row) + get(numbers, RULE + 5) * mean
     put(seconds, row, squares)
     return get(numbers, RULE) / (np.sqrt(squares) + get(numbers, RULE + 3))
 
 
-def ruled(rule, w, g, state, column, after, count):
+def ruled(rule, w, g, state, numbers, factor, place, count):
     """Return the new weights of a span, and write its new state."""
 
 
-def descend(rule, w, g, state, column, after, count):
-    return sub(w, mul(state[5], g))
+def descend(rule, w, g, state, numbers, factor, place, count):
+    return sub(w, mul(factor, g))
 
 
 @inline
-def mean_of(p, row, g, numbers, n, column, after, count):
-    """Return the running mean of a gradient, written back: numbers n and n + 1 are the weights of old and new."""
-    old = read(p, row, column, after, count)
+def mean_of(row, g, numbers, n, place, count):
+    """Return a running mean of `g`, written back; numbers n and n + 1 are the weights of old and new."""
+    old = read(row, place, count)
     mean = fma(number(numbers, n, g), old, mul(number(numbers, n + 1, g), g))
-    write(p, row, column, after, count, mean)
+    write(row, place, count, mean)
     return mean
 
 
-def descend_by_mean(rule, w, g, state, column, after, count):
-    firsts, first, seconds, second, numbers, factor = state
-    return sub(w, mul(factor, mean_of(firsts, first, g, numbers, RULE + 1, column, after, count)))
+def descend_by_mean(rule, w, g, state, numbers, factor, place, count):
+    return sub(w, mul(factor, mean_of(state[0], g, numbers, RULE + 1, place, count)))
 
 
-def nesterov(rule, w, g, state, column, after, count):
-    firsts, first, seconds, second, numbers, factor = state
-    velocity = mean_of(firsts, first, g, numbers, RULE + 1, column, after, count)
+def nesterov(rule, w, g, state, numbers, factor, place, count):
+    velocity = mean_of(state[0], g, numbers, RULE + 1, place, count)
     return sub(w, mul(factor, fma(number(numbers, RULE + 1, g), velocity, g)))
 
 
-def adagrad(rule, w, g, state, column, after, count):
-    firsts, first, seconds, second, numbers, factor = state
-    squares = fma(g, g, read(firsts, first, column, after, count))
-    write(firsts, first, column, after, count, squares)
+def adagrad(rule, w, g, state, numbers, factor, place, count):
+    squares = fma(g, g, read(state[0], place, count))
+    write(state[0], place, count, squares)
     root = sqrt(add(squares, number(numbers, RULE + 2, g)))
     return sub(w, div(mul(factor, g), add(root, number(numbers, RULE + 1, g))))
 
 
-def adam(rule, w, g, state, column, after, count):
-    firsts, first, seconds, second, numbers, factor = state
-    mean = mean_of(firsts, first, g, numbers, RULE + 1, column, after, count)
-    squares = mean_of(seconds, second, mul(g, g), numbers, RULE + 4, column, after, count)
+def adam(rule, w, g, state, numbers, factor, place, count):
+    mean = mean_of(state[0], g, numbers, RULE + 1, place, count)
+    squares = mean_of(state[1], mul(g, g), numbers, RULE + 4, place, count)
     return sub(w, div(mul(factor, mean), add(sqrt(squares), number(numbers, RULE + 3, g))))
 
 
-def ftrl(rule, w, g, state, column, after, count):
-    firsts, first, seconds, second, numbers, inverse_alpha = state
-    old = read(seconds, second, column, after, count)
+def ftrl(rule, w, g, state, numbers, factor, place, count):
+    old = read(state[1], place, count)
     squares = fma(g, g, old)
     root = sqrt(squares)
-    sigma = mul(sub(root, sqrt(old)), inverse_alpha)
-    z = add(read(firsts, first, column, after, count), sub(g, mul(sigma, w)))
-    write(firsts, first, column, after, count, z)
-    write(seconds, second, column, after, count, squares)
+    sigma = mul(sub(root, sqrt(old)), factor)
+    z = add(read(state[0], place, count), sub(g, mul(sigma, w)))
+    write(state[0], place, count, z)
+    write(state[1], place, count, squares)
     beyond = sub(clamp(z, get(numbers, RULE + 2)), z)
-    return div(beyond, fma(add(number(numbers, RULE + 1, z), root), inverse_alpha, number(numbers, RULE + 3, z)))
+    return div(beyond, fma(add(number(numbers, RULE + 1, z), root), factor, number(numbers, RULE + 3, z)))
 
 
 _SPANS = {len(SQUARES): span_squares, len(SCALE): span_scaled}
@@ -261,17 +266,17 @@ _RULES = {
 
 
 @chosen(span)
-def choose_span(rule, arguments, column, after, overlap, count):
+def choose_span(rule, arguments, place, overlap, count):
     return _SPANS.get(len(rule), span_updated)
 
 
 @chosen(factor_of)
-def choose_factor(rule, here, firsts, seconds, row, dim):
+def choose_factor(rule, arguments, firsts, seconds, row, dim):
     return _FACTORS.get(len(rule), rate)
 
 
 @chosen(ruled)
-def choose_rule(rule, w, g, state, column, after, count):
+def choose_rule(rule, w, g, state, numbers, factor, place, count):
     return _RULES[len(rule)]
 
 
