@@ -153,7 +153,9 @@ def extreme_span(target, to, last_to, won, to_won, last_won, rows, column, last,
         else:
             winner = where_greater(row, best, splat_integer(j, best), winner)
             best = where_greater(row, best, row, best)
-    store(target, to, last_to, mul(signs, best))
+    if not empty:  # -1 * 0 would be -0
+        best = mul(signs, best)
+    store(target, to, last_to, best)
     store_integers(won, to_won, last_won, winner)
     return -1
 
