@@ -31,6 +31,16 @@ class Parameter:
     embeddings_constraint : callable, optional
     optimizer : fastemb.optim.Optimizer, optional
         Applied to each gradient as it comes.
+
+    Examples
+    --------
+    >>> parameter = Parameter(Memory(np.zeros((4, 2))), np.dtype(np.float64))
+    >>> parameter.accept(RowGradient(np.array([1, 3]), np.ones((2, 2))))
+    >>> parameter.grad.to_dense(4)
+    array([[0., 0.],
+           [1., 1.],
+           [0., 0.],
+           [1., 1.]])
     """
 
     def __init__(

@@ -88,6 +88,14 @@ class TableLayer(Parameter):
         Applied in each `backward`, fused with the gradient; without one `backward` adds to `grad`.
     on_invalid : {"raise", "clip", "pad", "hash"}, default "raise"
         What becomes of an index outside the table.
+
+    Examples
+    --------
+    >>> from fastemb import Embedding
+    >>> layer = Embedding(4, 2, embeddings_initializer="ones", freeze=[False, True, False, False], on_invalid="clip")
+    >>> layer.eval()([0, 7])
+    array([[1., 1.],
+           [1., 1.]], dtype=float32)
     """
 
     # The arguments that say what is looked up, which LoRA's first table shares.
