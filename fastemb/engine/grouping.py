@@ -14,6 +14,7 @@ __all__ = ["Groups", "group"]
 _NONE_FROZEN = np.empty(0, np.bool_)
 _KEPT_LOOKUPS = 1 << 20  # up to which a thread keeps the memory that it groups in, 16 bytes each
 _NOTHING: tuple[int, int, NDArray[np.uint64]] = (-1, 0, np.empty(0, np.uint64))
+_ONE_BLOCK = 4096  # lookups from which the results lie in one block of memory
 _kept = threading.local()
 
 
@@ -72,19 +73,34 @@ def group(
     (array([2, 7]), array([0, 1, 3]), array([1, 0, 2], dtype=int32))
     """
     num_lookups = len(indices)
-    rows = np.empty(num_lookups, indices.dtype)
-    starts = np.empty(num_lookups + 1, np.int64)
-    small = num_lookups < 2**31 and num_embeddings < 2**32
-    order = np.empty(num_lookups, np.int32 if num_lookups < 2**31 else np.int64)
+    rows, starts, order = _results(num_lookups, indices.dtype)
     padding = -1 if padding_idx is None else padding_idx
     passive = _NONE_FROZEN if frozen is None else frozen
+    if not indices.flags.writeable:
+        indices = indices.copy()  # Numba compiles for read-only arrays apart, which takes seconds
     arguments = rows, starts, order, indices, num_embeddings, padding, passive
-    if device == "cpu" and small:
+    if device == "cpu" and num_lookups < 2**31 and num_embeddings < 2**32:
         scratch = _scratch(num_lookups)
         num_rows = run_whole(kernels("cpu", "grouping"), "group", (*arguments, scratch, simd_width()), 32 * num_lookups)
     else:
         num_rows = kernels("reference", "grouping").group(*arguments)
     return Groups(rows[:num_rows], starts[: num_rows + 1], order[: starts[num_rows]])
+
+
+def _results(num_lookups: int, dtype: np.dtype) -> tuple[NDArray, NDArray[np.int64], NDArray]:
+    """Return uninitialised arrays for the rows, the starts and the order.
+
+    Large ones share a block: the C library hands three neighbours back to the system as soon as all are freed, and
+    then every call pays for fresh pages, which takes longer than to sort.
+    """
+    order_dtype = np.dtype(np.int32 if num_lookups < 2**31 else np.int64)
+    if num_lookups < _ONE_BLOCK:
+        return np.empty(num_lookups, dtype), np.empty(num_lookups + 1, np.int64), np.empty(num_lookups, order_dtype)
+    ends = [8 * (num_lookups + 1)]  # the starts come first, so that all are aligned
+    ends.append(ends[0] + dtype.itemsize * num_lookups)
+    block = np.empty(ends[1] + order_dtype.itemsize * num_lookups, np.uint8)
+    starts, rows, order = block[: ends[0]], block[ends[0] : ends[1]], block[ends[1] :]
+    return rows.view(dtype), starts.view(np.int64), order.view(order_dtype)
 
 
 def _scratch(num_lookups: int) -> NDArray[np.uint64]:

@@ -19,7 +19,11 @@ _LANES, _SLACK = np.uint64(LANES), np.uint64(2 * LANES)  # slack: pairs behind a
 _POSITION = np.uint64(2**32 - 1)
 _END = np.uint64(2**64 - 1)  # its key is none
 _STRIDE = np.uint64(0x9E3779B9)
-_MAX_DIGIT = 11  # bits: more streams than 2048 would leave the cache
+_MAX_DIGIT, _MAX_FAR_DIGIT = (
+    11,
+    8,
+)  # bits: more streams than 2**13 would leave the cache, than 2**10 the page tables' one
+_FAR = np.uint64(2**18)  # pairs above which that counts
 _COUNTS = np.uint64(4 * 2**_MAX_DIGIT // 2)  # uint64 that hold the uint32 counts of a pass
 _STATE = _4  # what is known of a part: its first row, where its pairs are, how many, how many rows
 _SAMPLES = np.uint64(64)  # lookups a part that are looked at to cut the rows
@@ -114,11 +118,12 @@ def _sort(first, second, n, span, counts):
     bits = 0
     while span > _1 << np.uint64(bits):
         bits += 1
+    most = _MAX_DIGIT if n <= _FAR else _MAX_FAR_DIGIT
     num_passes, best = 0, np.int64(0)
     for passes in range(1, bits + 1):
         digit = (bits + passes - 1) // passes
         cost = passes * (2 * np.int64(n) + (4 << digit))
-        if digit <= _MAX_DIGIT and (num_passes == 0 or cost < best):
+        if digit <= most and (num_passes == 0 or cost < best):
             num_passes, best = passes, cost
     shift = _32
     for passes in range(num_passes, 0, -1):
