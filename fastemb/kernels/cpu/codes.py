@@ -18,16 +18,13 @@ __all__ = [
     "HALVES",
     "LANES",
     "code_at",
-    "divide",
     "encode",
     "fused",
     "get_end",
     "get_float32",
     "load_codes",
-    "prefetch_line",
     "put_end",
     "round_half",
-    "unsigned_zero",
 ]
 
 BYTES, HALVES = (0, 0), (0,)
@@ -137,19 +134,6 @@ def get_float32(typingctx, p, offset, column):
     return types.float32(p, types.int64, types.int64), codegen
 
 
-@intrinsic
-def prefetch_line(typingctx, p, offset):
-    """Ask for the cache line `offset` bytes behind a pointer; never faults."""
-
-    def codegen(context, builder, sig, args):
-        inputs = [_at(builder, args, _I8), _I32(0), _I32(3), _I32(1)]
-        function = ir.FunctionType(ir.VoidType(), [value.type for value in inputs])
-        builder.call(cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0"), inputs)
-        return context.get_dummy_value()
-
-    return types.void(p, types.int64), codegen
-
-
 def _call(builder: ir.IRBuilder, name: str, *args: ir.Value) -> ir.Value:
     function = ir.FunctionType(_F32, [_F32] * len(args))
     return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.f32"), args)
@@ -160,29 +144,6 @@ def fused(typingctx, a, b, c):
     """Return ``a * b + c`` of three float32, rounded once."""
     codegen = lambda context, builder, sig, args: _call(builder, "fma", *args)  # noqa: E731
     return types.float32(types.float32, types.float32, types.float32), codegen
-
-
-@intrinsic
-def divide(typingctx, a, b):
-    """Return the float32 quotient, rounded once even where fastmath makes a product of a division."""
-
-    def codegen(context, builder, sig, args):
-        double = ir.DoubleType()
-        return builder.fptrunc(builder.fdiv(*[builder.fpext(x, double) for x in args]), _F32)
-
-    return types.float32(types.float32, types.float32), codegen
-
-
-@intrinsic
-def unsigned_zero(typingctx, x):
-    """Return the float32 `x`, +0.0 for -0.0; fastmath takes an addition of 0 for nothing."""
-
-    def codegen(context, builder, sig, args):
-        bits = builder.bitcast(args[0], _I32)
-        negative_zero = builder.icmp_unsigned("==", bits, _I32(1 << 31))
-        return builder.bitcast(builder.select(negative_zero, _I32(0), bits), _F32)
-
-    return types.float32(types.float32), codegen
 
 
 @intrinsic

@@ -11,7 +11,16 @@ import numba
 from numba.core import config
 from numba.extending import overload
 
-__all__ = ["cache_folder", "chosen", "inline", "kernel", "parallel_kernel", "part_of"]
+__all__ = [
+    "cache_folder",
+    "chosen",
+    "exact_inline",
+    "exact_kernel",
+    "inline",
+    "kernel",
+    "parallel_kernel",
+    "part_of",
+]
 
 # NaN and infinity keep their meaning; a kernel never holds the GIL and never raises on division.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
@@ -28,6 +37,11 @@ def parallel_kernel(function: Callable) -> Any:
     It may only be called where `fastemb.engine.parallel` finds that these threads are safe.
     """
     return _compiled(function, {**_OPTIONS, "parallel": True})
+
+
+def exact_kernel(function: Callable) -> Any:
+    """Compile a kernel without fastmath, as one whose results must be another program's to the last bit."""
+    return _compiled(function, {**_OPTIONS, "fastmath": False})
 
 
 def _compiled(function: Callable, options: dict[str, Any]) -> Any:
@@ -51,6 +65,11 @@ def inline(function: Callable) -> Any:
 def chosen(function: Callable) -> Callable:
     """Decorate a choice: it gets the types of a call of `function`, and returns what is compiled into the caller."""
     return overload(function, jit_options={**_OPTIONS, "forceinline": True})
+
+
+def exact_inline(function: Callable) -> Any:
+    """Compile `function` into the exact kernels that call it."""
+    return numba.njit(**{**_OPTIONS, "fastmath": False}, forceinline=True)(function)
 
 
 @inline

@@ -11,12 +11,12 @@ from numba import prange
 
 from fastemb.kernels.cpu.bags import bag_scale
 from fastemb.kernels.cpu.codes import (
-    BYTES, HALVES, LANES, code_at, divide, encode, fused, get_end, get_float32, load_codes, prefetch_line, put_end,
-    round_half, unsigned_zero,
+    BYTES, HALVES, LANES, code_at, encode, fused, get_end, get_float32, load_codes, put_end,
+    round_half,
 )  # fmt: skip
-from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel
+from fastemb.kernels.cpu.options import exact_inline, exact_kernel, inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
-    P1, P2, P4, P8, P16, add, fma, get, mul, mutable_pointer, pointer, put, splat, store, where_greater, zeros,
+    P1, P2, P4, P8, add, fma, get, lookahead, mul, mutable_pointer, pointer, prefetch_bytes, put, splat, store, zeros,
 )  # fmt: skip
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "reduce",
 ]
 
-SUM = 0
 ONE, ZERO = np.float32(1), np.float32(0)
 
 
@@ -56,19 +55,9 @@ def whole_columns(dim, halves):
 def next_span(left):
     """Return how many pieces the next span of a row takes, of `left` columns."""
     pieces = (left + LANES - 1) // LANES
-    if pieces >= 16:
-        return 16
     if pieces >= 8:
         return 8
     return 4 if pieces >= 4 else min(pieces, 2)
-
-
-@inline
-def ask_for_row(codes, offset, row_bytes):
-    """Prefetch all lines of a row, which may begin amid a line."""
-    for line in range(0, row_bytes - 1, 64):
-        prefetch_line(codes, offset + line)
-    prefetch_line(codes, offset + row_bytes - 1)
 
 
 # What is read, as a tuple `rows`: the codes, the number of rows, the bytes of a row, where its scale is; and `bag`: the
@@ -76,15 +65,14 @@ def ask_for_row(codes, offset, row_bytes):
 
 
 @inline
-def span_of_bag(target, to, last_to, rows, column, last, bag, factors, padding_idx, scale, sign, halves, count):
-    """Reduce a span of the columns of a bag; return the place of a bad index, or -1. No `sign` stands for a sum."""
+def sum_span(target, to, last_to, rows, column, last, bag, factors, padding_idx, scale, halves, count):
+    """Sum a span of the columns of a bag; return the place of a bad index, or -1."""
     codes, num_rows, row_bytes, end_at = rows
     ids, first, end, edge, ahead = bag
-    shift, taken = ZERO, False
-    result = zeros(target, count)
+    sums, shift = zeros(target, count), ZERO
     for j in range(first, end):
         if ahead > 0:
-            ask_for_row(codes, np.int64(get(ids, min(j + ahead, edge))) * row_bytes, row_bytes)
+            prefetch_bytes(codes, np.int64(get(ids, min(j + ahead, edge))) * row_bytes, row_bytes)
         i = np.int64(get(ids, j))
         if padding_idx is not None and i == padding_idx:
             continue
@@ -92,27 +80,19 @@ def span_of_bag(target, to, last_to, rows, column, last, bag, factors, padding_i
             return j
         at = i * row_bytes
         row_scale, bias = get_end(codes, at + end_at, 0, halves), get_end(codes, at + end_at, 1, halves)
+        if factors is not None:
+            row_scale *= get(factors, j)
+            bias *= get(factors, j)
         row = load_codes(codes, at + column, last, halves, count)
-        if sign is None:
-            if factors is not None:
-                row_scale *= get(factors, j)
-                bias *= get(factors, j)
-            result = fma(row, splat(row_scale, row), result)
-            shift += bias
-        else:
-            values = fma(row, splat(row_scale, row), splat(bias, row))
-            signs = splat(sign, row)
-            result = where_greater(mul(values, signs), mul(result, signs), values, result) if taken else values
-            taken = True
-    if sign is None:
-        result = mul(add(result, splat(shift, result)), splat(scale, result))
-    store(target, to, last_to, result)
+        sums = fma(row, splat(row_scale, row), sums)
+        shift += bias
+    store(target, to, last_to, mul(add(sums, splat(shift, sums)), splat(scale, sums)))
     return -1
 
 
 @inline
-def column_of_bag(target, to, rows, column, bag, factors, padding_idx, scale, sign, halves):
-    """Reduce one column of a bag; return the place of a bad index, or -1."""
+def reduce_column(target, to, rows, column, bag, factors, padding_idx, scale, sign, halves):
+    """Reduce one column of a bag, by extremes where there is a `sign`; return the place of a bad index, or -1."""
     codes, num_rows, row_bytes, end_at = rows
     ids, first, end = bag[0], bag[1], bag[2]
     result, taken = ZERO, False
@@ -129,41 +109,38 @@ def column_of_bag(target, to, rows, column, bag, factors, padding_idx, scale, si
             result += value if factors is None else value * get(factors, j)
         elif not taken or sign * value > sign * result:
             result, taken = value, True
-    put(target, to // 4 + column, result * scale if sign is None else result)
+    put(target, to // 4 + column, result * scale)
     return -1
 
 
 @inline
-def columns_of_bag(target, to, rows, dim, bag, factors, padding_idx, scale, sign, halves):
-    """Reduce all columns of a bag, span by span; return the place of a bad index, or -1."""
+def sum_columns(target, to, rows, dim, bag, factors, padding_idx, scale, halves):
+    """Sum all columns of a bag, span by span; return the place of a bad index, or -1."""
     whole, column, bad = whole_columns(dim, halves), 0, -1
     while column < whole and bad < 0:
         pieces = next_span(whole - column)
         after = min((pieces - 1) * LANES, whole - column - LANES)
         at, last, place, last_to = bytes_of(column, halves), bytes_of(after, halves), to + 4 * column, 4 * after
         if pieces == 1:
-            bad = span_of_bag(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, sign, halves, P1)
+            bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P1)
         elif pieces == 2:
-            bad = span_of_bag(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, sign, halves, P2)
+            bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P2)
         elif pieces == 4:
-            bad = span_of_bag(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, sign, halves, P4)
-        elif pieces == 8:
-            bad = span_of_bag(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, sign, halves, P8)
+            bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P4)
         else:
-            bad = span_of_bag(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, sign, halves, P16)
+            bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P8)
         column += pieces * LANES
     for column in range(whole, dim):
         if bad < 0:
-            bad = column_of_bag(target, to, rows, column, bag, factors, padding_idx, scale, sign, halves)
+            bad = reduce_column(target, to, rows, column, bag, factors, padding_idx, scale, None, halves)
     return bad
 
 
-@inline
-def reduce_bags(out, table, halves, indices, offsets, coefficients, padding_idx, mode, sign, start, stop, ahead):
-    """Reduce a range of bags, by extremes where there is a `sign`; return the status."""
-    num_rows, row_bytes = table.shape[0], table.strides[0]
+@kernel
+def reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode, start, stop):
+    (num_rows, dim), row_bytes = (table.shape[0], out.shape[1]), table.strides[0]
     target, ids, factors = mutable_pointer(out), pointer(indices), pointer(coefficients)
-    dim, edge = out.shape[1], indices.shape[0] - 1
+    edge, ahead = indices.shape[0] - 1, lookahead(num_rows, row_bytes)
     rows = (pointer(table), num_rows, row_bytes, bytes_of(dim, halves))
     for b in range(start, stop):
         first, end = offsets[b], offsets[b + 1]
@@ -171,23 +148,28 @@ def reduce_bags(out, table, halves, indices, offsets, coefficients, padding_idx,
             return -2 - b
         scale = np.float32(bag_scale(ids, first, end, factors, padding_idx, mode))
         bag = (ids, first, end, edge, ahead)
-        bad = columns_of_bag(
-            target, b * out.strides[0], rows, dim, bag, factors, padding_idx, scale, sign, halves
-        )
+        bad = sum_columns(target, b * out.strides[0], rows, dim, bag, factors, padding_idx, scale, halves)
         if bad >= 0:
             return bad
     return -1
 
 
 @kernel
-def reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode, start, stop, ahead):
-    return reduce_bags(out, table, halves, indices, offsets, coefficients, padding_idx, mode, None, start, stop, ahead)
-
-
-@kernel
-def extremes(out, table, halves, indices, offsets, padding_idx, sign, start, stop, ahead):
-    direction = np.float32(sign)
-    return reduce_bags(out, table, halves, indices, offsets, None, padding_idx, SUM, direction, start, stop, ahead)
+def extremes(out, table, halves, indices, offsets, padding_idx, sign, start, stop):
+    dim, target, ids = out.shape[1], mutable_pointer(out), pointer(indices)
+    rows = (pointer(table), table.shape[0], table.strides[0], bytes_of(dim, halves))
+    for b in range(start, stop):
+        first, end = offsets[b], offsets[b + 1]
+        if first < 0 or first > end or end > indices.shape[0]:
+            return -2 - b
+        bag = (ids, first, end)
+        for column in range(dim):
+            bad = reduce_column(
+                target, b * out.strides[0], rows, column, bag, None, padding_idx, ONE, np.float32(sign), halves
+            )
+            if bad >= 0:
+                return bad
+    return -1
 
 
 @inline
@@ -223,12 +205,13 @@ def dequantize(out, table, halves, start, stop):
 
 
 @kernel
-def lookup(out, table, halves, indices, padding_idx, start, stop, ahead):
+def lookup(out, table, halves, indices, padding_idx, start, stop):
     target, codes, ids, dim = mutable_pointer(out), pointer(table), pointer(indices), out.shape[1]
     row_bytes, end_at, edge = table.strides[0], bytes_of(dim, halves), indices.shape[0] - 1
+    ahead = lookahead(table.shape[0], row_bytes)
     for i in range(start, stop):
         if ahead > 0:
-            ask_for_row(codes, np.int64(get(ids, min(i + ahead, edge))) * row_bytes, row_bytes)
+            prefetch_bytes(codes, np.int64(get(ids, min(i + ahead, edge))) * row_bytes, row_bytes)
         index = np.int64(get(ids, i))
         if padding_idx is not None and index == padding_idx:
             for column in range(dim):
@@ -240,45 +223,45 @@ def lookup(out, table, halves, indices, padding_idx, start, stop, ahead):
     return -1
 
 
-@inline
+@exact_inline
 def row_bounds(x, at, dim):
     """Return the least and the greatest value of a row, and whether all are numbers."""
-    least = greatest = get_float32(x, at, 0)
+    least = greatest = get_float32(x, at, 0) if dim > 0 else ZERO
     finite = True
     for c in range(dim):
         value = get_float32(x, at, c)
         finite = finite and np.isfinite(value)
         least, greatest = min(least, value), max(greatest, value)
-    return unsigned_zero(least), greatest, finite
+    return least + ZERO, greatest, finite
 
 
-@inline
+@exact_inline
 def quantize_row_8(codes, to, x, at, dim):
     """Write a row; return whether it could be held."""
     least, greatest, finite = row_bounds(x, at, dim)
     span = greatest - least
     if not (finite and np.isfinite(span)):
         return False
-    inverse = divide(np.float32(255), span + np.float32(1e-8))
+    inverse = np.float32(255) / (span + np.float32(1e-8))
     for c in range(dim):
         put(codes, to + c, encode(get_float32(x, at, c), least, inverse, np.float32(255)))
-    put_end(codes, to + dim, 0, divide(span, np.float32(255)), BYTES)
+    put_end(codes, to + dim, 0, span / np.float32(255), BYTES)
     put_end(codes, to + dim, 1, least, BYTES)
     return True
 
 
-@inline
+@exact_inline
 def quantize_row_4(codes, to, x, at, dim):
     """Write a row; return whether it could be held."""
     least, greatest, finite = row_bounds(x, at, dim)
     bias = round_half(least)
     span = greatest - bias
-    scale = round_half(ONE if span == ZERO else divide(span, np.float32(15)))
+    scale = round_half(ONE if span == ZERO else span / np.float32(15))
     if not (finite and np.isfinite(bias) and np.isfinite(scale)):
         return False
     if scale == ZERO:
         scale = ONE
-    inverse = divide(ONE, scale)
+    inverse = ONE / scale
     for c in range(0, dim, 2):
         byte = encode(get_float32(x, at, c), bias, inverse, np.float32(15))
         if c + 1 < dim:
@@ -289,7 +272,7 @@ def quantize_row_4(codes, to, x, at, dim):
     return True
 
 
-@kernel
+@exact_kernel
 def quantize(out, weight, halves, start, stop):
     codes, x, dim = mutable_pointer(out), pointer(weight), weight.shape[1]
     for r in range(start, stop):
@@ -301,29 +284,29 @@ def quantize(out, weight, halves, start, stop):
 
 
 @parallel_kernel
-def parallel_reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode, start, stop, chunks, ahead):
+def parallel_reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode, start, stop, chunks):
     failed = 0
     for c in prange(chunks):
-        a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
-        failed += reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode, a, b, ahead) != -1
+        a, b = part_of(start, stop, c, chunks), part_of(start, stop, c + 1, chunks)
+        failed += reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode, a, b) != -1
     return failed
 
 
 @parallel_kernel
-def parallel_extremes(out, table, halves, indices, offsets, padding_idx, sign, start, stop, chunks, ahead):
+def parallel_extremes(out, table, halves, indices, offsets, padding_idx, sign, start, stop, chunks):
     failed = 0
     for c in prange(chunks):
-        a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
-        failed += extremes(out, table, halves, indices, offsets, padding_idx, sign, a, b, ahead) != -1
+        a, b = part_of(start, stop, c, chunks), part_of(start, stop, c + 1, chunks)
+        failed += extremes(out, table, halves, indices, offsets, padding_idx, sign, a, b) != -1
     return failed
 
 
 @parallel_kernel
-def parallel_lookup(out, table, halves, indices, padding_idx, start, stop, chunks, ahead):
+def parallel_lookup(out, table, halves, indices, padding_idx, start, stop, chunks):
     failed = 0
     for c in prange(chunks):
-        a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
-        failed += lookup(out, table, halves, indices, padding_idx, a, b, ahead) != -1
+        a, b = part_of(start, stop, c, chunks), part_of(start, stop, c + 1, chunks)
+        failed += lookup(out, table, halves, indices, padding_idx, a, b) != -1
     return failed
 
 
@@ -331,7 +314,7 @@ def parallel_lookup(out, table, halves, indices, padding_idx, start, stop, chunk
 def parallel_dequantize(out, table, halves, start, stop, chunks):
     failed = 0
     for c in prange(chunks):
-        a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
+        a, b = part_of(start, stop, c, chunks), part_of(start, stop, c + 1, chunks)
         failed += dequantize(out, table, halves, a, b) != -1
     return failed
 
@@ -340,6 +323,6 @@ def parallel_dequantize(out, table, halves, start, stop, chunks):
 def parallel_quantize(out, weight, halves, start, stop, chunks):
     failed = 0
     for c in prange(chunks):
-        a, b = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
+        a, b = part_of(start, stop, c, chunks), part_of(start, stop, c + 1, chunks)
         failed += quantize(out, weight, halves, a, b) != -1
     return failed

@@ -7,8 +7,9 @@ A quantized table is a uint8 array with one line a row, in the layouts of FBGEMM
 - 4 bits: a byte for two columns, the first one in the low half, then the scale and the bias as float16. The last byte
   of an odd row has a high half of 0.
 
-A column's value is ``code * scale + bias``, rounded once, to float32. The functions that read indices are those of
-`bags` and `lookup` on the table's values, in float32, and return the same status.
+Which of the two is told as `BYTES` or `HALVES`, whose length is the half bytes that a column takes: a constant when a
+kernel is compiled. A column's value is ``code * scale + bias``, rounded once, to float32. The functions that read
+indices are those of `bags` and `lookup` on the table's values, in float32, and return the same status.
 """
 
 import numpy as np
@@ -17,10 +18,12 @@ from fastemb.kernels.reference import bags
 from fastemb.kernels.reference.lookup import lookup as lookup_values
 from fastemb.kernels.reference.lookup import widen
 
-__all__ = ["dequantize", "extremes", "lookup", "quantize", "reduce"]
+__all__ = ["BYTES", "HALVES", "dequantize", "extremes", "lookup", "quantize", "reduce"]
+
+BYTES, HALVES = (0, 0), (0,)
 
 
-def quantize(out, weight, bits, start, stop):
+def quantize(out, weight, halves, start, stop):
     """Fill the rows ``out[start:stop]`` of a quantized table from those of `weight`.
 
     The bias is the row's least value (+0.0 for a zero of either sign), the scale its range over 255 or 15. For 4 bits
@@ -33,7 +36,7 @@ def quantize(out, weight, bits, start, stop):
         Changed in place.
     weight : float64, float32, float16 or uint16 (bfloat16) (num_embeddings, embedding_dim)
         Rounded to float32 first.
-    bits : {8, 4}
+    halves : {BYTES, HALVES}
     start, stop : int
         The range of rows.
 
@@ -46,21 +49,21 @@ def quantize(out, weight, bits, start, stop):
     Examples
     --------
     >>> table = np.zeros((1, 6), np.uint8)
-    >>> quantize(table, np.array([[-1.0, 14.0, 2.2]]), 4, 0, 1)
+    >>> quantize(table, np.array([[-1.0, 14.0, 2.2]]), HALVES, 0, 1)
     -1
     >>> table[0, :2].tolist(), table[0, 2:].view(np.float16).tolist()
     ([240, 3], [1.0, -1.0])
     """
     for r in range(start, stop):
         with np.errstate(over="ignore", invalid="ignore"):
-            line = _line_8(_float32(weight[r])) if bits == 8 else _line_4(_float32(weight[r]))
+            line = _line_8(_float32(weight[r])) if len(halves) == 2 else _line_4(_float32(weight[r]))
         if line is None:
             return r
         out[r] = line
     return -1
 
 
-def dequantize(out, table, bits, start, stop):
+def dequantize(out, table, halves, start, stop):
     """Fill ``out[r]`` with the values of row r of a quantized table for r in ``[start, stop)``.
 
     Parameters
@@ -68,14 +71,14 @@ def dequantize(out, table, bits, start, stop):
     out : float32 (num_embeddings, embedding_dim)
         Changed in place. Its width tells an odd row of 4 bits from an even one.
     table : uint8 (num_embeddings, bytes of a row)
-    bits : {8, 4}
+    halves : {BYTES, HALVES}
     start, stop : int
         The range of rows.
     """
-    out[start:stop] = _values(table[start:stop], bits, out.shape[1])
+    out[start:stop] = _values(table[start:stop], halves, out.shape[1])
 
 
-def lookup(out, table, bits, indices, padding_idx, start, stop):
+def lookup(out, table, halves, indices, padding_idx, start, stop):
     """Fill ``out[i]`` with the values of row ``indices[i]``, with zeros at `padding_idx`, for i in ``[start, stop)``.
 
     Parameters
@@ -83,7 +86,7 @@ def lookup(out, table, bits, indices, padding_idx, start, stop):
     out : float32 (num_lookups, embedding_dim)
         Changed in place.
     table : uint8 (num_embeddings, bytes of a row)
-    bits : {8, 4}
+    halves : {BYTES, HALVES}
     indices, padding_idx, start, stop
         As in `lookup.lookup`.
 
@@ -92,10 +95,10 @@ def lookup(out, table, bits, indices, padding_idx, start, stop):
     int
         The status.
     """
-    return lookup_values(out, _values(table, bits, out.shape[1]), indices, padding_idx, start, stop)
+    return lookup_values(out, _values(table, halves, out.shape[1]), indices, padding_idx, start, stop)
 
 
-def reduce(out, table, bits, indices, offsets, coefficients, padding_idx, mode, start, stop):
+def reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode, start, stop):
     """Fill ``out[b]`` with the scaled sum of the values of the rows in bag b for b in ``[start, stop)``.
 
     Parameters
@@ -103,7 +106,7 @@ def reduce(out, table, bits, indices, offsets, coefficients, padding_idx, mode, 
     out : float32 (num_bags, embedding_dim)
         Changed in place.
     table : uint8 (num_embeddings, bytes of a row)
-    bits : {8, 4}
+    halves : {BYTES, HALVES}
     indices, offsets, coefficients, padding_idx, mode, start, stop
         As in `bags.reduce`; `coefficients` are float32.
 
@@ -112,11 +115,11 @@ def reduce(out, table, bits, indices, offsets, coefficients, padding_idx, mode, 
     int
         The status.
     """
-    values = _values(table, bits, out.shape[1])
+    values = _values(table, halves, out.shape[1])
     return bags.reduce(out, values, indices, offsets, coefficients, padding_idx, mode, start, stop)
 
 
-def extremes(out, table, bits, indices, offsets, padding_idx, sign, start, stop):
+def extremes(out, table, halves, indices, offsets, padding_idx, sign, start, stop):
     """Fill ``out[b]`` with the greatest (or least) value of each column among the rows of bag b.
 
     Parameters
@@ -124,7 +127,7 @@ def extremes(out, table, bits, indices, offsets, padding_idx, sign, start, stop)
     out : float32 (num_bags, embedding_dim)
         Changed in place.
     table : uint8 (num_embeddings, bytes of a row)
-    bits : {8, 4}
+    halves : {BYTES, HALVES}
     indices, offsets, padding_idx, sign, start, stop
         As in `bags.extremes`; who won is not told, as nothing is trained.
 
@@ -133,7 +136,7 @@ def extremes(out, table, bits, indices, offsets, padding_idx, sign, start, stop)
     int
         The status.
     """
-    values, winners = _values(table, bits, out.shape[1]), np.empty(out.shape, np.int64)
+    values, winners = _values(table, halves, out.shape[1]), np.empty(out.shape, np.int64)
     return bags.extremes(out, winners, values, indices, offsets, padding_idx, sign, start, stop)
 
 
@@ -170,10 +173,10 @@ def _bounds(x):
     return (x.min() + np.float32(0), x.max()) if len(x) else (np.float32(0), np.float32(0))
 
 
-def _values(table, bits, dim):
+def _values(table, halves, dim):
     """Return the values of all rows."""
-    number, width = (np.float32, dim) if bits == 8 else (np.float16, (dim + 1) // 2)
+    number, width = (np.float32, dim) if len(halves) == 2 else (np.float16, (dim + 1) // 2)
     ends = np.ascontiguousarray(table[:, width:]).view(number).astype(np.float64)
-    halves = [table[:, :width]] if bits == 8 else [table[:, :width] & 15, table[:, :width] >> 4]
+    halves = [table[:, :width]] if len(halves) == 2 else [table[:, :width] & 15, table[:, :width] >> 4]
     codes = np.stack(halves, 2).reshape(len(table), width * len(halves))[:, :dim]
     return (codes * ends[:, :1] + ends[:, 1:]).astype(np.float32)
