@@ -189,8 +189,12 @@ class Inputs:
         return np.arange(case.num_bags + include_last, dtype=np.int64) * case.bag_length
 
     def normal(self, *shape: int, dtype: Any = np.float32) -> NDArray:
-        """Return random normal numbers, such as gradients or weights of samples."""
+        """Return random normal numbers, such as weights of samples."""
         return np.random.default_rng(self.seed + 1).standard_normal(shape, dtype=dtype)
+
+    def gradient(self, *shape: int) -> NDArray[np.float32]:
+        """Return numbers from 0.5 to 1.5: their sums do not cancel, so that rounding does not decide a step."""
+        return np.random.default_rng(self.seed + 2).random(shape, dtype=np.float32) + np.float32(0.5)
 
 
 def _draw_ids(rows: int, ids: str, size: int, seed: int) -> NDArray[np.int64]:

@@ -52,10 +52,9 @@ def module_step(work: Work, module: torch.nn.EmbeddingBag, optimizer: torch.opti
     indices, offsets, gradient = map(torch.from_numpy, (work.indices, work.offsets, work.gradient))
 
     def run() -> None:
-        if optimizer is not None:
-            optimizer.zero_grad()
         module(indices, offsets).backward(gradient)
         if optimizer is not None:
             optimizer.step()
+            optimizer.zero_grad()  # here and not first, so that what a step allocates is free when it ends
 
     return Step(run, lambda rows: module.weight[torch.from_numpy(rows)].detach())

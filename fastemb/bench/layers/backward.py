@@ -1,0 +1,65 @@
+"""Gradients of a whole table: scatter_add, and the dense backward of lookups and bags."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.nn import functional as torch_functional
+
+from fastemb import functional
+from fastemb.bench.layers.cases import SIZES, Case, sweep
+from fastemb.bench.layers.comparison import OURS, Comparison
+from fastemb.bench.layers.setup import Setup
+from fastemb.bench.layers.work import STEP_TOLERANCE
+
+Sides = dict[str, Callable[[], Any]]
+
+
+def backward(setup: Setup) -> Iterator[Comparison]:
+    """Yield gradients of a whole table, which each side allocates; scatter_add adds to a table that is given.
+
+    Examples
+    --------
+    >>> from fastemb.bench.layers.backward import backward
+    >>> from fastemb.bench.layers.setup import Setup
+    >>> for comparison in backward(Setup(quick=True)):
+    ...     comparison.verify()
+    """
+    makers = {"scatter_add": _scatter_sides, "embedding": _lookup_sides, "bag": _bag_sides}
+    for case in sweep(SIZES[:4], variants=tuple(makers), per_table=4, quick=setup.quick):
+        yield Comparison(case, makers[case.variant](setup, case), tolerance=STEP_TOLERANCE)
+
+
+def _scatter_sides(setup: Setup, case: Case) -> Sides:
+    indices = setup.inputs.indices(case)
+    table, source = setup.inputs.table(case), setup.inputs.gradient(len(indices), case.embedding_dim)
+    ours, theirs, others = table.copy(), torch.from_numpy(table.copy()), torch.from_numpy(table.copy())
+    ids, rows = torch.from_numpy(indices), torch.from_numpy(source)
+    columns = ids[:, None].expand(-1, case.embedding_dim)
+    return {
+        OURS: lambda: functional.scatter_add(ours, indices, source),
+        "torch": lambda: theirs.scatter_add_(0, columns, rows),
+        "torch index_add": lambda: others.index_add_(0, ids, rows),
+    }
+
+
+def _lookup_sides(setup: Setup, case: Case) -> Sides:
+    table, indices = setup.inputs.table(case), setup.inputs.indices(case)
+    gradient = setup.inputs.gradient(len(indices), case.embedding_dim)
+    ids, grad = torch.from_numpy(indices), torch.from_numpy(gradient)
+    return {
+        OURS: lambda: functional.embedding_backward(gradient, indices, table),
+        "torch": lambda: torch.ops.aten.embedding_dense_backward(grad, ids, case.num_embeddings, -1, False),
+    }
+
+
+def _bag_sides(setup: Setup, case: Case) -> Sides:
+    table, indices, offsets = setup.inputs.table(case), setup.inputs.indices(case), setup.inputs.offsets(case)
+    gradient = setup.inputs.gradient(case.num_bags, case.embedding_dim)
+    weight = torch.from_numpy(table).detach().requires_grad_()
+    ids, starts, grad = map(torch.from_numpy, (indices, offsets, gradient))
+    output = torch_functional.embedding_bag(ids, weight, starts, mode="sum")
+    return {
+        OURS: lambda: functional.embedding_bag_backward(gradient, indices, table, offsets, mode="sum"),
+        "torch": lambda: torch.autograd.grad(output, weight, grad, retain_graph=True)[0],
+    }
