@@ -50,7 +50,7 @@ class Comparison:
     >>> Comparison(Case(10, 2), sides).verify()
     Traceback (most recent call last):
         ...
-    RuntimeError: fastemb and torch differ by 0.22 of the value: V=10 D=2 L=1 B=64 uniform
+    RuntimeError: fastemb and torch differ by 0.2 of the value: V=10 D=2 L=1 B=64 uniform
     """
 
     case: Case
