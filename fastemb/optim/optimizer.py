@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from threading import RLock
 from typing import Any, ClassVar, TypedDict
 from weakref import WeakKeyDictionary
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from fastemb.engine.arrays import accumulator
 from fastemb.engine.backend import DEVICES
 from fastemb.engine.gradients import RowGradient
+from fastemb.engine.locks import ForkedLock
 from fastemb.engine.validate import choice, integer, real
 from fastemb.optim.changes import apply, checked, collected, run_decay, squared_norm, without
 from fastemb.optim.state import Parameter, State, array_of, frozen_rows, table_of
@@ -87,7 +87,7 @@ class Optimizer:
                 f"decay='exact' has no closed form for {self._has_no_closed_form()}: use decay='touched', "
                 "SGD without momentum, or AdamW"
             )
-        self._lock = RLock()
+        self._lock = ForkedLock()
         self._parameters: list[Parameter] = []
         self._states: WeakKeyDictionary[Any, State] = WeakKeyDictionary()
         self._loaded: list[dict[str, Any]] = []
@@ -134,7 +134,7 @@ class Optimizer:
         table_of(parameter)
         if all(known is not parameter for known in self._parameters):
             self._parameters.append(parameter)
-        self._state_of(parameter)
+        self._state(parameter)
 
     def update(self, parameter: Parameter, gradient: RowGradient) -> None:
         """Apply one gradient to one parameter; a layer's ``backward`` calls it.
@@ -153,7 +153,7 @@ class Optimizer:
         """
         if self.clip_norm is not None:
             with self._lock:
-                self._state_of(parameter)
+                self._state(parameter)
                 if len(self._states) > 1:
                     raise ValueError("clip_norm needs the gradients of all parameters: collect them, then call step()")
             self._step_clipped([(parameter, gradient)])
@@ -183,6 +183,8 @@ class Optimizer:
         rows : int32 or int64 (num_rows,)
             In any order, repeated or not; what is outside the table is left out.
         """
+        if self.decay != "exact":
+            return
         with self._lock:
             state = self._states.get(parameter)
             if state is not None and state.log_product:
@@ -201,16 +203,43 @@ class Optimizer:
                 for start in range(0, len(known.weight), FLUSH_ROWS):
                     self.catch_up(known, np.arange(start, min(start + FLUSH_ROWS, len(known.weight))))
 
+    def state_of(self, parameter: Parameter) -> dict[str, Any]:
+        """Return what the optimizer remembers of a parameter.
+
+        Returns
+        -------
+        dict
+            ``{"step": int, an array's name: array, ...}``. The arrays are the optimizer's own, not copies.
+        """
+        return self._named(self._state(parameter))
+
+    def load_state_of(self, parameter: Parameter, state: dict[str, Any]) -> None:
+        """Take over what an optimizer of this kind has remembered of a parameter of the same shape.
+
+        Parameters
+        ----------
+        parameter : layer
+        state : dict
+            From `state_of`; its arrays are copied.
+
+        Raises
+        ------
+        ValueError
+            If an array does not fit the table.
+        """
+        restored = self._restored(parameter, state)
+        with self._lock:
+            self._states[parameter] = restored
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the optimizer remembers, parameter by parameter in the order in which it met them.
 
         Returns
         -------
         dict
-            ``{"optimizer": name, "state": [{"step": int, array's name: array, ...}, ...]}``. The arrays are the
-            optimizer's own, not copies.
+            ``{"optimizer": name, "state": [what state_of returns, ...]}``
         """
-        return {"optimizer": type(self).__name__, "state": [self._saved(state) for state in self._states.values()]}
+        return {"optimizer": type(self).__name__, "state": [self._named(state) for state in self._states.values()]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what another optimizer of this kind has remembered.
@@ -229,10 +258,10 @@ class Optimizer:
         if state_dict.get("optimizer") != type(self).__name__:
             raise ValueError(f"state_dict must be of {type(self).__name__}, got {state_dict.get('optimizer')!r}")
         states = list(state_dict["state"])
-        if len(states) < len(self._states):
-            raise ValueError(f"state_dict must have {len(self._states)} states or more, got {len(states)}")
         with self._lock:
             known = list(self._states)
+            if len(states) < len(known):
+                raise ValueError(f"state_dict must have {len(known)} states or more, got {len(states)}")
             restored = [self._restored(p, saved) for p, saved in zip(known, states, strict=False)]
             for parameter, state in zip(known, restored, strict=True):
                 self._states[parameter] = state
@@ -242,21 +271,20 @@ class Optimizer:
         """Return the class and what is always of interest."""
         return f"{type(self).__name__}(lr={self.lr}, weight_decay={self.weight_decay}, decay={self.decay!r})"
 
-    # A lock and weak references cannot be copied or pickled; parameters that come along are met again.
+    # Weak references cannot be pickled: a copy knows the parameters that are copied along.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None, "_states": list(self._states.items())}
+        return {**self.__dict__, "_states": list(self._states.items())}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         self.__dict__.update(attributes)
-        self._lock = RLock()
         self._states = WeakKeyDictionary()
         for parameter, state in attributes["_states"]:
             self._states[parameter] = state
 
     # How a gradient is applied.
 
-    def _state_of(self, parameter: Parameter) -> State:
+    def _state(self, parameter: Parameter) -> State:
         with self._lock:
             if parameter not in self._states:
                 saved = self._loaded.pop(0) if self._loaded else None
@@ -265,11 +293,11 @@ class Optimizer:
 
     def _apply(self, parameter: Parameter, gradient: RowGradient) -> None:
         with self._lock:
-            weight, state = table_of(parameter), self._state_of(parameter)
-            change = checked(gradient, weight)
+            weight, state = table_of(parameter), self._state(parameter)
+            change = checked(gradient, weight, self.device)
             frozen = frozen_rows(parameter, len(weight))
             if frozen is not None:
-                change = without(change, frozen)
+                change = without(change, frozen, self.device)
             lr = self._rate_at(state.step)
             keep, pull = self._decay_at(lr)
             if self.decay == "exact" and self.weight_decay:
@@ -281,15 +309,16 @@ class Optimizer:
             hyper = np.array([clip, keep, pull, *self._rates(lr, state.step)], accumulator(weight.dtype))
             arrays = state.fit(weight, self._widths(weight.shape[1]))
             apply(self.device, weight, arrays, change, hyper, self._rule())
-            if hasattr(parameter, "after_update"):
-                parameter.after_update(change.rows)
+            after_update = getattr(parameter, "after_update", None)
+            if after_update is not None:
+                after_update(change.rows)
 
     def _step_clipped(self, found: list[tuple[Parameter, RowGradient]]) -> None:
         """Apply gradients scaled to `clip_norm`, which needs all of them in full."""
         assert self.clip_norm is not None
         bound = math.inf if self.clip_value is None else self.clip_value
         rows = [gradient.rows for _, gradient in found]
-        values = [np.clip(collected(gradient, table_of(p)).values, -bound, bound) for p, gradient in found]
+        values = [np.clip(collected(gradient, table_of(p), self.device).values, -bound, bound) for p, gradient in found]
         norm = math.sqrt(sum(map(squared_norm, values)))
         factor = min(1.0, self.clip_norm / (norm + NORM_EPS)) if norm == norm else norm
         for n, (parameter, _) in enumerate(found):
@@ -316,13 +345,13 @@ class Optimizer:
             reached[rows[frozen[rows]]] = state.log_product
         run_decay(self.device, weight, reached, rows, state.log_product)
 
-    def _saved(self, state: State) -> dict[str, Any]:
-        saved: dict[str, Any] = {"step": state.step}
+    def _named(self, state: State) -> dict[str, Any]:
+        named: dict[str, Any] = {"step": state.step}
         if state.arrays is not None:
-            saved |= {name: a for name, a in zip(self._names, state.arrays, strict=False) if a.shape != (0, 1)}
+            named |= {name: a for name, a in zip(self._names, state.arrays, strict=False) if a.shape != (0, 1)}
         if state.reached is not None:
-            saved |= {"log_product": state.log_product, "reached": state.reached}
-        return saved
+            named |= {"log_product": state.log_product, "reached": state.reached}
+        return named
 
     def _restored(self, parameter: Parameter, saved: dict[str, Any]) -> State:
         weight = table_of(parameter)
