@@ -203,7 +203,7 @@ def gradient_of_coefficients(
         C-contiguous; of the table's dtype or its accumulator dtype.
     weight : array (num_embeddings, embedding_dim)
     bags : Bags
-        With coefficients.
+        Without coefficients, the gradient at ones.
     mode : {"sum", "mean", "sqrtn"}
     device : {"cpu", "reference"}, default "cpu"
 
@@ -226,15 +226,15 @@ def gradient_of_coefficients(
     gradient = operations.dots(weight, bags, grad_output, device=device)
     if mode == "sum":
         return gradient
-    assert bags.coefficients is not None
+    coefficients = gradient.dtype.type(1) if bags.coefficients is None else bags.coefficients
     counts = np.diff(bags.offsets)
     scales = operations.scales(bags, mode, gradient.dtype, device=device)
     sources = np.repeat(np.arange(len(counts)), counts)
-    products = np.bincount(sources, bags.coefficients * gradient, minlength=len(counts)).astype(gradient.dtype) * scales
+    products = np.bincount(sources, coefficients * gradient, minlength=len(counts)).astype(gradient.dtype) * scales
     if mode == "mean":
         gradient -= products[sources]
     else:
-        gradient -= bags.coefficients * (products * scales)[sources]
+        gradient -= coefficients * (products * scales)[sources]
     gradient *= scales[sources]
     if bags.padding_idx is not None:
         gradient[bags.indices == bags.padding_idx] = 0
