@@ -22,7 +22,7 @@ def copy_ends(target, to, source, at, size, block):
 def copy_row(target, to, source, at, size):
     """Copy `size` bytes."""
     if size >= 64:
-        for c in range(0, size - 63, 64):
+        for c in range(0, size - 64, 64):
             copy(target, to + c, source, at + c, B64)
         copy(target, to + size - 64, source, at + size - 64, B64)
     elif size >= 32:
