@@ -18,6 +18,7 @@ from fastemb.kernels.cpu.simd import W8, W16
 cpu = kernels("cpu", "grouping")
 reference = kernels("reference", "grouping")
 
+NO_MASK, NO_LABELS = np.empty(0, np.bool_), np.empty(0, np.int32)
 FREE = 12345  # what outputs hold before and, where they are not used, after
 SIZES = [0, 1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 129, 200, 1000, 5000]
 
@@ -34,20 +35,26 @@ def lookups(num_lookups, num_embeddings, dtype, seed, skew=False, outside=0.1):
     return np.where(bad, random.choice(wrong, num_lookups), indices).astype(dtype)
 
 
-def run_kernel(kernel, indices, num_embeddings, padding_idx, frozen, *tuning):
+def bags_of(num_lookups, seed):
+    """A label for each lookup: never falling, with gaps and repetitions."""
+    return np.sort(np.random.default_rng(seed).integers(0, 2 + num_lookups // 3, num_lookups)).astype(np.int32)
+
+
+def run_kernel(kernel, indices, num_embeddings, padding_idx, frozen, labels, *tuning):
     """Call a kernel on outputs with guards behind them; return what it says and check that it wrote nothing else."""
     n = len(indices)
     rows, starts = np.full(n + 8, FREE, indices.dtype), np.full(n + 9, FREE, np.int64)
     order = np.full(n + 8, FREE, np.int32)
-    num_rows = kernel(rows[:n], starts[: n + 1], order[:n], indices, num_embeddings, padding_idx, frozen, *tuning)
+    outputs = rows[:n], starts[: n + 1], order[:n]
+    num_rows = kernel(*outputs, indices, num_embeddings, padding_idx, frozen, labels, *tuning)
     assert (rows[n:] == FREE).all() and (starts[n + 1 :] == FREE).all() and (order[n:] == FREE).all()
     return rows[:num_rows], starts[: num_rows + 1], order[: starts[num_rows]]
 
 
-def run_cpu(indices, num_embeddings, padding_idx, frozen, width, chunks):
+def run_cpu(indices, num_embeddings, padding_idx, frozen, labels, width, chunks):
     scratch = cpu.allocate_scratch(len(indices), max(chunks, 1))
     scratch[:] = FREE * (2**33 + 1)
-    arguments = (indices, num_embeddings, padding_idx, frozen, scratch, width)
+    arguments = (indices, num_embeddings, padding_idx, frozen, labels, scratch, width)
     if chunks == 0:
         return run_kernel(cpu.group, *arguments)
     return run_kernel(cpu.parallel_group, *arguments, chunks)
@@ -72,38 +79,39 @@ def parts(groups: Groups):
     outside=st.sampled_from([0.0, 0.1, 1.0]),
     padding=st.sampled_from([None, 0, "last"]),
     share_frozen=st.sampled_from([None, 0.0, 0.3, 1.0]),
+    labelled=st.booleans(),
     width=st.sampled_from([W8, W16]),
     chunks=st.sampled_from([0, 1, 2, 3, 7]),
 )
 def test_cpu_equals_the_reference(
-    num_lookups, num_embeddings, dtype, seed, skew, outside, padding, share_frozen, width, chunks
+    num_lookups, num_embeddings, dtype, seed, skew, outside, padding, share_frozen, labelled, width, chunks
 ):
     if dtype == np.int32:
         num_embeddings = min(num_embeddings, 2**31 - 1)
     indices = lookups(num_lookups, num_embeddings, dtype, seed, skew, outside)
     padding_idx = {None: -1, 0: 0, "last": num_embeddings - 1}[padding]
-    frozen = np.empty(0, np.bool_)
+    frozen, labels = NO_MASK, bags_of(num_lookups, seed) if labelled else NO_LABELS
     if share_frozen is not None and num_embeddings <= 10**5:
         frozen = np.random.default_rng(seed).random(num_embeddings) < share_frozen
-    wanted = run_kernel(reference.group, indices, num_embeddings, padding_idx, frozen)
-    assert_same(run_cpu(indices, num_embeddings, padding_idx, frozen, width, chunks), wanted)
+    arguments = indices, num_embeddings, padding_idx, frozen, labels
+    assert_same(run_cpu(*arguments, width, chunks), run_kernel(reference.group, *arguments))
 
 
 @pytest.mark.parametrize("num_embeddings", [1, 2**11, 2**11 + 1, 10**6])
 @pytest.mark.parametrize("num_lookups", [100_000, 2**18 + 1])
 def test_many_lookups(num_lookups, num_embeddings):
     indices = lookups(num_lookups, num_embeddings, np.int32, seed=1)
-    frozen = np.empty(0, np.bool_)
-    wanted = run_kernel(reference.group, indices, num_embeddings, 0, frozen)
+    arguments = indices, num_embeddings, 0, NO_MASK, NO_LABELS
+    wanted = run_kernel(reference.group, *arguments)
     for width, chunks in [(W8, 0), (W16, 0), (W16, 2)]:
-        assert_same(run_cpu(indices, num_embeddings, 0, frozen, width, chunks), wanted)
+        assert_same(run_cpu(*arguments, width, chunks), wanted)
 
 
 @pytest.mark.parametrize("chunks", [0, 1, 3])
 @pytest.mark.parametrize("num_lookups", [0, 5, 500])
 def test_a_table_without_rows(num_lookups, chunks):
     indices = np.zeros(num_lookups, np.int64)
-    rows, starts, order = run_cpu(indices, 0, -1, np.empty(0, np.bool_), W16, chunks)
+    rows, starts, order = run_cpu(indices, 0, -1, NO_MASK, NO_LABELS, W16, chunks)
     assert (len(rows), starts.tolist(), len(order)) == (0, [0], 0)
 
 
@@ -141,6 +149,15 @@ def test_tables_of_billions_of_rows(num_embeddings):
     indices = np.array([num_embeddings - 1, 5, -1, num_embeddings - 1, num_embeddings, 0])
     groups = group(indices, num_embeddings)
     assert_same(parts(groups), ([0, 5, num_embeddings - 1], [0, 1, 2, 4], [5, 1, 0, 3]))
+
+
+@pytest.mark.parametrize("device", ["cpu", "reference"])
+def test_labels_stand_for_places(device):
+    indices = lookups(9000, 700, np.int64, seed=5)
+    labels = bags_of(9000, seed=5)
+    places = group(indices, 700, padding_idx=3)
+    groups = group(indices, 700, padding_idx=3, labels=labels, device=device)
+    assert_same(parts(groups), (places.rows, places.starts, labels[places.order]))
 
 
 def test_results_outlive_the_next_call():

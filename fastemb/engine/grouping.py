@@ -11,7 +11,7 @@ from fastemb.engine.parallel import get_num_threads, run_whole
 
 __all__ = ["Groups", "group"]
 
-_NONE_FROZEN = np.empty(0, np.bool_)
+_NONE_FROZEN, _NO_LABELS = np.empty(0, np.bool_), np.empty(0, np.int32)
 _KEPT_LOOKUPS = 1 << 20  # up to which a thread keeps the memory that it groups in, 16 bytes each
 _NOTHING: tuple[int, int, NDArray[np.uint64]] = (-1, 0, np.empty(0, np.uint64))
 _ONE_BLOCK = 4096  # lookups from which the results lie in one block of memory
@@ -29,7 +29,7 @@ class Groups:
     starts : int64 (num_rows + 1,)
         The lookups of ``rows[r]`` are ``order[starts[r] : starts[r + 1]]``.
     order : int32 or int64 (num_taken,)
-        Places of the lookups, by row and then ascending; int64 where there are 2**31 lookups and more.
+        Places of the lookups, or their labels, by row and then ascending; int64 where there are 2**31 lookups and more.
     """
 
     rows: NDArray
@@ -43,6 +43,7 @@ def group(
     *,
     padding_idx: int | None = None,
     frozen: NDArray[np.bool_] | None = None,
+    labels: NDArray[np.int32] | None = None,
     device: str = "cpu",
 ) -> Groups:
     """Return the lookups grouped by row.
@@ -60,6 +61,8 @@ def group(
         A row that is left out.
     frozen : bool (num_embeddings,), optional
         Rows that are left out are True.
+    labels : int32 (num_lookups,), optional
+        What `order` tells of each lookup instead of its place, such as its bag: at least 0, never falling.
     device : {"cpu", "reference"}, default "cpu"
 
     Returns
@@ -76,9 +79,10 @@ def group(
     rows, starts, order = _results(num_lookups, indices.dtype)
     padding = -1 if padding_idx is None else padding_idx
     passive = _NONE_FROZEN if frozen is None else frozen
+    told = _NO_LABELS if labels is None else labels
     if not indices.flags.writeable:
         indices = indices.copy()  # Numba compiles for read-only arrays apart, which takes seconds
-    arguments = rows, starts, order, indices, num_embeddings, padding, passive
+    arguments = rows, starts, order, indices, num_embeddings, padding, passive, told
     if device == "cpu" and num_lookups < 2**31 and num_embeddings < 2**32:
         scratch = _scratch(num_lookups)
         num_rows = run_whole(kernels("cpu", "grouping"), "group", (*arguments, scratch, simd_width()), 32 * num_lookups)

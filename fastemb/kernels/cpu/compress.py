@@ -50,15 +50,16 @@ def _count(builder: ir.IRBuilder, mask: ir.Value) -> ir.Value:
 
 
 @intrinsic
-def compress_pairs(typingctx, pairs, at, indices, position, low, span, padding_idx):
+def compress_pairs(typingctx, pairs, at, indices, labels, position, low, span, padding_idx):
     """Append to pairs[at:] the pairs of those of the `LANES` indices from `position` on that are to be taken.
 
-    These are the ones in ``[low, low + span)`` but for `padding_idx`; a pair is ``(index - low) << 32 | position``.
-    Return how many. All `LANES` of ``pairs[at:]`` are overwritten.
+    These are the ones in ``[low, low + span)`` but for `padding_idx`; a pair is ``(index - low) << 32 | label``, where
+    `labels` None stands for the positions. Return how many. All `LANES` of ``pairs[at:]`` are overwritten.
     """
+    labelled = not isinstance(labels, types.NoneType)
 
     def codegen(context, builder, sig, args):
-        pairs, at, indices, position, low, span, padding_idx = args
+        pairs, at, indices, labels, position, low, span, padding_idx = args
         where = _pointer(context, builder, sig.args[2], indices, position)
         index = builder.load(where, align=_align(sig.args[2]))
         if sig.args[2].dtype.bitwidth < 64:
@@ -66,12 +67,17 @@ def compress_pairs(typingctx, pairs, at, indices, position, low, span, padding_i
         key = builder.sub(index, _splat(builder, low))
         keep = builder.icmp_unsigned("<", key, _splat(builder, span))
         keep = builder.and_(keep, builder.icmp_unsigned("!=", index, _splat(builder, padding_idx)))
-        pair = builder.or_(builder.shl(key, _SHIFT), _count_up(builder, position))
+        if labelled:
+            label = builder.load(_pointer(context, builder, sig.args[3], labels, position), align=4)
+            label = builder.zext(label, _VECTOR)
+        else:
+            label = _count_up(builder, position)
+        pair = builder.or_(builder.shl(key, _SHIFT), label)
         _store_kept(builder, _pointer(context, builder, sig.args[0], pairs, at), pair, keep, 8)
         return _count(builder, keep)
 
     numbers = (types.uint64, types.int64, types.uint64, types.int64)
-    return types.uint64(pairs, types.uint64, indices, *numbers), codegen
+    return types.uint64(pairs, types.uint64, indices, labels, *numbers), codegen
 
 
 @intrinsic

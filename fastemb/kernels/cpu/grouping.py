@@ -1,9 +1,9 @@
-"""Lookups grouped by row: pairs of a row and a position are sorted, as integers, by radix.
+"""Lookups grouped by row: pairs of a row and a label are sorted, as integers, by radix.
 
-A pair is ``key << 32 | position``; the key is the row, counted from the first one of its part. The rows are cut in
-parts, each with about as many lookups; a part's owner reads all indices, picks its own, and sorts them in its own
-cache: on processors whose cores are far from each other that is cheaper than handing pairs over. The result is the
-same however the rows are cut.
+A pair is ``key << 32 | label``: the key is the row, counted from the first one of its part, the label a lookup's
+position unless others are given. The rows are cut in parts, each with about as many lookups; a part's owner reads all
+indices, picks its own, and sorts them in its own cache: on processors whose cores are far from each other that is
+cheaper than handing pairs over. The result is the same however the rows are cut.
 """
 
 import numpy as np
@@ -16,13 +16,14 @@ __all__ = ["allocate_scratch", "group", "parallel_group"]
 
 _0, _1, _2, _3, _4, _32 = map(np.uint64, (0, 1, 2, 3, 4, 32))
 _LANES, _SLACK = np.uint64(LANES), np.uint64(2 * LANES)  # slack: pairs behind a part's own that may be overwritten
-_POSITION = np.uint64(2**32 - 1)
+_LABEL = np.uint64(2**32 - 1)
 _END = np.uint64(2**64 - 1)  # its key is none
 _STRIDE = np.uint64(0x9E3779B9)
 _MAX_DIGIT, _MAX_FAR_DIGIT = (
     11,
     8,
 )  # bits: more streams than 2**13 would leave the cache, than 2**10 the page tables' one
+_MANY = np.uint64(4096)  # pairs from which each quarter has counts of its own
 _FAR = np.uint64(2**18)  # pairs above which that counts
 _COUNTS = np.uint64(4 * 2**_MAX_DIGIT // 2)  # uint64 that hold the uint32 counts of a pass
 _STATE = _4  # what is known of a part: its first row, where its pairs are, how many, how many rows
@@ -51,12 +52,20 @@ def _states(num_lookups, num_parts):
 
 @kernel
 def _rank(target, source, n):
-    """Sort distinct numbers by counting those that are smaller, many at once."""
+    """Sort by counting, many at once, the pairs that come before each."""
     for i in range(n):
+        pair = source[i]
         rank = _0
-        for j in range(n):
-            rank += np.uint64(source[j] < source[i])
-        target[rank] = source[i]
+        for j in range(i):
+            rank += np.uint64(source[j] <= pair)
+        for j in range(i + _1, n):
+            rank += np.uint64(source[j] < pair)
+        target[rank] = pair
+
+
+@inline
+def _spread(n):
+    return _2 if n >= _MANY else _0
 
 
 @inline
@@ -77,15 +86,17 @@ def _move(target, source, i, counts, shift, mask, quarter):
 def _pass(target, source, n, counts, shift, digit):
     """Move pairs to where the order of one digit, stably, has them.
 
-    Each quarter of the pairs has counts of its own: where frequent rows share a digit, counting is a chain of stores
+    Each quarter of many pairs has counts of its own: where frequent rows share a digit, counting is a chain of stores
     and loads of one number, and four short chains take less time than a long one.
     """
-    size = _4 << digit
-    mask = size - _4
-    shift -= _2
-    n1 = n >> _2
+    spread = _spread(n)
+    size = _1 << digit + spread
+    mask = size - (_1 << spread)
+    shift -= spread
+    n1 = n >> _2 if spread != _0 else _0
     n2 = n1 + n1
     n3 = n1 + n2
+    rest = (_1 << spread) - _1
     for bucket in range(size):
         counts[bucket] = 0
     for i in range(n1):
@@ -94,7 +105,7 @@ def _pass(target, source, n, counts, shift, digit):
         _count(source, n2 + i, counts, shift, mask, _2)
         _count(source, n3 + i, counts, shift, mask, _3)
     for i in range(n1 + n3, n):
-        _count(source, i, counts, shift, mask, _3)
+        _count(source, i, counts, shift, mask, rest)
     before = np.uint32(0)
     for bucket in range(size):
         count = counts[bucket]
@@ -106,7 +117,7 @@ def _pass(target, source, n, counts, shift, digit):
         _move(target, source, n2 + i, counts, shift, mask, _2)
         _move(target, source, n3 + i, counts, shift, mask, _3)
     for i in range(n1 + n3, n):
-        _move(target, source, i, counts, shift, mask, _3)
+        _move(target, source, i, counts, shift, mask, rest)
 
 
 @kernel
@@ -122,7 +133,7 @@ def _sort(first, second, n, span, counts):
     num_passes, best = 0, np.int64(0)
     for passes in range(1, bits + 1):
         digit = (bits + passes - 1) // passes
-        cost = passes * (2 * np.int64(n) + (4 << digit))
+        cost = passes * (2 * np.int64(n) + (1 << digit + np.int64(_spread(n))))
         if digit <= most and (num_passes == 0 or cost < best):
             num_passes, best = passes, cost
     shift = _32
@@ -145,17 +156,22 @@ def _count_below(indices, bound):
 
 
 @kernel
-def _pick(pairs, indices, low, span, padding_idx, frozen, num_inside, width):
+def _pick(pairs, indices, low, span, padding_idx, frozen, labels, num_inside, width):
     """Write the pairs of the lookups of one part; return how many."""
     size = np.uint64(len(indices))
+    labelled = len(labels) != 0
     if len(frozen) == 0 and num_inside == size and np.uint64(padding_idx - low) >= span:
         for i in range(size):
-            pairs[i] = (np.uint64(np.int64(indices[i]) - low) << _32) | i
+            label = np.uint64(labels[i]) if labelled else i
+            pairs[i] = (np.uint64(np.int64(indices[i]) - low) << _32) | label
         return size
     n = i = _0
     if len(frozen) == 0 and len(width) == 2:
         while i + _LANES <= size:
-            n += compress_pairs(pairs, n, indices, i, low, span, padding_idx)
+            if labelled:
+                n += compress_pairs(pairs, n, indices, labels, i, low, span, padding_idx)
+            else:
+                n += compress_pairs(pairs, n, indices, None, i, low, span, padding_idx)
             i += _LANES
     while i < size:
         index = np.int64(indices[i])
@@ -163,7 +179,7 @@ def _pick(pairs, indices, low, span, padding_idx, frozen, num_inside, width):
         taken = (key < span) & (index != padding_idx)
         if taken and len(frozen) != 0:
             taken = not frozen[np.uint64(index)]
-        pairs[n] = (key << _32) | i
+        pairs[n] = (key << _32) | (np.uint64(labels[i]) if labelled else i)
         n += np.uint64(taken)
         i += _1
     return n
@@ -173,7 +189,7 @@ def _pick(pairs, indices, low, span, padding_idx, frozen, num_inside, width):
 def _count_runs(pairs, n):
     runs = _0
     for i in range(n):
-        runs += np.uint64((pairs[i] ^ pairs[i + _1]) > _POSITION)
+        runs += np.uint64((pairs[i] ^ pairs[i + _1]) > _LABEL)
     return runs
 
 
@@ -181,7 +197,7 @@ def _count_runs(pairs, n):
 def _write(rows, starts, order, pairs, n, low, first, num_before, num_rows, width):
     """Write what sorted pairs say: `first` lookups and `num_before` rows are those of the parts before."""
     for i in range(n):
-        order[first + i] = np.int32(pairs[i] & _POSITION)
+        order[first + i] = np.int32(pairs[i] & _LABEL)
     at = num_before
     stop = at + num_rows
     ends = starts[1:]
@@ -199,7 +215,7 @@ def _write(rows, starts, order, pairs, n, low, first, num_before, num_rows, widt
 
 
 @kernel
-def _sort_part(scratch, indices, padding_idx, frozen, part, num_parts, width):
+def _sort_part(scratch, indices, padding_idx, frozen, labels, part, num_parts, width):
     """Pick and sort the lookups of a part, and say in its state how many."""
     num_lookups = np.uint64(len(indices))
     room = _room(num_lookups, num_parts)
@@ -211,7 +227,7 @@ def _sort_part(scratch, indices, padding_idx, frozen, part, num_parts, width):
     num_inside = _count_below(indices, high) - begin
     begin += _SLACK * part
     pairs, other = scratch[begin:room], scratch[room + begin : room + room]
-    n = _pick(pairs, indices, np.int64(low), span, padding_idx, frozen, num_inside, width)
+    n = _pick(pairs, indices, np.int64(low), span, padding_idx, frozen, labels, num_inside, width)
     if _sort(pairs, other, n, span, scratch[counts : counts + _COUNTS].view(np.uint32)):
         begin += room
         pairs = other
@@ -267,21 +283,21 @@ def _write_part(rows, starts, order, scratch, num_lookups, part, num_parts, widt
 
 
 @kernel
-def group(rows, starts, order, indices, num_embeddings, padding_idx, frozen, scratch, width):
+def group(rows, starts, order, indices, num_embeddings, padding_idx, frozen, labels, scratch, width):
     _cut(scratch, indices, num_embeddings, padding_idx, _1)
-    _sort_part(scratch, indices, padding_idx, frozen, _0, _1, width)
+    _sort_part(scratch, indices, padding_idx, frozen, labels, _0, _1, width)
     num_lookups = np.uint64(len(indices))
     _write_part(rows, starts, order, scratch, num_lookups, _0, _1, width)
     return np.int64(_sum_before(scratch, _3, num_lookups, _1, _1))
 
 
 @parallel_kernel
-def parallel_group(rows, starts, order, indices, num_embeddings, padding_idx, frozen, scratch, width, chunks):
+def parallel_group(rows, starts, order, indices, num_embeddings, padding_idx, frozen, labels, scratch, width, chunks):
     parts = np.uint64(chunks)
     num_lookups = np.uint64(len(indices))
     _cut(scratch, indices, num_embeddings, padding_idx, parts)
     for part in prange(chunks):
-        _sort_part(scratch, indices, padding_idx, frozen, np.uint64(part), parts, width)
+        _sort_part(scratch, indices, padding_idx, frozen, labels, np.uint64(part), parts, width)
     for part in prange(chunks):
         _write_part(rows, starts, order, scratch, num_lookups, np.uint64(part), parts, width)
     return np.int64(_sum_before(scratch, _3, num_lookups, parts, parts))

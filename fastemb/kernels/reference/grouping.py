@@ -14,6 +14,7 @@ def group(
     num_embeddings: int,
     padding_idx: int,
     frozen: NDArray[np.bool_],
+    labels: NDArray[np.int32],
 ) -> int:
     """Sort the lookups by row, stably, and find where each row's begin.
 
@@ -27,13 +28,15 @@ def group(
     starts : int64 (num_lookups + 1,)
         Output: the lookups of ``rows[r]`` are ``order[starts[r] : starts[r + 1]]``.
     order : int32 or int64 (num_lookups,)
-        Output: places in `indices`, by row and then ascending.
+        Output: the labels of the lookups, by row and then ascending.
     indices : int32 or int64 (num_lookups,)
     num_embeddings : int
     padding_idx : int
         -1: none.
     frozen : bool (num_embeddings,) or (0,)
         Empty: no row is frozen.
+    labels : int32 (num_lookups,) or (0,)
+        At least 0, never falling. Empty: a lookup's label is its place in `indices`.
 
     Returns
     -------
@@ -49,5 +52,5 @@ def group(
     rows[:num_rows] = distinct
     starts[:num_rows] = first
     starts[num_rows] = len(positions)
-    order[: len(positions)] = positions
+    order[: len(positions)] = labels[positions] if len(labels) else positions
     return num_rows
