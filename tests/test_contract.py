@@ -23,7 +23,8 @@ ROWS = [
     {"__main__"},
     {"cli"},
     {"bench"},
-    {"torch", "keras", "sklearn"},
+    {"keras"},  # Keras 3 runs on torch
+    {"torch", "sklearn"},
     {"pipeline"},
     {"trainers", "layers"},
     {"optim", "functional"},
@@ -218,7 +219,10 @@ def test_kernels_match_their_reference(stem):
 def test_all_modules_import():
     for module in pkgutil.walk_packages(fastemb.__path__, "fastemb."):
         if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+            try:
+                importlib.import_module(module.name)
+            except ImportError as error:  # the package that a foreign world is for may be missing
+                assert "pip install 'fastemb[" in str(error)
 
 
 def reference_names():

@@ -18,8 +18,11 @@ class Parameter(Protocol):
     method ``after_update`` is called where there is one, with the rows that have changed.
     """
 
-    weight: NDArray
     grad: Any
+
+    @property
+    def weight(self) -> NDArray:
+        """The table, (num_embeddings, embedding_dim)."""
 
 
 @dataclass(slots=True)
@@ -135,9 +138,11 @@ def frozen_rows(parameter: Parameter, num_embeddings: int) -> NDArray[np.bool_] 
     frozen = getattr(parameter, "frozen", None)
     if frozen is None or frozen is False:
         return None
-    if frozen is True:
-        raise ValueError("the table is frozen, so it cannot be updated")
     mask = np.asarray(frozen, bool)
+    if mask.shape == ():
+        if mask:
+            raise ValueError("the table is frozen, so it cannot be updated")
+        return None
     if mask.shape != (num_embeddings,):
         raise ValueError(f"frozen must be of shape ({num_embeddings},), got {mask.shape}")
     return mask

@@ -1,0 +1,194 @@
+"""Optimizers that step at the end of a backward, so that a table's gradient is never kept."""
+
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fastemb import optim
+from fastemb.engine.gradients import RowGradient, merge
+from fastemb.engine.validate import choice
+from fastemb.torch.tensors import DTYPES, array_of
+
+__all__ = ["OPTIMIZERS", "FusedTable", "make_optimizer", "why_not_fused"]
+
+OPTIMIZERS = {
+    "adagrad": optim.Adagrad,
+    "adam": optim.Adam,
+    "adamw": optim.AdamW,
+    "ftrl": optim.FTRL,
+    "rowwise_adagrad": optim.RowwiseAdagrad,
+    "sgd": optim.SGD,
+}
+
+
+_tables: "WeakValueDictionary[int, FusedTable]" = WeakValueDictionary()  # by the id of the parameter that they keep
+_running: "WeakValueDictionary[tuple[int, int], _Backward]" = WeakValueDictionary()
+
+
+def make_optimizer(optimizer: Any) -> optim.Optimizer:
+    """Return the optimizer that a user means.
+
+    Parameters
+    ----------
+    optimizer : str, callable or optimizer of `fastemb.optim`
+        A name with that optimizer's defaults; anything that makes an optimizer when it is called; or one.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    TypeError
+        If it is no optimizer and makes none.
+
+    Examples
+    --------
+    >>> make_optimizer("sgd").lr == make_optimizer(lambda: optim.SGD(lr=0.5)).lr
+    False
+    >>> make_optimizer("lion")
+    Traceback (most recent call last):
+        ...
+    ValueError: fused_optimizer must be one of 'adagrad', 'adam', 'adamw', 'ftrl', 'rowwise_adagrad', 'sgd', got 'lion'
+    """
+    if isinstance(optimizer, str):
+        optimizer = OPTIMIZERS[choice("fused_optimizer", optimizer, OPTIMIZERS)]
+    made = optimizer() if callable(optimizer) else optimizer
+    if not isinstance(made, optim.Optimizer):
+        raise TypeError(
+            f"fused_optimizer must be an optimizer of fastemb.optim, its name or what makes it, got {made!r}"
+        )
+    return made
+
+
+def why_not_fused(weight: Tensor) -> str:
+    """Return why a weight cannot be stepped in place by fastemb's kernels, or nothing.
+
+    Examples
+    --------
+    >>> why_not_fused(nn.Parameter(torch.zeros(2, 3, device="meta")))
+    'it is on meta, not on cpu'
+    """
+    if not isinstance(weight, nn.Parameter):
+        return "it is computed from other parameters"
+    if not weight.is_cpu:
+        return f"it is on {weight.device}, not on cpu"
+    if weight.dtype not in DTYPES or weight.layout is not torch.strided or type(weight) is not nn.Parameter:
+        return f"it is a {type(weight).__name__} of {weight.dtype}"
+    if weight.stride(1) != 1 and weight.shape[1] > 1:
+        return f"the numbers of its rows do not lie side by side: strides {weight.stride()}"
+    return ""
+
+
+class FusedTable:
+    """A torch parameter as an optimizer of fastemb sees it: an array, and the gradients of one backward.
+
+    There is one for each parameter, however many modules hold it, so that tied tables make one step.
+
+    Parameters
+    ----------
+    parameter : torch.nn.Parameter (num_embeddings, embedding_dim)
+    optimizer : optimizer of `fastemb.optim`
+
+    Raises
+    ------
+    ValueError
+        If the parameter cannot be stepped in place by fastemb's kernels.
+    """
+
+    def __init__(self, parameter: nn.Parameter, optimizer: optim.Optimizer) -> None:
+        reason = why_not_fused(parameter)
+        if reason:
+            raise ValueError(f"weight cannot have a fused optimizer: {reason}")
+        self.parameter = parameter
+        self.optimizer = optimizer
+        self.grad: RowGradient | None = None  # what `optimizer.step` takes
+        optimizer.bind(self)
+        _tables[id(parameter)] = self
+
+    @classmethod
+    def of(cls, parameter: nn.Parameter, optimizer: optim.Optimizer) -> "FusedTable":
+        """Return the one of a parameter."""
+        known = _tables.get(id(parameter))
+        return known if known is not None and known.optimizer is optimizer else cls(parameter, optimizer)
+
+    @property
+    def weight(self) -> NDArray:
+        """The table, as an array on the parameter's memory."""
+        return array_of(self.parameter)
+
+    def catch_up(self, indices: NDArray) -> None:
+        """Bring rows that are about to be read up to date with exact weight decay."""
+        if self.optimizer.decay == "exact":
+            self.optimizer.catch_up(self, indices)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what the optimizer remembers of this table, as tensors on its memory."""
+        self.optimizer.flush(self)
+        return {name: torch.as_tensor(value) for name, value in self.optimizer.state_of(self).items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take over what `state` gave."""
+        values = {name: value.item() if value.dim() == 0 else value.numpy() for name, value in state.items()}
+        self.optimizer.load_state_of(self, values)
+
+    def collect(self, gradient: RowGradient) -> None:
+        """Take a gradient in a backward, to be applied at its end together with the others of this table."""
+        _Backward.current(self.optimizer).add(self, gradient)
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        self.__dict__.update(attributes)
+        _tables[id(self.parameter)] = self
+
+
+class _Backward:
+    """The gradients that one backward gives to the tables of one optimizer.
+
+    Only torch's queue of callbacks keeps it, so a backward that fails leaves nothing behind.
+    """
+
+    def __init__(self, optimizer: optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self.gradients: dict[FusedTable, list[RowGradient]] = {}
+
+    @classmethod
+    def current(cls, optimizer: optim.Optimizer) -> "_Backward":
+        """Return the one of the backward that is running."""
+        key = (torch._C._current_graph_task_id(), id(optimizer))
+        running = _running.get(key)
+        if running is None:
+            running = _running[key] = cls(optimizer)
+            torch.autograd.Variable._execution_engine.queue_callback(running.finish)
+        return running
+
+    def add(self, table: FusedTable, gradient: RowGradient) -> None:
+        """Keep a gradient until `finish`."""
+        self.gradients.setdefault(table, []).append(gradient)
+
+    def finish(self) -> None:
+        """Step all tables."""
+        for table in self.gradients:
+            if table.parameter.grad is not None:
+                raise RuntimeError(
+                    f"the weight of a fused table, of shape {tuple(table.parameter.shape)}, has a .grad, from its use "
+                    "outside the module or from before: clear it, or leave this table without a fused optimizer"
+                )
+        if self.optimizer.clip_norm is None:
+            for table, gradients in self.gradients.items():
+                self.optimizer.update(table, merge(gradients))
+        else:
+            self._step_clipped()
+        for table in self.gradients:
+            torch.autograd.graph.increment_version(table.parameter)
+        self.gradients = {}
+
+    def _step_clipped(self) -> None:
+        """Step all tables at once: the norm is that of all gradients."""
+        for table, gradients in self.gradients.items():
+            table.grad = merge(gradients)
+        try:
+            self.optimizer.step()
+        finally:
+            for table in self.gradients:
+                table.grad = None

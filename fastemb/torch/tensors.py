@@ -1,0 +1,105 @@
+"""Tensors as arrays and arrays as tensors, on the same memory."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["DTYPES", "array_of", "is_native", "table_of", "take_indices", "tensor_of"]
+
+DTYPES: dict[torch.dtype, np.dtype] = {  # of tables, and of their arrays
+    torch.float64: np.dtype(np.float64),
+    torch.float32: np.dtype(np.float32),
+    torch.float16: np.dtype(np.float16),
+    torch.bfloat16: np.dtype(np.uint16),
+}
+INDICES = frozenset((torch.int64, torch.int32))
+_NARROW = frozenset((torch.uint8, torch.int8, torch.int16))
+
+
+def is_native(weight: Tensor) -> bool:
+    """Return whether fastemb's kernels can read this table here and now.
+
+    They cannot on other devices, in tensor subclasses (fake, distributed, quantised), under ``torch.func``'s
+    transforms, forward-mode derivatives and ``torch.jit.trace``: torch's own operations do the work there.
+
+    Examples
+    --------
+    >>> is_native(torch.zeros(2, 3)), is_native(torch.zeros(2, 3, device="meta"))
+    (True, False)
+    """
+    return (
+        type(weight) in (torch.nn.Parameter, Tensor)
+        and weight.is_cpu
+        and weight.dtype in DTYPES
+        and weight.layout is torch.strided
+        and not torch._C._are_functorch_transforms_active()
+        and torch.autograd.forward_ad._current_level < 0
+        and not torch._C._get_tracing_state()
+    )
+
+
+def array_of(tensor: Tensor) -> NDArray:
+    """Return a tensor's memory as an array: a bfloat16 one's as its bits in uint16.
+
+    Examples
+    --------
+    >>> tensor = torch.ones(2, dtype=torch.bfloat16)
+    >>> array_of(tensor)
+    array([16256, 16256], dtype=uint16)
+    """
+    tensor = tensor.detach()
+    if tensor.dtype is torch.bfloat16:
+        tensor = tensor.view(torch.uint16)
+    return tensor.numpy()
+
+
+def table_of(weight: Tensor) -> NDArray:
+    """Return a table's memory as an array with unit inner stride, or a copy where there is none such.
+
+    Examples
+    --------
+    >>> table_of(torch.zeros(3, 2).T).strides
+    (12, 4)
+    """
+    return array_of(weight if weight.stride(1) == 1 else weight.detach().contiguous())
+
+
+def tensor_of(array: NDArray, dtype: torch.dtype) -> Tensor:
+    """Return an array's memory as a tensor: uint16 as the bits of bfloat16 where that is the dtype.
+
+    Examples
+    --------
+    >>> tensor_of(np.array([16256], np.uint16), torch.bfloat16)
+    tensor([1.], dtype=torch.bfloat16)
+    """
+    tensor = torch.from_numpy(array)
+    return tensor.view(torch.bfloat16) if dtype is torch.bfloat16 and array.dtype == np.uint16 else tensor
+
+
+def take_indices(name: str, tensor: Tensor) -> Tensor:
+    """Return indices as int32 or int64; narrower integers are widened.
+
+    Raises
+    ------
+    TypeError
+        If they are no tensor, or none of integers.
+    ValueError
+        If they lie on another device than the table.
+
+    Examples
+    --------
+    >>> take_indices("input", torch.tensor([1.5]))
+    Traceback (most recent call last):
+        ...
+    TypeError: input must be a tensor of integers, got one of torch.float32
+    """
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor of integers, got {type(tensor).__name__}")
+    if tensor.dtype not in INDICES:
+        if tensor.dtype not in _NARROW:
+            raise TypeError(f"{name} must be a tensor of integers, got one of {tensor.dtype}")
+        tensor = tensor.to(torch.int32)
+    if not tensor.is_cpu:
+        raise ValueError(f"{name} must lie where weight lies, on cpu, got {tensor.device}")
+    return tensor
