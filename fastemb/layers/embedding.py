@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastemb.engine import operations
 from fastemb.engine.arrays import as_indices, as_rows
 from fastemb.engine.gradients import gradient_of_lookup
 from fastemb.engine.ragged import settle_invalid
 from fastemb.engine.validate import boolean
+from fastemb.layers.quantized import QuantizedEmbedding
 from fastemb.layers.table import TableLayer, TableOptions
 from fastemb.layers.tape import apart
 
@@ -111,7 +112,7 @@ class Embedding(TableLayer):
         self._prepare(indices)
         # torch's padding row is looked up like any other; only "pad" without one makes lookups of no row.
         none = left_out if self.padding_idx is None else None
-        found = operations.lookup(self._table, indices, padding_idx=none, shape=given.shape, device=self.device)
+        found = operations.lookup(self.table, indices, padding_idx=none, shape=given.shape, device=self.device)
         if self.remembers:
             kept = apart(indices, input)
             self._tape.calls.append(Lookup(kept, given.shape, left_out, self.num_embeddings))
@@ -141,7 +142,7 @@ class Embedding(TableLayer):
             self.lora.backward(grad_output)
             return
         call = self._remembered()
-        grad = as_rows(grad_output, (*call.shape, self.embedding_dim), self._table.dtype, "grad_output")
+        grad = as_rows(grad_output, (*call.shape, self.embedding_dim), self.table.dtype, "grad_output")
         self._tape.calls.pop()
         gradient = gradient_of_lookup(
             self._kept(grad, grad_output),
@@ -163,3 +164,27 @@ class Embedding(TableLayer):
         array([[ True, False]])
         """
         return as_indices(inputs) != 0 if self.mask_zero else None
+
+    def quantize(self, bits: int | None = None, dtype: DTypeLike | None = None) -> QuantizedEmbedding:
+        """Return a smaller table for inference, which looks up as the layer does and returns float32.
+
+        Parameters
+        ----------
+        bits : {8, 4}, optional
+            Codes with a scale and a bias a row, in FBGEMM's layouts; default 8, unless there is a `dtype`.
+        dtype : {"float16", "bfloat16"} or dtype, optional
+            Short floats instead.
+
+        Raises
+        ------
+        ValueError
+            If both are given, or a row cannot be held (it has a NaN, say); it is named.
+
+        Examples
+        --------
+        >>> layer = Embedding(2, 2, W=np.array([[0.0, 255.0], [3.0, 3.0]], np.float32))
+        >>> layer.quantize(bits=8)([1, 0])
+        array([[  3.,   3.],
+               [  0., 255.]], dtype=float32)
+        """
+        return QuantizedEmbedding.from_layer(self, bits, dtype)
