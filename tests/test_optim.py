@@ -62,7 +62,7 @@ def test_step_on_collected_gradients_equals_update(make, dtype, device):
     optimizer = make(parameters=[table], device=device, clip_value=2.0)
     for seed in range(4):
         gradient = pending(seed, dtype=dtype)
-        table.grad = RowGradient(gradient.rows, gradient.collect())
+        table.grad = RowGradient(gradient.rows, gradient.collect(device=device))
         optimizer.step()
         optimizer.zero_grad()
         assert table.grad is None
@@ -152,6 +152,27 @@ def test_copies_go_on_where_the_original_was(duplicate):
         each.step()
     np.testing.assert_array_equal(table.weight, same.weight)
     assert other.state_dict()["state"][0]["step"] == 3 == optimizer.state_dict()["state"][0]["step"]
+
+
+def test_the_state_of_one_parameter():
+    optimizer, other, tables = Adam(device="reference"), Adam(device="reference"), [Table(seed=0), Table(seed=1)]
+    for table in tables:
+        train(optimizer, table, steps=2)
+    state = optimizer.state_of(tables[1])
+    assert sorted(state) == ["exp_avg", "exp_avg_sq", "step"] and state["step"] == 2
+    copied = Table()
+    copied.weight[:] = tables[1].weight
+    other.load_state_of(copied, state)
+    for each, table in ((optimizer, tables[1]), (other, copied)):
+        each.update(table, pending(5))
+    np.testing.assert_array_equal(copied.weight, tables[1].weight)
+
+
+def test_a_parameter_is_told_what_was_changed():
+    table, told = Table(), []
+    table.after_update = told.append
+    SGD(device="reference").update(table, pending(0))
+    np.testing.assert_array_equal(told[0], pending(0).rows)
 
 
 def test_state_is_forgotten_with_its_parameter():
@@ -290,6 +311,29 @@ def test_a_gradient_that_does_not_fit(rows, shape, message, device):
     with pytest.raises(ValueError, match=message):
         SGD(device=device).update(table, RowGradient(np.array(rows), np.ones(shape, np.float32)))
     np.testing.assert_array_equal(table.weight, Table().weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("grad_output", np.ones((8, 19), np.float32), r"grad_output must be of shape \(8, 20\), got \(8, 19\)"),
+        ("starts", np.array([0, 60]), "starts must be of shape"),
+        ("coefficients", np.ones(59, np.float32), r"coefficients must be of shape \(60,\), got \(59,\)"),
+        ("sources", np.full(60, 8), r"do not fit its grad_output \(8, 20\)"),
+        ("sources", np.full(60, -1), r"do not fit its grad_output \(8, 20\)"),
+    ],
+)
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_pending_gradient_that_does_not_fit(name, value, message, device):
+    gradient = pending(0)
+    setattr(gradient, name, value)
+    with pytest.raises(ValueError, match=message):
+        SGD(device=device).update(Table(), gradient)
+
+
+def test_a_gradient_of_nothing():
+    with pytest.raises(ValueError, match="must have values, or grad_output, sources and starts"):
+        SGD().update(Table(), RowGradient(np.array([3])))
 
 
 def test_tables_that_cannot_be_updated():

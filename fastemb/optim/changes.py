@@ -8,20 +8,21 @@ from numpy.typing import NDArray
 from fastemb.engine import backend, parallel
 from fastemb.engine.arrays import accumulator
 from fastemb.engine.gradients import RowGradient
+from fastemb.engine.operations import stored
 
-__all__ = ["apply", "checked", "collected", "parts_of", "run_decay", "squared_norm", "without"]
+__all__ = ["apply", "checked", "parts_of", "run_decay", "squared_norm", "summed", "without"]
 
 BLOCK_ROWS, BLOCK_BYTES = 64, 1 << 15  # rows whose gradients are summed at a time, and what these may take
 ROW_COST = 2  # what an update of a row costs, in reads of a row
 
 
-def checked(gradient: RowGradient, weight: NDArray) -> RowGradient:
+def checked(gradient: RowGradient, weight: NDArray, device: str) -> RowGradient:
     """Return a gradient whose rows and shape are known to fit a table, and whose dtypes are the kernels'.
 
     Raises
     ------
     ValueError
-        If its rows are not ascending inside the table, or its columns not as many as the table's.
+        If its rows are not ascending inside the table, or its arrays not of the shapes that go with them.
     """
     rows = gradient.rows
     if len(rows) and (rows[0] < 0 or rows[-1] >= len(weight)):
@@ -30,24 +31,47 @@ def checked(gradient: RowGradient, weight: NDArray) -> RowGradient:
     if not (rows[1:] > rows[:-1]).all():
         place = int(np.argmin(rows[1:] > rows[:-1])) + 1
         raise ValueError(f"a gradient's rows must be distinct and ascending, got {rows[place]} at position {place}")
-    if gradient.values is None and accumulator(gradient.grad_output.dtype) == accumulator(weight.dtype):
-        return gradient
-    return collected(gradient, weight)
+    if gradient.values is not None:
+        return RowGradient(rows, summed(gradient, weight, device))
+    grad_output, sources, starts, coefficients = lookups_of(gradient)
+    if accumulator(grad_output.dtype) != accumulator(weight.dtype):
+        return RowGradient(rows, summed(gradient, weight, device))
+    _agree("grad_output", grad_output, (len(grad_output), weight.shape[1]))
+    _agree("starts", starts, (len(rows) + 1,))
+    if coefficients is not None:
+        _agree("coefficients", coefficients, sources.shape)
+    return gradient
 
 
-def collected(gradient: RowGradient, weight: NDArray) -> RowGradient:
-    """Return a gradient as rows of the table's accumulator dtype."""
-    values = np.ascontiguousarray(gradient.collect(), accumulator(weight.dtype))
-    shape = (len(gradient.rows), weight.shape[1])
-    if values.shape != shape:
-        raise ValueError(f"the values of a gradient must be of shape {shape}, got {values.shape}")
-    return RowGradient(gradient.rows, values)
+def summed(gradient: RowGradient, weight: NDArray, device: str) -> NDArray:
+    """Return the gradients of the rows, (num_rows, embedding_dim) in the table's accumulator dtype."""
+    values = np.ascontiguousarray(gradient.collect(device=device), accumulator(weight.dtype))
+    _agree("values", values, (len(gradient.rows), weight.shape[1]))
+    return values
 
 
-def without(gradient: RowGradient, frozen: NDArray[np.bool_]) -> RowGradient:
+def lookups_of(gradient: RowGradient) -> tuple[NDArray, NDArray, NDArray[np.int64], NDArray | None]:
+    """Return what is to be summed.
+
+    Raises
+    ------
+    ValueError
+        If the gradient has neither that nor values.
+    """
+    if gradient.grad_output is None or gradient.sources is None or gradient.starts is None:
+        raise ValueError("a gradient must have values, or grad_output, sources and starts")
+    return gradient.grad_output, gradient.sources, gradient.starts, gradient.coefficients
+
+
+def _agree(name: str, array: NDArray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(f"a gradient's {name} must be of shape {shape}, got {array.shape}")
+
+
+def without(gradient: RowGradient, frozen: NDArray[np.bool_], device: str) -> RowGradient:
     """Return a gradient without the rows that are frozen."""
     kept = ~frozen[gradient.rows]
-    return gradient if kept.all() else RowGradient(gradient.rows[kept], gradient.collect()[kept])
+    return gradient if kept.all() else RowGradient(gradient.rows[kept], gradient.collect(device=device)[kept])
 
 
 def squared_norm(values: NDArray) -> float:
@@ -80,25 +104,26 @@ def apply(
     rule: str,
 ) -> None:
     """Apply a rule to the rows of a gradient that was checked; a pending sum is made in the same pass."""
-    kernels = backend.kernels(device, "updates")
+    kernels, table = backend.kernels(device, "updates"), stored(weight)
     rows, num_rows, dim = gradient.rows, len(gradient.rows), weight.shape[1]
     which = getattr(kernels, rule)
     streams = 1 + sum(array.shape[1] == dim for array in state)
     cost = num_rows * dim * hyper.itemsize * 2 * streams
     if gradient.values is not None:
-        parallel.run(kernels, "update", (weight, *state, rows, gradient.values, 0, hyper, which), num_rows, cost)
+        parallel.run(kernels, "update", (table, *state, rows, gradient.values, 0, hyper, which), num_rows, cost)
         return
+    grad_output, sources, starts, coefficients = lookups_of(gradient)
     num_parts = max(1, min(parallel.get_num_threads(), num_rows))
     block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, dim * hyper.itemsize)))
     scratch = np.empty((num_parts, block, dim), hyper.dtype)
-    bounds = parts_of(gradient.starts, num_rows, num_parts)
-    lookups = gradient.grad_output, gradient.sources, gradient.starts, gradient.coefficients
-    cost += len(gradient.sources) * dim * hyper.itemsize
-    arguments = (weight, *state, rows, *lookups, hyper, which, bounds, scratch)
+    bounds = parts_of(starts, num_rows, num_parts)
+    lookups = stored(grad_output), sources, starts, coefficients
+    cost += len(sources) * dim * hyper.itemsize
+    arguments = (table, *state, rows, *lookups, hyper, which, bounds, scratch)
     if parallel.run(kernels, "step", arguments, num_parts, cost) != -1:
-        raise ValueError(f"the lookups of a gradient do not fit its grad_output {gradient.grad_output.shape}")
+        raise ValueError(f"the lookups of a gradient do not fit its grad_output {grad_output.shape}")
 
 
 def run_decay(device: str, weight: NDArray, reached: NDArray[np.float64], rows: NDArray, log_product: float) -> None:
     """Multiply rows, which may be repeated, by the decay that they have missed."""
-    backend.kernels(device, "updates").decay(weight, reached, rows, log_product, 0, len(rows))
+    backend.kernels(device, "updates").decay(stored(weight), reached, rows, log_product, 0, len(rows))

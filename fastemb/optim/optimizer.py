@@ -14,7 +14,7 @@ from fastemb.engine.backend import DEVICES
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.locks import ForkedLock
 from fastemb.engine.validate import choice, integer, real
-from fastemb.optim.changes import apply, checked, collected, run_decay, squared_norm, without
+from fastemb.optim.changes import apply, checked, run_decay, squared_norm, summed, without
 from fastemb.optim.state import Parameter, State, array_of, frozen_rows, table_of
 
 __all__ = ["LearningRate", "Optimizer", "Options"]
@@ -318,7 +318,7 @@ class Optimizer:
         assert self.clip_norm is not None
         bound = math.inf if self.clip_value is None else self.clip_value
         rows = [gradient.rows for _, gradient in found]
-        values = [np.clip(collected(gradient, table_of(p), self.device).values, -bound, bound) for p, gradient in found]
+        values = [np.clip(summed(gradient, table_of(p), self.device), -bound, bound) for p, gradient in found]
         norm = math.sqrt(sum(map(squared_norm, values)))
         factor = min(1.0, self.clip_norm / (norm + NORM_EPS)) if norm == norm else norm
         for n, (parameter, _) in enumerate(found):

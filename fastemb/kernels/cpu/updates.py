@@ -26,7 +26,8 @@ CLIP, KEEP, PULL, RULE = range(4)
 # What else can be done to a span of a row.
 SQUARES, SCALE = (0,) * 9, (0,) * 10
 
-SMALL_TABLE, AHEAD = 1 << 19, 8  # bytes of a table that a core's own cache holds; rows that are asked for beforehand
+SMALL_TABLE = 1 << 19  # bytes that a core's own cache holds
+IN_FLIGHT = 6144  # bytes of rows and their state that are asked for beforehand
 
 
 @kernel
@@ -37,15 +38,15 @@ def update(weight, first, second, rows, gradients, base, hyper, rule, start, sto
     ids, numbers = pointer(rows), pointer(hyper)
     row_bytes, size, last = weight.strides[0], dim * size_of(table), rows.shape[0] - 1
     first_bytes, second_bytes = first.shape[1] * size_of(firsts), second.shape[1] * size_of(seconds)
-    large = num_embeddings * row_bytes > SMALL_TABLE
+    ahead = max(4, min(32, IN_FLIGHT // (row_bytes + first_bytes + second_bytes)))
     for s in range(start, stop):
-        if large:
-            ahead = np.int64(get(ids, min(s + AHEAD, last)))
-            prefetch_bytes(table, ahead * row_bytes, size)
+        if num_embeddings * row_bytes > SMALL_TABLE:
+            row = np.int64(get(ids, min(s + ahead, last)))
+            prefetch_bytes(table, row * row_bytes, size)
             if first.shape[0] > 0:
-                prefetch_bytes(firsts, ahead * first_bytes, first_bytes)
+                prefetch_bytes(firsts, row * first_bytes, first_bytes)
             if second.shape[0] > 0:
-                prefetch_bytes(seconds, ahead * second_bytes, second_bytes)
+                prefetch_bytes(seconds, row * second_bytes, second_bytes)
         row = np.int64(get(ids, s))
         weights, slopes = (table, row * row_bytes), (sums, (s - base) * gradients.strides[0])
         factor = factor_of(rule, (weights, slopes, numbers), firsts, seconds, row, dim)

@@ -1,0 +1,38 @@
+"""A lock that survives a fork, a copy and a pickle."""
+
+import os
+import threading
+from typing import Any
+
+__all__ = ["ForkedLock"]
+
+
+class ForkedLock:
+    """A lock that a forked child finds open, whatever another thread of its parent was doing.
+
+    The thread that holds it may take it again. A copy is another lock, and open.
+
+    Examples
+    --------
+    >>> with ForkedLock() as lock:
+    ...     pass
+    """
+
+    def __init__(self) -> None:
+        self._renew()
+
+    def _renew(self) -> None:
+        self._owner = os.getpid()
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> "ForkedLock":
+        if self._owner != os.getpid():
+            self._renew()
+        self._lock.acquire()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> Any:
+        return ForkedLock, ()
