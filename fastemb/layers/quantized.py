@@ -62,9 +62,8 @@ class QuantizedTable:
         layer._prepare(np.arange(layer.num_embeddings))
         weight = layer.weight
         if layer.lora is not None:
-            weight = layer._table.copy()
-            layer.lora.merge(weight)
-            weight = weight.view(layer.dtype)
+            weight = weight.copy()
+            layer.lora.merge(bits_of(weight))
         options = {name: getattr(layer, name) for name in cls.looks_up}
         return cls.from_weight(weight, bits, dtype, device=layer.device, **options)
 
