@@ -1,6 +1,7 @@
 """Which implementation of the kernels runs; nothing else imports a kernel package."""
 
 import importlib
+import sys
 import warnings
 from functools import cache
 from types import ModuleType
@@ -8,7 +9,7 @@ from typing import Any
 
 from fastemb.engine.validate import choice
 
-__all__ = ["DEVICES", "has_cache", "is_cached", "kernels", "simd_width"]
+__all__ = ["DEVICES", "announce", "has_cache", "is_cached", "kernels", "simd_width"]
 
 DEVICES = ("cpu", "reference")
 
@@ -77,6 +78,18 @@ def is_cached(kernel: Any) -> bool:
     folder = cache_folder()
     name = f"{kernel.py_func.__module__.rpartition('.')[2]}.{kernel.py_func.__name__}-"
     return bool(kernel.signatures) or (folder is not None and any(folder.rglob(f"{name}*.nbc")))
+
+
+def announce(kernel: Any) -> None:
+    """Say on a terminal, once, that `kernel` is about to be compiled, if it was not compiled before."""
+    global _announced
+    if not _announced and sys.stderr is not None and sys.stderr.isatty() and not is_cached(kernel):
+        _announced = True
+        kept = "; later starts take the kernels from the cache" if has_cache() else ""
+        print(f"fastemb: compiling for this processor, some seconds{kept}", file=sys.stderr)
+
+
+_announced = False
 
 
 @cache

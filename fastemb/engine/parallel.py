@@ -9,6 +9,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar
 
+from fastemb.engine.backend import announce
 from fastemb.engine.validate import integer
 
 __all__ = ["get_num_threads", "num_threads", "ordered_map", "run", "run_whole", "set_num_threads"]
@@ -124,6 +125,8 @@ def run(module: ModuleType, name: str, arguments: tuple, size: int, cost: int) -
     kernel = getattr(module, name)
     team = 1 if cost < SERIAL_BYTES else min(get_num_threads(), size)
     twin = getattr(module, f"parallel_{name}", None) if team > 1 else None
+    if not getattr(twin or kernel, "overloads", True):
+        announce(twin or kernel)
     if twin is None:
         status = kernel(*arguments, 0, size)
         return -1 if status is None else status
