@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastemb.engine.parallel import get_num_threads, num_threads, set_num_threads
     from fastemb.layers.bag import EmbeddingBag
+    from fastemb.layers.collection import EmbeddingBagCollection
     from fastemb.layers.embedding import Embedding
     from fastemb.trainers.word2vec import Word2Vec
     from fastemb.vectors.keyed_vectors import KeyedVectors
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Embedding",
     "EmbeddingBag",
+    "EmbeddingBagCollection",
     "KeyedVectors",
     "Word2Vec",
     "__version__",
@@ -27,6 +29,7 @@ __all__ = [
 _HOME = {
     "Embedding": "fastemb.layers.embedding",
     "EmbeddingBag": "fastemb.layers.bag",
+    "EmbeddingBagCollection": "fastemb.layers.collection",
     "KeyedVectors": "fastemb.vectors.keyed_vectors",
     "Word2Vec": "fastemb.trainers.word2vec",
     "get_num_threads": "fastemb.engine.parallel",

@@ -3,19 +3,27 @@
 from dataclasses import dataclass
 from typing import Any, Unpack
 
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastemb.engine import operations
 from fastemb.engine.arrays import accumulator, as_rows
 from fastemb.engine.gradients import gradient_of_bags, gradient_of_coefficients
 from fastemb.engine.ragged import Bags, as_bags
 from fastemb.engine.validate import boolean, choice
+from fastemb.layers.quantized import QuantizedEmbeddingBag
 from fastemb.layers.table import TableLayer, TableOptions
 from fastemb.layers.tape import apart
 
 __all__ = ["EmbeddingBag"]
 
 MODES = (*operations.SUMS, *operations.EXTREMES)
+
+
+def reduced(table: NDArray, bags: Bags, mode: str, device: str) -> tuple[NDArray, NDArray | None]:
+    """Return a row for each bag, and which lookups won where the mode compares them."""
+    if mode in operations.EXTREMES:
+        return operations.extremes(table, bags, operations.EXTREMES[mode], device=device)
+    return operations.reduce(table, bags, mode, device=device), None
 
 
 @dataclass(slots=True)
@@ -123,18 +131,14 @@ class EmbeddingBag(TableLayer):
             input,
             offsets,
             self.num_embeddings,
-            accumulator(self._table.dtype),
+            accumulator(self.table.dtype),
             padding_idx=self.padding_idx,
             include_last_offset=self.include_last_offset,
             per_sample_weights=per_sample_weights,
             on_invalid=self.on_invalid,
         )
         self._prepare(bags.indices)
-        winners = None
-        if self.mode in operations.EXTREMES:
-            found, winners = operations.extremes(self._table, bags, operations.EXTREMES[self.mode], device=self.device)
-        else:
-            found = operations.reduce(self._table, bags, self.mode, device=self.device)
+        found, winners = reduced(self.table, bags, self.mode, self.device)
         if self.remembers:
             self._remember(bags, winners, input, offsets, per_sample_weights)
         out = self._given_back(found)
@@ -180,12 +184,12 @@ class EmbeddingBag(TableLayer):
             return self.lora.backward(grad_output)
         call = self._remembered()
         shape = call.bags.num_bags, self.embedding_dim
-        grad = as_rows(grad_output, shape, self._table.dtype, "grad_output")
+        grad = as_rows(grad_output, shape, self.table.dtype, "grad_output")
         self._tape.calls.pop()
         bags = call.bags
         result = None
         if call.weights_shape is not None:
-            found = gradient_of_coefficients(grad, self._table, bags, self.mode, device=self.device)
+            found = gradient_of_coefficients(grad, self.table, bags, self.mode, device=self.device)
             result = found.reshape(call.weights_shape)
         gradient = gradient_of_bags(
             self._kept(grad, grad_output),
@@ -211,3 +215,27 @@ class EmbeddingBag(TableLayer):
         if self.mode in operations.EXTREMES:
             raise ValueError(f"lora needs a mode that sums, got {self.mode!r}")
         super().enable_lora(rank, lora_alpha, a_initializer, b_initializer)
+
+    def quantize(self, bits: int | None = None, dtype: DTypeLike | None = None) -> QuantizedEmbeddingBag:
+        """Return a smaller table for inference, which looks up as the layer does and returns float32.
+
+        Parameters
+        ----------
+        bits : {8, 4}, optional
+            Codes with a scale and a bias a row, in FBGEMM's layouts; default 8, unless there is a `dtype`.
+        dtype : {"float16", "bfloat16"} or dtype, optional
+            Short floats instead.
+
+        Raises
+        ------
+        ValueError
+            If both are given, or a row cannot be held (it has a NaN, say); it is named.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> layer = EmbeddingBag(2, 2, mode="sum", W=np.array([[0.0, 255.0], [3.0, 3.0]], np.float32))
+        >>> layer.quantize(bits=8)([[1, 0]])
+        array([[  3., 258.]], dtype=float32)
+        """
+        return QuantizedEmbeddingBag.from_layer(self, bits, dtype)

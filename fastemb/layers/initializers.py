@@ -24,6 +24,7 @@ __all__ = [
     "VarianceScaling",
     "fill",
     "is_array",
+    "start_table",
 ]
 
 BLOCK = 1 << 16  # numbers drawn at a time: a temporary array of them is all the memory that it takes
@@ -291,6 +292,21 @@ def fill(weight: NDArray, initializer: Any, generator: np.random.Generator, firs
     if values.shape != rows.shape:
         raise ValueError(f"embeddings_initializer must give an array of shape {rows.shape}, got {values.shape}")
     rows[:] = stored(values, weight.dtype)
+
+
+def start_table(weight: NDArray, initializer: Any, generator: np.random.Generator, padding_idx: int | None) -> None:
+    """Write a fresh table: with zeros in the padding row, unless the numbers were given as an array.
+
+    Examples
+    --------
+    >>> weight = np.zeros((3, 2))
+    >>> start_table(weight, "ones", np.random.default_rng(0), padding_idx=0)
+    >>> weight[:, 0]
+    array([0., 1., 1.])
+    """
+    fill(weight, initializer, generator)
+    if padding_idx is not None and not is_array(initializer):
+        weight[padding_idx] = 0
 
 
 def is_array(initializer: Any) -> bool:

@@ -74,7 +74,7 @@ class Parameter:
         return self._shown
 
     @property
-    def _table(self) -> NDArray:
+    def table(self) -> NDArray:
         """The table as kernels take it: bfloat16 as its bits."""
         return self._memory.array
 
@@ -87,9 +87,9 @@ class Parameter:
     def frozen(self, frozen: Any) -> None:
         if isinstance(frozen, np.ndarray | list) and np.ndim(frozen) > 0:
             mask = np.array(frozen)
-            if mask.dtype != bool or mask.shape != (len(self._table),):
+            if mask.dtype != bool or mask.shape != (len(self.table),):
                 raise ValueError(
-                    f"freeze must be a bool or a bool array of shape ({len(self._table)},), "
+                    f"freeze must be a bool or a bool array of shape ({len(self.table)},), "
                     f"got {mask.dtype} of shape {mask.shape}"
                 )
             self._frozen = mask
@@ -130,6 +130,11 @@ class Parameter:
             self._gradients.append(gradient)
             self._total = None
 
+    def catch_up(self, indices: NDArray) -> None:
+        """Let the optimizer do what it has put off for rows that are about to be read."""
+        if self.optimizer is not None and self._frozen is not True:
+            self.optimizer.catch_up(self, indices)
+
     def after_update(self, rows: NDArray) -> None:
         """Apply the constraint to rows that have changed; an optimizer calls it.
 
@@ -139,19 +144,19 @@ class Parameter:
             Distinct.
         """
         if self.embeddings_constraint is not None:
-            values = read_rows(self._table, rows)
+            values = read_rows(self.table, rows)
             constrained = np.asarray(self.embeddings_constraint(values))
             if constrained.shape != values.shape:
                 raise ValueError(
                     f"embeddings_constraint must keep the rows' shape {values.shape}, got {constrained.shape}"
                 )
-            write_rows(self._table, rows, constrained)
+            write_rows(self.table, rows, constrained)
 
     def regularization(self) -> float:
         """Return the regularizer's penalty of the whole table, 0 without one; of a frozen table it is 0, too."""
         if self.embeddings_regularizer is None or self._frozen is True:
             return 0.0
-        table = self._table
+        table = self.table
         step = max(1, PENALTY_BLOCK // max(1, table.shape[1]))
         blocks = (read_rows(table, slice(first, first + step)) for first in range(0, len(table), step))
         return float(sum(self.embeddings_regularizer(block) for block in blocks))
@@ -161,10 +166,10 @@ class Parameter:
         if self.embeddings_regularizer is None:
             return gradient
         rows = gradient.rows
-        penalty = self.embeddings_regularizer.gradient(read_rows(self._table, rows))
+        penalty = self.embeddings_regularizer.gradient(read_rows(self.table, rows))
         return RowGradient(rows, gradient.collect() + penalty)
 
-    # A copy shares the table, and begins without gradients.
+    # A copy shares the table, and begins without gradients or remembered forwards.
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_gradients": [], "_total": None, "_lock": ForkedLock()}

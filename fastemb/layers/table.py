@@ -16,8 +16,9 @@ from fastemb.layers import constraints, initializers, regularizers
 from fastemb.layers.lora import Adapter, adapt
 from fastemb.layers.memory import MappedMemory, Memory, allocate, given_table
 from fastemb.layers.parameter import Parameter
-from fastemb.layers.rows import kept_dtype, stored
-from fastemb.layers.tape import Tape, apart
+from fastemb.layers.rows import kept_dtype
+from fastemb.layers.saving import load_tables
+from fastemb.layers.tape import Remembering, apart
 
 __all__ = ["TableLayer", "TableOptions"]
 
@@ -40,7 +41,7 @@ class TableOptions(TypedDict, total=False):
     on_invalid: str
 
 
-class TableLayer(Parameter):
+class TableLayer(Remembering, Parameter):
     """A table that looks up, remembers what it looked up, and is trained by it: `Embedding` and `EmbeddingBag`.
 
     Parameters
@@ -134,11 +135,11 @@ class TableLayer(Parameter):
         self.device = choice("device", device or "cpu", DEVICES)
         self.on_invalid = choice("on_invalid", on_invalid, POLICIES)
         self.embeddings_initializer = W if callable(W) else embeddings_initializer
-        self.training = True
         self.lora: Adapter | None = None
-        self._tape = Tape()
         self.generator = np.random.default_rng(seed)
-        super().__init__(
+        Remembering.__init__(self)
+        Parameter.__init__(
+            self,
             *self._make_table(shape, None if callable(W) else W, dtype, storage, freeze is True),
             embeddings_regularizer=regularizers.get(embeddings_regularizer),
             embeddings_constraint=constraints.get(embeddings_constraint),
@@ -164,12 +165,10 @@ class TableLayer(Parameter):
         return given_table(given, shape, dtype, frozen)
 
     def _fill_fresh(self, table: NDArray) -> None:
-        initializers.fill(table, self.embeddings_initializer, self.generator)
-        if self.padding_idx is not None and not initializers.is_array(self.embeddings_initializer):
-            table[self.padding_idx] = 0
+        initializers.start_table(table, self.embeddings_initializer, self.generator, self.padding_idx)
 
     def _check_consistent(self) -> None:
-        if self.max_norm is not None and not self._table.flags.writeable:
+        if self.max_norm is not None and not self.table.flags.writeable:
             raise ValueError("max_norm changes the table in place, but the table is read-only")
         if self._frozen is True and self.optimizer is not None:
             raise ValueError("optimizer would change the table, but it is frozen")
@@ -205,12 +204,12 @@ class TableLayer(Parameter):
     @property
     def num_embeddings(self) -> int:
         """Rows of the table."""
-        return len(self._table)
+        return len(self.table)
 
     @property
     def embedding_dim(self) -> int:
         """Columns of the table."""
-        return self._table.shape[1]
+        return self.table.shape[1]
 
     def resize(self, num_embeddings: int) -> None:
         """Give the table another number of rows.
@@ -231,7 +230,7 @@ class TableLayer(Parameter):
         >>> layer.weight.shape
         (4, 3)
         """
-        size, old = integer("num_embeddings", num_embeddings, 0), self._table
+        size, old = integer("num_embeddings", num_embeddings, 0), self.table
         if self.padding_idx is not None and self.padding_idx >= size:
             raise ValueError(f"num_embeddings must leave the row padding_idx={self.padding_idx}, got {size}")
         kept = min(size, len(old))
@@ -255,19 +254,14 @@ class TableLayer(Parameter):
     # Training and evaluation.
 
     def train(self, mode: bool = True) -> Self:
-        """Remember forwards from now on, so that `backward` can undo them; with ``mode=False`` as `eval`."""
-        self.training = boolean("mode", mode)
+        """Remember forwards from now on; with ``mode=False`` as `eval`."""
         if self.lora is not None:
             self.lora.a.train(mode)
-        return self
-
-    def eval(self) -> Self:
-        """Remember no forwards from now on: for inference, which would else fill the memory."""
-        return self.train(False)
+        return super().train(mode)
 
     def forget(self) -> None:
         """Forget the forwards of this thread that `backward` has not undone."""
-        self._tape.calls.clear()
+        super().forget()
         if self.lora is not None:
             self.lora.forget()
 
@@ -277,12 +271,9 @@ class TableLayer(Parameter):
         return self.training and self._frozen is not True
 
     def _remembered(self) -> Any:
-        """Return the last forward of this thread, for a backward that is about to undo it."""
         if self._frozen is True:
             raise RuntimeError("the table is frozen, so it has no gradient: set frozen to False before the forward")
-        if not self._tape.calls:
-            raise RuntimeError("backward needs a forward to undo, in training and in the same thread: there is none")
-        call = self._tape.calls[-1]
+        call = super()._remembered()
         if call.num_embeddings != self.num_embeddings:
             self._tape.calls.clear()
             raise RuntimeError("the table was resized after the forward that backward was to undo")
@@ -298,12 +289,11 @@ class TableLayer(Parameter):
 
     def _prepare(self, indices: NDArray) -> None:
         """Do what must be done to rows before they are read."""
-        if self.optimizer is not None and self._frozen is not True:
-            self.optimizer.catch_up(self, indices)
+        self.catch_up(indices)
         if self.max_norm is not None:
             rows = group(indices, self.num_embeddings, device=self.device).rows
             with self._lock:
-                operations.renormalise(self._table, rows, self.max_norm, self.norm_type, device=self.device)
+                operations.renormalise(self.table, rows, self.max_norm, self.norm_type, device=self.device)
 
     def _given_back(self, found: NDArray) -> NDArray:
         return found if self._shown == found.dtype else found.view(self._shown)
@@ -364,7 +354,7 @@ class TableLayer(Parameter):
         """
         if self.lora is None:
             raise ValueError("lora is not enabled, so there is nothing to merge")
-        self.lora.merge(self._table)
+        self.lora.merge(self.table)
         self._frozen, self.optimizer = self.lora.frozen, self.lora.a.optimizer
         self.lora = None
         self.forget()
@@ -404,19 +394,7 @@ class TableLayer(Parameter):
         ValueError
             If a shape disagrees; nothing is copied then.
         """
-        tables = self.state_dict()
-        if strict and state_dict.keys() != tables.keys():
-            raise KeyError(f"state_dict must have the names {sorted(tables)}, got {sorted(state_dict)}")
-        values = {name: np.asarray(state_dict[name]) for name in tables if name in state_dict}
-        for name, array in values.items():
-            if array.shape != tables[name].shape:
-                raise ValueError(f"{name} must be of shape {tables[name].shape}, got {array.shape}")
-        for name, array in values.items():
-            kept = kept_dtype(tables[name].dtype)[0]
-            tables[name].view(kept)[:] = stored(array, kept)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_tape": Tape()}
+        load_tables(self.state_dict(), state_dict, strict)
 
     def __repr__(self) -> str:
         """Return torch's representation."""

@@ -2,12 +2,14 @@
 
 import os
 import threading
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ForkedLock", "Tape", "apart"]
+from fastemb.engine.validate import boolean
+
+__all__ = ["ForkedLock", "Remembering", "Tape", "apart"]
 
 
 def apart(array: NDArray, *given: Any) -> NDArray:
@@ -75,3 +77,46 @@ class ForkedLock:
 
     def __reduce__(self) -> Any:
         return ForkedLock, ()
+
+
+class Remembering:
+    """What remembers forwards in training, in each thread its own, so that ``backward`` can undo them, last first.
+
+    Examples
+    --------
+    >>> Remembering().eval().training
+    False
+    """
+
+    def __init__(self) -> None:
+        self.training = True
+        self._tape = Tape()
+
+    def train(self, mode: bool = True) -> Self:
+        """Remember forwards from now on; with ``mode=False`` as `eval`."""
+        self.training = boolean("mode", mode)
+        return self
+
+    def eval(self) -> Self:
+        """Remember no forwards from now on: for inference, which would else fill the memory."""
+        return self.train(False)
+
+    def forget(self) -> None:
+        """Forget the forwards of this thread that ``backward`` has not undone."""
+        self._tape.calls.clear()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a forward is remembered."""
+        return self.training
+
+    def _remembered(self) -> Any:
+        """Return the last forward of this thread, for a backward that is about to undo it."""
+        if not self._tape.calls:
+            raise RuntimeError("backward needs a forward to undo, in training and in the same thread: there is none")
+        return self._tape.calls[-1]
+
+    # A copy begins with nothing remembered.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_tape": Tape()}  # type: ignore[dict-item]

@@ -1,0 +1,74 @@
+"""Columns of a batch as arrays of indices: dicts, data frames and Arrow batches."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["column_of", "rectangle"]
+
+
+def column_of(batch: Any, name: str) -> Any:
+    """Return a column of a dict, a data frame of pandas or polars, or a batch or table of Arrow.
+
+    Raises
+    ------
+    KeyError
+        If there is no such column.
+    TypeError
+        If `batch` has no columns.
+
+    Examples
+    --------
+    >>> column_of({"user": [1, 2]}, "user")
+    [1, 2]
+    """
+    if isinstance(batch, Mapping):
+        names: Any = batch.keys()
+    elif hasattr(batch, "column_names"):  # Arrow
+        names = batch.column_names
+    elif hasattr(batch, "columns"):  # pandas, polars
+        names = batch.columns
+    else:
+        raise TypeError(f"batch must be a dict, a data frame or an Arrow batch, got {type(batch).__name__}")
+    if name not in names:
+        raise KeyError(f"batch must have a feature {name!r}, got {', '.join(map(repr, names))}")
+    return _plain(batch[name])
+
+
+def _plain(column: Any) -> Any:
+    """Return a column as an array of NumPy or Arrow where it is one of a data frame, else as it is."""
+    if hasattr(column, "combine_chunks"):  # Arrow's ChunkedArray
+        return column.combine_chunks()
+    if hasattr(column, "to_arrow"):  # polars
+        return column.to_arrow()
+    if hasattr(column, "to_numpy") and hasattr(column, "iloc"):  # pandas
+        return column.to_numpy()
+    return column
+
+
+def rectangle(column: Any) -> NDArray | None:
+    """Return a column as an array (num_bags, length) where each of its bags has the same length, else None.
+
+    An array of one dimension, and a list of integers, is a bag of one index a row.
+
+    Examples
+    --------
+    >>> rectangle([3, 1]).tolist(), rectangle([[3], [1, 2]])
+    ([[3], [1]], None)
+    """
+    if type(column).__module__.partition(".")[0] == "pyarrow":
+        import pyarrow
+
+        if not pyarrow.types.is_integer(column.type) or column.null_count:
+            return None
+        column = column.to_numpy(zero_copy_only=False)
+    if not hasattr(column, "dtype"):
+        first = column[0] if isinstance(column, Sequence) and not isinstance(column, tuple) and len(column) else None
+        if not isinstance(first, int | np.integer):
+            return None
+    array = np.asarray(column)
+    if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
+        return None
+    return array[:, None] if array.ndim == 1 else array

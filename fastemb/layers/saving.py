@@ -1,0 +1,48 @@
+"""Numbers from a state dict into tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastemb.layers.rows import kept_dtype, stored
+
+__all__ = ["load_tables"]
+
+
+def load_tables(tables: Mapping[str, NDArray], state_dict: Mapping[str, Any], strict: bool) -> None:
+    """Copy numbers into tables by name.
+
+    Parameters
+    ----------
+    tables : dict
+        What is written to.
+    state_dict : dict
+        Arrays of the same shapes.
+    strict : bool
+        Names that are missing or unknown are an error.
+
+    Raises
+    ------
+    KeyError
+        If names disagree, and `strict`.
+    ValueError
+        If a shape disagrees; nothing is copied then.
+
+    Examples
+    --------
+    >>> tables = {"weight": np.zeros(2)}
+    >>> load_tables(tables, {"weight": [1.0, 2.0]}, strict=True)
+    >>> tables
+    {'weight': array([1., 2.])}
+    """
+    if strict and state_dict.keys() != tables.keys():
+        raise KeyError(f"state_dict must have the names {sorted(tables)}, got {sorted(state_dict)}")
+    values = {name: np.asarray(state_dict[name]) for name in tables if name in state_dict}
+    for name, array in values.items():
+        if array.shape != tables[name].shape:
+            raise ValueError(f"{name} must be of shape {tables[name].shape}, got {array.shape}")
+    for name, array in values.items():
+        kept, _ = kept_dtype(tables[name].dtype)
+        tables[name].view(kept)[:] = stored(array, kept)
