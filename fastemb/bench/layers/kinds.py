@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from fastemb.bench.layers.backward import backward
+from fastemb.bench.layers.collection import collection
 from fastemb.bench.layers.comparison import Comparison
 from fastemb.bench.layers.forward import bags, limit, lookup, low_precision, off_path, small
 from fastemb.bench.layers.loop import torch_loop
@@ -20,6 +21,7 @@ COMPARISONS: dict[str, Callable[[Setup], Iterator[Comparison]]] = {
     "step-adagrad": step_kind("adagrad"),
     "step-adam": step_kind("adam"),
     "low-precision": low_precision,
+    "collection": collection,
     "torch-loop": torch_loop,
     "limit": limit,
 }

@@ -66,6 +66,10 @@ TARGETS = (
     Target("step-adam", "step, Adam, dense Adam at V=10^6", ("torch dense",), 120, None, {"num_embeddings": 1_000_000}),
     _bits("float16", 1.6),
     _bits("bfloat16", 1.6),
+    _bits("int8", 2.5),
+    _bits("int4", 3.5),
+    Target("collection", "26 tables, forward, 26 nn.EmbeddingBag", ("torch",), 2, None, {"variant": "forward"}),
+    Target("collection", "26 tables, step, sparse Adagrad", ("torch",), 8, None, {"variant": "step"}),
     Target("torch-loop", "fastemb.torch.EmbeddingBag, best optimizer", ("torch sparse", "torch dense"), 4),
     Target("limit", "bandwidth of large bags, of a random-row read", ("read",), None, 0.85),
 )
