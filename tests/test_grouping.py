@@ -160,6 +160,11 @@ def test_labels_stand_for_places(device):
     assert_same(parts(groups), (places.rows, places.starts, labels[places.order]))
 
 
+def test_a_label_for_each_lookup():
+    with pytest.raises(ValueError, match="labels must have one entry a lookup, 3, got 2"):
+        group(np.zeros(3, np.int64), 1, labels=np.zeros(2, np.int32))
+
+
 def test_results_outlive_the_next_call():
     indices = lookups(20_000, 100, np.int64, seed=2)
     first = group(indices, 100)

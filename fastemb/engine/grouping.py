@@ -69,6 +69,11 @@ def group(
     -------
     Groups
 
+    Raises
+    ------
+    ValueError
+        If there are more or fewer labels than lookups.
+
     Examples
     --------
     >>> groups = group(np.array([7, 2, 7, 0]), 10, padding_idx=0)
@@ -76,6 +81,8 @@ def group(
     (array([2, 7]), array([0, 1, 3]), array([1, 0, 2], dtype=int32))
     """
     num_lookups = len(indices)
+    if labels is not None and len(labels) != num_lookups:
+        raise ValueError(f"labels must have one entry a lookup, {num_lookups}, got {len(labels)}")
     rows, starts, order = _results(num_lookups, indices.dtype)
     padding = -1 if padding_idx is None else padding_idx
     passive = _NONE_FROZEN if frozen is None else frozen
