@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,8 +173,8 @@ def gradient_of_bags(
     (array([3, 7]), array([[0.5],
            [4.5]]))
     """
-    groups = group(bags.indices, num_embeddings, padding_idx=bags.padding_idx, frozen=frozen, device=device)
-    sources = _bags_of(groups.order, bags)
+    ordered = bags.coefficients is not None or mode in operations.EXTREMES
+    groups, sources = _grouped(bags, num_embeddings, frozen, ordered, device)
     frequency = _inverse_counts(groups, grad_output.dtype) if scale_grad_by_freq else None
     if mode in operations.EXTREMES:
         values = _sum_winners(grad_output, winners, groups, sources, device)
@@ -266,11 +267,21 @@ def merge(gradients: Sequence[RowGradient], *, device: str = "cpu") -> RowGradie
     return gradient_of_lookup(values, rows, num_embeddings, device=device)
 
 
-def _bags_of(order: NDArray, bags: Bags) -> NDArray:
-    """Return the bag of each of the lookups in `order`."""
+def _grouped(
+    bags: Bags, num_embeddings: int, frozen: NDArray[np.bool_] | None, ordered: bool, device: str
+) -> tuple[Groups, NDArray]:
+    """Return the lookups grouped by row, and the bag of each; unless `ordered`, the groups may tell no other order."""
+    grouped = partial(group, bags.indices, num_embeddings, padding_idx=bags.padding_idx, frozen=frozen, device=device)
     if bags.shape is not None and len(bags.shape) == 2:
-        return order // max(bags.shape[1], 1)
-    return np.repeat(np.arange(len(bags.offsets) - 1, dtype=order.dtype), np.diff(bags.offsets))[order]
+        groups = grouped()
+        return groups, groups.order // max(bags.shape[1], 1)
+    offsets = bags.offsets
+    sources = np.repeat(np.arange(len(offsets) - 1, dtype=np.int32), offsets[1:] - offsets[:-1])
+    if ordered:
+        groups = grouped()
+        return groups, sources[groups.order]
+    groups = grouped(labels=sources)
+    return groups, groups.order
 
 
 def _inverse_counts(groups: Groups, dtype: np.dtype) -> NDArray:
