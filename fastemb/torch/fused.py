@@ -126,11 +126,23 @@ class FusedTable:
     def state(self) -> dict[str, Tensor]:
         """Return what the optimizer remembers of this table, as tensors on its memory."""
         self.optimizer.flush(self)
-        return {name: torch.as_tensor(value) for name, value in self.optimizer.state_of(self).items()}
+        kind = type(self.optimizer).__name__
+        return {f"{kind}.{name}": torch.as_tensor(value) for name, value in self.optimizer.state_of(self).items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take over what `state` gave."""
-        values = {name: value.item() if value.dim() == 0 else value.numpy() for name, value in state.items()}
+        """Take over what `state` gave.
+
+        Raises
+        ------
+        ValueError
+            If it is of another kind of optimizer, or does not fit the table.
+        """
+        kind = f"{type(self.optimizer).__name__}."
+        values = {}
+        for name, value in state.items():
+            if not name.startswith(kind):
+                raise ValueError(f"the state must be of {kind[:-1]}, got {name}")
+            values[name.removeprefix(kind)] = value.item() if value.dim() == 0 else value.numpy()
         self.optimizer.load_state_of(self, values)
 
     def collect(self, gradient: RowGradient) -> None:
