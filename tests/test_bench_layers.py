@@ -10,7 +10,7 @@ import pytest
 from fastemb.bench.layers import tables
 from fastemb.bench.layers.cases import Case, Inputs, small_cases, sweep
 from fastemb.bench.layers.comparison import Comparison
-from fastemb.bench.layers.run import KINDS, measure_kind, run
+from fastemb.bench.layers.run import KINDS, run
 from fastemb.bench.layers.setup import Setup
 from fastemb.bench.layers.summary import describe_case, duration, summarise
 from fastemb.bench.layers.targets import TARGETS, Target
@@ -36,6 +36,13 @@ def results(**measures):
     machine = {"processor": "P", "cores": 2, "memory_bytes": 2**30, "caches": [], "system": "S", "python": "3"}
     machine |= {"versions": {"torch": "2.13"}, "date": "2026-01-01T00:00:00"}
     return {"benchmark": "layers", "machine": machine, "settings": {"threads": 2}, "measures": measures}
+
+
+def measure_quickly(kind, peers=("torch",)):
+    pytest.importorskip("torch", reason="torch is not installed")
+    from fastemb.bench.layers.kinds import measure_kind
+
+    return measure_kind(kind, Setup(peers, quick=True, log=lambda line: None), 0.01)
 
 
 class TestTiming:
@@ -181,8 +188,7 @@ class TestRun:
 
     @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "memory"])
     def test_quick_run(self, kind):
-        pytest.importorskip("torch", reason="torch is not installed")
-        found = measure_kind(kind, Setup(("torch",), quick=True, log=lambda line: None), 0.01)
+        found = measure_quickly(kind)
         assert found
         for each in found:
             assert all(seconds > 0 for side in each["sides"].values() for seconds in side["hot"])
@@ -192,14 +198,12 @@ class TestRun:
 
     @pytest.mark.parametrize("optimizer", ["sgd", "rowwise-adagrad", "adagrad"])
     def test_beside_fbgemm(self, optimizer):
-        pytest.importorskip("torch", reason="torch is not installed")
         pytest.importorskip("fbgemm_gpu", reason="fbgemm-gpu-cpu is not installed")
-        (found,) = measure_kind(f"step-{optimizer}", Setup(quick=True, log=lambda line: None), 0.01)
+        (found,) = measure_quickly(f"step-{optimizer}", ("torch", "fbgemm"))
         assert "fbgemm" in found["sides"]
 
     def test_memory_does_not_grow_with_the_table(self):
-        pytest.importorskip("torch", reason="torch is not installed")
-        found = measure_kind("memory", Setup(quick=True, log=lambda line: None), 0.01)
+        found = measure_quickly("memory")
         dense = [each["bytes"] for each in found if each["side"] == "torch dense" and each["optimizer"] == "sgd"]
         assert dense[1] > 2e7  # torch's gradient of 100,000 rows: the measurement sees what is there
 

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
-from torch.nn import functional as torch_functional
-
 from fastemb import functional
 from fastemb.bench.layers.cases import SIZES, Case, sweep
 from fastemb.bench.layers.comparison import OURS, Comparison
+from fastemb.bench.layers.needs import torch
 from fastemb.bench.layers.setup import Setup
 from fastemb.bench.layers.work import STEP_TOLERANCE
 
@@ -58,7 +56,7 @@ def _bag_sides(setup: Setup, case: Case) -> Sides:
     gradient = setup.inputs.gradient(case.num_bags, case.embedding_dim)
     weight = torch.from_numpy(table).detach().requires_grad_()
     ids, starts, grad = map(torch.from_numpy, (indices, offsets, gradient))
-    output = torch_functional.embedding_bag(ids, weight, starts, mode="sum")
+    output = torch.nn.functional.embedding_bag(ids, weight, starts, mode="sum")
     return {
         OURS: lambda: functional.embedding_bag_backward(gradient, indices, table, offsets, mode="sum"),
         "torch": lambda: torch.autograd.grad(output, weight, grad, retain_graph=True)[0],

@@ -6,12 +6,12 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fastemb import EmbeddingBagCollection, optim
 from fastemb.bench.layers.cases import Case, Inputs
 from fastemb.bench.layers.comparison import OURS, Comparison
+from fastemb.bench.layers.needs import torch
 from fastemb.bench.layers.setup import Setup
 from fastemb.bench.layers.work import ADAGRAD_EPS, RATE, STEP_TOLERANCE
 

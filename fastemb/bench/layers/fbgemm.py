@@ -4,8 +4,7 @@ import importlib
 import warnings
 from types import ModuleType
 
-import torch  # before fbgemm_gpu, which loads its operators into it
-
+from fastemb.bench.layers.needs import torch  # before fbgemm_gpu, which loads operators into it
 from fastemb.bench.layers.work import ADAGRAD_EPS, RATE, Step, Work
 
 OPTIMIZERS = {"sgd": "EXACT_SGD", "rowwise-adagrad": "EXACT_ROWWISE_ADAGRAD", "adagrad": "EXACT_ADAGRAD"}

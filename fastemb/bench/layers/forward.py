@@ -5,13 +5,12 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional as torch_functional
 
 from fastemb import functional
 from fastemb.bench.layers.cases import ROWS, SIZES, Case, small_cases, sweep
 from fastemb.bench.layers.comparison import OURS, Comparison
+from fastemb.bench.layers.needs import torch
 from fastemb.bench.layers.read import reader
 from fastemb.bench.layers.setup import Setup
 from fastemb.layers.quantized import QuantizedEmbeddingBag
@@ -92,7 +91,7 @@ def bag_sides(setup: Setup, case: Case) -> Sides:
     weight, ids, starts = map(torch.from_numpy, (table, indices, offsets))
     return {
         OURS: lambda: functional.embedding_bag(indices, table, offsets, **options, **weights),
-        "torch": lambda: torch_functional.embedding_bag(ids, weight, starts, **options, **tensors),
+        "torch": lambda: torch.nn.functional.embedding_bag(ids, weight, starts, **options, **tensors),
     }
 
 
@@ -103,7 +102,7 @@ def lookup_sides(setup: Setup, case: Case, into: bool = False) -> Sides:
     if not into:
         return {
             OURS: lambda: functional.embedding(indices, table),
-            "torch": lambda: torch_functional.embedding(ids, weight),
+            "torch": lambda: torch.nn.functional.embedding(ids, weight),
         }
     ours, theirs = np.empty((len(indices), case.embedding_dim), np.float32), torch.empty(len(ids), case.embedding_dim)
     return {
@@ -135,7 +134,7 @@ def _short_rows(setup: Setup, case: Case) -> Comparison:
         case,
         {
             OURS: lambda: bag(indices, offsets),
-            "torch": lambda: torch_functional.embedding_bag(ids, weight, starts, mode="sum"),
+            "torch": lambda: torch.nn.functional.embedding_bag(ids, weight, starts, mode="sum"),
         },
         tolerance=1e-4,  # torch rounds a code times its scale before it adds the bias
         bytes=case.num_lookups * row_bytes,

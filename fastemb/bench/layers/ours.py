@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 import fastemb.torch
 from fastemb import EmbeddingBag, optim
+from fastemb.bench.layers.needs import torch
 from fastemb.bench.layers.torch_side import module_step
 from fastemb.bench.layers.work import ADAGRAD_EPS, RATE, Step, Work
 

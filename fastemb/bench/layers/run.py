@@ -86,8 +86,10 @@ def run(
         "measures": {},
         "skipped": setup.skipped,
     }
+    from fastemb.bench.layers.kinds import measure_kind, use_threads
+
     with num_threads(threads):
-        _use_threads(threads)
+        use_threads(threads)
         for kind in wanted:
             results["measures"][kind] = measure_kind(kind, setup, each)
             if output is not None:  # after each kind: what was measured is not lost to a later one's failure
@@ -95,37 +97,7 @@ def run(
     return results
 
 
-def measure_kind(kind: str, setup: Setup, seconds: float) -> list[Any]:
-    """Return what one of `KINDS` gave: a record for each case, of which a line goes to the log.
-
-    Examples
-    --------
-    >>> from fastemb.bench.layers.run import measure_kind
-    >>> from fastemb.bench.layers.setup import Setup
-    >>> len(measure_kind("small", Setup(quick=True, log=lambda line: None), 0.01))
-    4
-    """
-    from fastemb.bench.layers.kinds import COMPARISONS
-    from fastemb.bench.layers.memory import memory
-    from fastemb.bench.layers.summary import describe_case
-
-    if kind == "memory":
-        return memory(setup)
-    found = []
-    for comparison in COMPARISONS[kind](setup):
-        found.append(comparison.measure(seconds))
-        del comparison  # its tables, before the next ones are made
-        setup.log(f"{kind}: {describe_case(found[-1])}")
-    return found
-
-
 def _require(peers: Sequence[str]) -> None:
     for peer in peers:
         if importlib.util.find_spec(MODULES[peer]) is None:
             raise ImportError(f"{peer} is not installed: pip install 'fastemb[bench-layers]'")
-
-
-def _use_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)  # FBGEMM's threads, too

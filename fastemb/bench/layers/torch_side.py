@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import torch
-
+from fastemb.bench.layers.needs import torch
 from fastemb.bench.layers.work import ADAGRAD_EPS, RATE, Step, Work
 
 OPTIMIZERS: dict[tuple[str, bool], Any] = {
