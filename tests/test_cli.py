@@ -47,7 +47,9 @@ def test_help_names_every_command(capsys):
     assert sorted(command.name for command in app_module.app.registered_commands) == sorted(set(COMMANDS) - {"bench"})
 
 
-@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), ["bench", "training"], ["bench", "layers"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [*([name] for name in COMMANDS), ["bench", "training"], ["bench", "layers"]], ids=" ".join
+)
 def test_every_command_has_help_with_an_example(command, capsys):
     assert main([*command, "--help"]) == 0
     text = capsys.readouterr().out
