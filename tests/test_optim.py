@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from fastemb.engine.backend import kernels
 from fastemb.engine.gradients import RowGradient
 from fastemb.optim import FTRL, SGD, Adagrad, Adam, AdamW, Optimizer, RowwiseAdagrad
 
@@ -53,10 +54,11 @@ def train(optimizer, table, steps=4, **kind):
     return table.weight
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("device", "dtype"), [("cpu", np.float32), *(("reference", t) for t in (np.float64, np.float16))]
+)
 @pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
-def test_step_on_collected_gradients_equals_update(make, dtype, device):
+def test_step_on_collected_gradients_equals_update(make, device, dtype):
     fused, table = Table(dtype=dtype), Table(dtype=dtype)
     train(make(device=device, clip_value=2.0), fused)
     optimizer = make(parameters=[table], device=device, clip_value=2.0)
@@ -76,6 +78,27 @@ def test_the_cpu_equals_the_reference(make):
     train(make(device="cpu"), on_cpu)
     train(make(device="reference"), reference)
     np.testing.assert_allclose(on_cpu.weight, reference.weight, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_the_cpu_equals_the_reference_in_other_types(dtype):
+    on_cpu, reference = Table(dtype=dtype), Table(dtype=dtype)
+    train(Adam(device="cpu"), on_cpu)
+    train(Adam(device="reference"), reference)
+    np.testing.assert_allclose(on_cpu.weight, reference.weight, rtol=1e-3 if dtype == np.float16 else 1e-10)
+
+
+def test_read_only_gradients_compile_nothing():
+    optimizer, table, compiled = SGD(), Table(), kernels("cpu", "updates")
+    gradients = [pending(0), RowGradient(np.array([3]), np.ones((1, 20), np.float32))]
+    for gradient in gradients:
+        optimizer.update(table, gradient)
+    before = len(compiled.step.signatures), len(compiled.update.signatures)
+    gradients[0] = pending(0)
+    gradients[0].grad_output.flags.writeable = gradients[1].values.flags.writeable = False
+    for gradient in gradients:
+        optimizer.update(table, gradient)
+    assert (len(compiled.step.signatures), len(compiled.update.signatures)) == before
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -329,6 +352,11 @@ def test_a_pending_gradient_that_does_not_fit(name, value, message, device):
     setattr(gradient, name, value)
     with pytest.raises(ValueError, match=message):
         SGD(device=device).update(Table(), gradient)
+
+
+def test_rows_that_are_no_integers():
+    with pytest.raises(TypeError, match="a gradient's rows must be integers, got float64"):
+        SGD().update(Table(), RowGradient(np.ones(1), np.ones((1, 20), np.float32)))
 
 
 def test_a_gradient_of_nothing():

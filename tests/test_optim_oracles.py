@@ -150,6 +150,7 @@ def test_exact_decay_leaves_frozen_rows(device):
         optimizer.update(table, gradient)
     optimizer.flush()
     np.testing.assert_array_equal(table.weight[:4], before[:4])
+    assert (table.weight[4:] != before[4:]).all()
     table.frozen = None
     optimizer.flush()
     np.testing.assert_array_equal(table.weight[:4], before[:4])

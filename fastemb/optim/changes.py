@@ -1,12 +1,13 @@
 """Gradients as kernels take them, and the launching of kernels."""
 
 from bisect import bisect_left
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine import backend, parallel
-from fastemb.engine.arrays import accumulator
+from fastemb.engine.arrays import accumulator, as_indices
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.operations import stored
 
@@ -24,7 +25,9 @@ def checked(gradient: RowGradient, weight: NDArray, device: str) -> RowGradient:
     ValueError
         If its rows are not ascending inside the table, or its arrays not of the shapes that go with them.
     """
-    rows = gradient.rows
+    rows = as_indices(gradient.rows, "a gradient's rows")
+    if rows is not gradient.rows:
+        gradient = replace(gradient, rows=rows)
     if len(rows) and (rows[0] < 0 or rows[-1] >= len(weight)):
         place = 0 if rows[0] < 0 else len(rows) - 1
         raise ValueError(f"a gradient's rows must be in [0, {len(weight)}), got {rows[place]} at position {place}")
@@ -45,7 +48,8 @@ def checked(gradient: RowGradient, weight: NDArray, device: str) -> RowGradient:
 
 def summed(gradient: RowGradient, weight: NDArray, device: str) -> NDArray:
     """Return the gradients of the rows, (num_rows, embedding_dim) in the table's accumulator dtype."""
-    values = np.ascontiguousarray(gradient.collect(device=device), accumulator(weight.dtype))
+    # Numba compiles for read-only arrays apart, which takes seconds; they are copied.
+    values = np.require(gradient.collect(device=device), accumulator(weight.dtype), ["C", "W"])
     _agree("values", values, (len(gradient.rows), weight.shape[1]))
     return values
 
@@ -87,11 +91,12 @@ def parts_of(starts: NDArray[np.int64], num_rows: int, num_parts: int) -> NDArra
     >>> parts_of(np.array([0, 90, 91, 92, 93]), 4, num_parts=2)
     array([0, 1, 4])
     """
-    work = int(starts[num_rows]) + ROW_COST * num_rows
-    cuts = [
-        bisect_left(range(num_rows), work * part / num_parts, key=lambda row: starts[row] + ROW_COST * row)
-        for part in range(1, num_parts)
-    ]
+
+    def work(row: int) -> int:
+        return int(starts[row]) + ROW_COST * row
+
+    shares = [work(num_rows) * part // num_parts for part in range(1, num_parts)]
+    cuts = [bisect_left(range(num_rows), share, key=work) for share in shares]
     return np.array([0, *cuts, num_rows], np.int64)
 
 
@@ -107,23 +112,24 @@ def apply(
     kernels, table = backend.kernels(device, "updates"), stored(weight)
     rows, num_rows, dim = gradient.rows, len(gradient.rows), weight.shape[1]
     which = getattr(kernels, rule)
-    streams = 1 + sum(array.shape[1] == dim for array in state)
-    cost = num_rows * dim * hyper.itemsize * 2 * streams
+    row_bytes = dim * hyper.itemsize
+    cost = 2 * num_rows * row_bytes * (1 + (state[0].shape[1] == dim) + (state[1].shape[1] == dim))
     if gradient.values is not None:
         parallel.run(kernels, "update", (table, *state, rows, gradient.values, 0, hyper, which), num_rows, cost)
         return
     grad_output, sources, starts, coefficients = lookups_of(gradient)
-    num_parts = max(1, min(parallel.get_num_threads(), num_rows))
-    block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, dim * hyper.itemsize)))
+    cost += len(sources) * row_bytes
+    num_parts = max(1, min(parallel.get_num_threads(), num_rows)) if cost >= parallel.SERIAL_BYTES else 1
+    block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, row_bytes)))
     scratch = np.empty((num_parts, block, dim), hyper.dtype)
     bounds = parts_of(starts, num_rows, num_parts)
-    lookups = stored(grad_output), sources, starts, coefficients
-    cost += len(sources) * dim * hyper.itemsize
+    lookups = stored(np.require(grad_output, requirements="W")), sources, starts, coefficients
     arguments = (table, *state, rows, *lookups, hyper, which, bounds, scratch)
     if parallel.run(kernels, "step", arguments, num_parts, cost) != -1:
         raise ValueError(f"the lookups of a gradient do not fit its grad_output {grad_output.shape}")
 
 
 def run_decay(device: str, weight: NDArray, reached: NDArray[np.float64], rows: NDArray, log_product: float) -> None:
-    """Multiply rows, which may be repeated, by the decay that they have missed."""
-    backend.kernels(device, "updates").decay(stored(weight), reached, rows, log_product, 0, len(rows))
+    """Multiply distinct rows by the decay that they have missed."""
+    kernels, cost = backend.kernels(device, "updates"), len(rows) * (weight.shape[1] * weight.itemsize + 64)
+    parallel.run(kernels, "decay", (stored(weight), reached, rows, log_product), len(rows), cost)

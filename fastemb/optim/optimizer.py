@@ -9,9 +9,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine.arrays import accumulator
+from fastemb.engine.arrays import accumulator, as_indices
 from fastemb.engine.backend import DEVICES
 from fastemb.engine.gradients import RowGradient
+from fastemb.engine.grouping import group
 from fastemb.engine.locks import ForkedLock
 from fastemb.engine.validate import choice, integer, real
 from fastemb.optim.changes import apply, checked, run_decay, squared_norm, summed, without
@@ -188,7 +189,10 @@ class Optimizer:
         with self._lock:
             state = self._states.get(parameter)
             if state is not None and state.log_product:
-                self._catch_up(parameter, table_of(parameter), state, np.ascontiguousarray(rows).reshape(-1))
+                weight = table_of(parameter)
+                indices, frozen = as_indices(rows, "rows").reshape(-1), frozen_rows(parameter, len(weight))
+                distinct = group(indices, len(weight), frozen=frozen, device=self.device).rows
+                run_decay(self.device, weight, state.fit_reached(len(weight)), distinct, state.log_product)
 
     def flush(self, parameter: Parameter | None = None) -> None:
         """Bring all rows up to date with exact weight decay: before a table is saved, or its frozen rows are changed.
@@ -198,10 +202,16 @@ class Optimizer:
         parameter : layer, optional
             Default all.
         """
+        if self.decay != "exact":
+            return
         with self._lock:
             for known in list(self._states) if parameter is None else [parameter]:
-                for start in range(0, len(known.weight), FLUSH_ROWS):
-                    self.catch_up(known, np.arange(start, min(start + FLUSH_ROWS, len(known.weight))))
+                state, num_embeddings = self._state(known), len(known.weight)
+                frozen = frozen_rows(known, num_embeddings)
+                for start in range(0, num_embeddings, FLUSH_ROWS):
+                    self.catch_up(known, np.arange(start, min(start + FLUSH_ROWS, num_embeddings)))
+                if frozen is not None:  # what they have missed is not theirs
+                    state.fit_reached(num_embeddings)[frozen] = state.log_product
 
     def state_of(self, parameter: Parameter) -> dict[str, Any]:
         """Return what the optimizer remembers of a parameter.
@@ -302,7 +312,7 @@ class Optimizer:
             keep, pull = self._decay_at(lr)
             if self.decay == "exact" and self.weight_decay:
                 state.log_product += math.log(keep)
-                self._catch_up(parameter, weight, state, change.rows)
+                run_decay(self.device, weight, state.fit_reached(len(weight)), change.rows, state.log_product)
                 keep = 1.0
             state.step += 1
             clip = math.inf if self.clip_value is None else self.clip_value
@@ -336,14 +346,6 @@ class Optimizer:
         if exact and keep <= 0:
             raise ValueError(f"lr * weight_decay must be below 1 for exact decay, got {lr} * {self.weight_decay}")
         return keep, 0.0
-
-    def _catch_up(self, parameter: Parameter, weight: NDArray, state: State, rows: NDArray) -> None:
-        reached = state.fit_reached(len(weight))
-        frozen = frozen_rows(parameter, len(weight))
-        if frozen is not None:
-            rows = rows[(rows >= 0) & (rows < len(weight))]
-            reached[rows[frozen[rows]]] = state.log_product
-        run_decay(self.device, weight, reached, rows, state.log_product)
 
     def _named(self, state: State) -> dict[str, Any]:
         named: dict[str, Any] = {"step": state.step}

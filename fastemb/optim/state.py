@@ -52,13 +52,13 @@ class State:
         A width of 0 stands for no array. Of a table that was resized, the rows that it still has keep what is known of
         them. Memory is zeroed lazily by the system, so making an array does not touch its rows.
         """
-        if self.arrays is None:
-            self.arrays = (np.zeros((0, 1)), np.zeros((0, 1)))
         dtype = accumulator(weight.dtype)
         shapes = [(len(weight), width) if width else (0, 1) for width in widths]
-        if any(a.shape != shape or a.dtype != dtype for a, shape in zip(self.arrays, shapes, strict=True)):
-            first, second = (resized(a, shape, dtype) for a, shape in zip(self.arrays, shapes, strict=True))
-            self.arrays = (first, second)
+        if self.arrays is None:
+            self.arrays = (np.zeros(shapes[0], dtype), np.zeros(shapes[1], dtype))
+        first, second = self.arrays
+        if first.shape != shapes[0] or second.shape != shapes[1] or first.dtype != dtype:
+            self.arrays = (resized(first, shapes[0], dtype), resized(second, shapes[1], dtype))
         return self.arrays
 
     def fit_reached(self, num_embeddings: int) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numba import prange
 from fastemb.kernels.cpu.bags import SUM, reduce
 from fastemb.kernels.cpu.options import chosen, inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
-    P1, P2, P3, P4, PART, add, div, fma, get, lanes_of, load, mul, mutable_pointer, pointer, prefetch_bytes, put,
+    P1, P2, PART, add, div, fma, get, lanes_of, load, mul, mutable_pointer, pointer, prefetch_bytes, put,
     scalar_of, size_of, span_of, splat, sqrt, store, sub, total, where_greater, without_first,
 )  # fmt: skip
 
@@ -73,13 +73,17 @@ def step(
 def decay(weight, reached, rows, log_product, start, stop):
     num_embeddings, dim = weight.shape
     table, ids, known = mutable_pointer(weight), pointer(rows), mutable_pointer(reached)
+    row_bytes, size, last = weight.strides[0], dim * size_of(table), rows.shape[0] - 1
+    ahead = max(4, min(32, IN_FLIGHT // (row_bytes + 64)))
     for s in range(start, stop):
+        if num_embeddings * row_bytes > SMALL_TABLE:
+            row = np.int64(get(ids, min(s + ahead, last)))
+            prefetch_bytes(table, row * row_bytes, size)
+            prefetch_bytes(known, row * 8, 8)
         row = np.int64(get(ids, s))
-        if row < 0 or row >= num_embeddings:
-            continue
         missed = log_product - get(known, row)
         if missed != 0:
-            walk(SCALE, dim, ((table, row * weight.strides[0]), scalar_of(np.exp(missed), table)), table)
+            walk(SCALE, dim, ((table, row * row_bytes), scalar_of(np.exp(missed), table)), table)
             put(known, row, log_product)
 
 
@@ -92,17 +96,13 @@ def walk(rule, dim, arguments, table):
     result = scalar_of(0.0, table)
     column = 0
     while column < dim:
-        pieces = span_of((dim - column + lanes - 1) // lanes, 4)
+        pieces = span_of((dim - column + lanes - 1) // lanes, 2)  # wider spans take longer to compile, not to run
         place = (column, min((pieces - 1) * lanes, dim - column - lanes))
         overlap = (pieces - 1) * lanes - place[1]
         if pieces == 1:
             result += span(rule, arguments, place, overlap, P1)
-        elif pieces == 2:
-            result += span(rule, arguments, place, overlap, P2)
-        elif pieces == 3:
-            result += span(rule, arguments, place, overlap, P3)
         else:
-            result += span(rule, arguments, place, overlap, P4)
+            result += span(rule, arguments, place, overlap, P2)
         column += pieces * lanes
     return result
 

@@ -126,14 +126,14 @@ def decay(weight, reached, rows, log_product, start, stop):
         The logarithm of the product of the decay factors that each row has been multiplied by; `log_product`
         afterwards. Changed in place.
     rows : int32 or int64 (num_rows,)
-        A row may stand there twice if one thread takes the whole range; what is outside the table is left out.
+        Distinct, in ``[0, num_embeddings)``.
     log_product : float
         The logarithm of the product of all decay factors so far.
     start, stop : int
         The range of `rows`.
     """
     for row in rows[start:stop]:
-        if 0 <= row < len(weight) and reached[row] != log_product:
+        if reached[row] != log_product:
             w = widen(weight[row])
             weight[row] = narrow(w * w.dtype.type(np.exp(log_product - reached[row])), weight.dtype)
             reached[row] = log_product
