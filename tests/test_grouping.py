@@ -69,7 +69,7 @@ def parts(groups: Groups):
     return groups.rows, groups.starts, groups.order
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=120, deadline=None, derandomize=True)
 @given(
     num_lookups=st.sampled_from(SIZES),
     num_embeddings=st.sampled_from([1, 2, 3, 100, 10**5, 2**31 - 1, 2**32 - 1]),
@@ -126,7 +126,7 @@ def test_what_groups_are():
         np.testing.assert_array_equal(groups.order[begin:end], np.flatnonzero(indices == row))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     num_lookups=st.sampled_from([0, 1, 50, 4096, 20_000]), padding=st.sampled_from([None, 3]), seed=st.integers(0, 9)
 )
