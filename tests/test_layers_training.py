@@ -48,12 +48,13 @@ def test_steps_are_torchs(name):
     np.testing.assert_allclose(ours.weight, theirs.weight.detach().numpy(), atol=1e-12)
 
 
-@pytest.mark.parametrize("make", [optim.SGD, optim.Adagrad, optim.RowwiseAdagrad, optim.Adam, optim.AdamW, optim.FTRL])
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "RowwiseAdagrad", "Adam", "AdamW", "FTRL"])
 @pytest.mark.parametrize("options", [{}, {"embeddings_regularizer": "l1_l2", "embeddings_constraint": "unit_norm"}])
-def test_fused_is_collected(make, options):
-    fused = trained(bag(optimizer=make(lr=0.1), **options))
+def test_fused_is_collected(name, options):
+    make, rate = getattr(optim, name), {"alpha" if name == "FTRL" else "lr": 0.1}
+    fused = trained(bag(optimizer=make(**rate), **options))
     layer = bag(**options)
-    collected = trained(layer, make([layer], lr=0.1))
+    collected = trained(layer, make([layer], **rate))
     np.testing.assert_allclose(fused.weight, collected.weight, rtol=1e-12)
     assert (fused.weight != table()).any()
 
