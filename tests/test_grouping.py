@@ -160,7 +160,10 @@ def test_labels_stand_for_places(device):
     assert_same(parts(groups), (places.rows, places.starts, labels[places.order]))
 
 
-def test_a_label_for_each_lookup():
+def test_a_mask_for_each_row_and_a_label_for_each_lookup():
+    for short in (0, 9):
+        with pytest.raises(ValueError, match=f"frozen must have one entry a row, 10, got {short}"):
+            group(np.zeros(3, np.int64), 10, frozen=np.zeros(short, np.bool_))
     with pytest.raises(ValueError, match="labels must have one entry a lookup, 3, got 2"):
         group(np.zeros(3, np.int64), 1, labels=np.zeros(2, np.int32))
 

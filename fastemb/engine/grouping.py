@@ -72,7 +72,7 @@ def group(
     Raises
     ------
     ValueError
-        If there are more or fewer labels than lookups.
+        If there are more or fewer labels than lookups, or more or fewer entries of `frozen` than rows.
 
     Examples
     --------
@@ -83,6 +83,8 @@ def group(
     num_lookups = len(indices)
     if labels is not None and len(labels) != num_lookups:
         raise ValueError(f"labels must have one entry a lookup, {num_lookups}, got {len(labels)}")
+    if frozen is not None and len(frozen) != num_embeddings:
+        raise ValueError(f"frozen must have one entry a row, {num_embeddings}, got {len(frozen)}")
     rows, starts, order = _results(num_lookups, indices.dtype)
     padding = -1 if padding_idx is None else padding_idx
     passive = _NONE_FROZEN if frozen is None else frozen
