@@ -14,7 +14,6 @@ from fastemb.engine.operations import stored
 __all__ = ["apply", "checked", "parts_of", "run_decay", "squared_norm", "summed", "without"]
 
 BLOCK_ROWS, BLOCK_BYTES = 64, 1 << 15  # rows whose gradients are summed at a time, and what these may take
-ROW_COST = 2  # what an update of a row costs, in reads of a row
 
 
 def checked(gradient: RowGradient, weight: NDArray, device: str) -> RowGradient:
@@ -83,17 +82,25 @@ def squared_norm(values: NDArray) -> float:
     return float(np.einsum("ij,ij->i", values, values).sum(dtype=np.float64))
 
 
-def parts_of(starts: NDArray[np.int64], num_rows: int, num_parts: int) -> NDArray[np.int64]:
+def parts_of(starts: NDArray[np.int64], num_rows: int, num_parts: int, row_cost: int) -> NDArray[np.int64]:
     """Return the bounds of parts of the rows that are about as much work each: lookups to sum, and rows to update.
+
+    Parameters
+    ----------
+    starts : int64 (num_rows + 1,)
+        Where the lookups of each row begin.
+    num_rows, num_parts : int
+    row_cost : int
+        What an update of a row costs, in lookups.
 
     Examples
     --------
-    >>> parts_of(np.array([0, 90, 91, 92, 93]), 4, num_parts=2)
+    >>> parts_of(np.array([0, 90, 91, 92, 93]), 4, num_parts=2, row_cost=2)
     array([0, 1, 4])
     """
 
     def work(row: int) -> int:
-        return int(starts[row]) + ROW_COST * row
+        return int(starts[row]) + row_cost * row
 
     shares = [work(num_rows) * part // num_parts for part in range(1, num_parts)]
     cuts = [bisect_left(range(num_rows), share, key=work) for share in shares]
@@ -113,7 +120,8 @@ def apply(
     rows, num_rows, dim = gradient.rows, len(gradient.rows), weight.shape[1]
     which = getattr(kernels, rule)
     row_bytes = dim * hyper.itemsize
-    cost = 2 * num_rows * row_bytes * (1 + (state[0].shape[1] == dim) + (state[1].shape[1] == dim))
+    row_cost = 2 * (1 + (state[0].shape[1] == dim) + (state[1].shape[1] == dim))  # rows of weights and state, both ways
+    cost = num_rows * row_bytes * row_cost
     if gradient.values is not None:
         parallel.run(kernels, "update", (table, *state, rows, gradient.values, 0, hyper, which), num_rows, cost)
         return
@@ -122,7 +130,7 @@ def apply(
     num_parts = max(1, min(parallel.get_num_threads(), num_rows)) if cost >= parallel.SERIAL_BYTES else 1
     block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, row_bytes)))
     scratch = np.empty((num_parts, block, dim), hyper.dtype)
-    bounds = parts_of(starts, num_rows, num_parts)
+    bounds = parts_of(starts, num_rows, num_parts, row_cost)
     lookups = stored(np.require(grad_output, requirements="W")), sources, starts, coefficients
     arguments = (table, *state, rows, *lookups, hyper, which, bounds, scratch)
     if parallel.run(kernels, "step", arguments, num_parts, cost) != -1:
