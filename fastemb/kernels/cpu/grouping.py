@@ -19,12 +19,9 @@ _LANES, _SLACK = np.uint64(LANES), np.uint64(2 * LANES)  # slack: pairs behind a
 _LABEL = np.uint64(2**32 - 1)
 _END = np.uint64(2**64 - 1)  # its key is none
 _STRIDE = np.uint64(0x9E3779B9)
-_MAX_DIGIT, _MAX_FAR_DIGIT = (
-    11,
-    8,
-)  # bits: more streams than 2**13 would leave the cache, than 2**10 the page tables' one
 _MANY = np.uint64(4096)  # pairs from which each quarter has counts of its own
-_FAR = np.uint64(2**18)  # pairs above which that counts
+_MAX_DIGIT = 11  # bits: more streams than 2**13, four a bucket, would leave the cache
+_MAX_FAR_DIGIT, _FAR = 8, np.uint64(2**18)  # of more pairs than that: each stream is in a page of its own
 _COUNTS = np.uint64(4 * 2**_MAX_DIGIT // 2)  # uint64 that hold the uint32 counts of a pass
 _STATE = _4  # what is known of a part: its first row, where its pairs are, how many, how many rows
 _SAMPLES = np.uint64(64)  # lookups a part that are looked at to cut the rows
