@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from fastemb import Embedding
 from fastemb.engine.backend import kernels
 from fastemb.engine.gradients import RowGradient
 from fastemb.optim import FTRL, SGD, Adagrad, Adam, AdamW, Optimizer, RowwiseAdagrad
@@ -275,6 +276,22 @@ def test_clip_norm_of_several_parameters_needs_step():
     optimizer = SGD([Table(), Table()], clip_norm=1.0)
     with pytest.raises(ValueError, match="needs the gradients of all parameters"):
         optimizer.update(Table(), pending(0))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_layers_read_rows_that_are_caught_up(fused):
+    exact = SGD(lr=0.1, weight_decay=0.5, decay="exact", device="reference")
+    layer = Embedding(6, 3, W=np.ones((6, 3)), device="reference", optimizer=exact if fused else None)
+    if not fused:
+        exact.bind(layer)
+    for _ in range(3):
+        layer([1])
+        layer.backward(np.zeros((1, 3)))
+        if not fused:
+            exact.step()
+            exact.zero_grad()
+    np.testing.assert_allclose(layer([4, 1, 4]), 0.95**3)
+    assert (layer.weight[5] == 1).all()
 
 
 NAN = float("nan")

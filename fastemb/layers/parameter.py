@@ -55,6 +55,7 @@ class Parameter:
         self.embeddings_regularizer = embeddings_regularizer
         self.embeddings_constraint = embeddings_constraint
         self.optimizer = optimizer
+        self.caught_up_by: Any = None  # an optimizer that steps the collected gradients, and puts off weight decay
         self._memory = memory
         self._shown = shown
         self._frozen: bool | NDArray[np.bool_] = False
@@ -132,8 +133,9 @@ class Parameter:
 
     def catch_up(self, indices: NDArray) -> None:
         """Let the optimizer do what it has put off for rows that are about to be read."""
-        if self.optimizer is not None and self._frozen is not True:
-            self.optimizer.catch_up(self, indices)
+        optimizer = self.caught_up_by if self.optimizer is None else self.optimizer
+        if optimizer is not None and self._frozen is not True:
+            optimizer.catch_up(self, indices)
 
     def after_update(self, rows: NDArray) -> None:
         """Apply the constraint to rows that have changed; an optimizer calls it.

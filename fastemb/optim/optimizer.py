@@ -135,6 +135,8 @@ class Optimizer:
         table_of(parameter)
         if all(known is not parameter for known in self._parameters):
             self._parameters.append(parameter)
+        if self.decay == "exact" and hasattr(parameter, "caught_up_by"):
+            parameter.caught_up_by = self
         self._state(parameter)
 
     def update(self, parameter: Parameter, gradient: RowGradient) -> None:
