@@ -93,7 +93,8 @@ def as_table(weight: ArrayLike, name: str = "weight", *, change: bool = False) -
         raise ValueError(f"{name} must have 2 dimensions, got shape {array.shape}")
     if change and not array.flags.writeable:
         raise ValueError(f"{name} is changed in place, but it is read-only")
-    if array.flags.num & ALIGNED and (array.strides[1] == array.itemsize or array.shape[1] <= 1):
+    is_dense = array.strides[1] == array.itemsize or array.shape[1] == 1 or array.size == 0
+    if array.flags.num & ALIGNED and is_dense:
         return bits(array)
     if change:
         raise ValueError(f"{name} is changed in place, so the numbers of a row must lie side by side and aligned")

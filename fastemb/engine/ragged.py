@@ -320,6 +320,8 @@ def _coefficients(weights: Any, offsets: NDArray, shape: tuple[int, ...] | None,
         array = weights
     elif shape is not None or is_array(weights):
         array = as_floats(weights, dtype, "per_sample_weights")
+        if shape is None and array.ndim == 2 and np.array_equal(offsets, np.arange(len(array) + 1) * array.shape[1]):
+            array = array.reshape(-1)  # the lists are of one length
     else:
         array, lengths = flatten("per_sample_weights", weights, lambda row: as_floats(row, dtype, "per_sample_weights"))
         if not np.array_equal(lengths, offsets):
