@@ -61,6 +61,27 @@ class Optimizer:
     -----
     Arithmetic and state are float64 for float64 tables, float32 for all others. State takes memory as rows are first
     touched. One optimizer may be used from several threads: updates are made one after the other.
+
+    Examples
+    --------
+    Fused into a layer's ``backward``, and on the gradients that it has collected:
+
+    >>> from fastemb import Embedding
+    >>> from fastemb.optim import SGD
+    >>> layer = Embedding(3, 2, W=np.ones((3, 2)), optimizer=SGD(lr=0.5))
+    >>> _ = layer([1])
+    >>> layer.backward(np.ones((1, 2)))
+    >>> layer.weight
+    array([[1. , 1. ],
+           [0.5, 0.5],
+           [1. , 1. ]])
+    >>> layer = Embedding(3, 2, W=np.ones((3, 2)))
+    >>> optimizer = SGD(layer, lr=0.5)
+    >>> _ = layer([1])
+    >>> layer.backward(np.ones((1, 2)))
+    >>> optimizer.step()
+    >>> layer.weight[1]
+    array([0.5, 0.5])
     """
 
     _names: ClassVar[tuple[str, ...]] = ()

@@ -15,7 +15,8 @@ class Parameter(Protocol):
     """What an optimizer changes: a layer, or anything else with these two.
 
     An attribute ``frozen`` is heeded where there is one: a bool array of which rows never change, or True for all. A
-    method ``after_update`` is called where there is one, with the rows that have changed.
+    method ``after_update`` is called where there is one, with the rows that have changed. Where there is an attribute
+    ``caught_up_by``, it is set to an optimizer with exact decay, whose `catch_up` is due before rows are read.
     """
 
     grad: Any
