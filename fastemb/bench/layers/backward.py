@@ -31,7 +31,7 @@ def backward(setup: Setup) -> Iterator[Comparison]:
 def _scatter_sides(setup: Setup, case: Case) -> Sides:
     indices = setup.inputs.indices(case)
     table, source = setup.inputs.table(case), setup.inputs.gradient(len(indices), case.embedding_dim)
-    ours, theirs, others = table.copy(), torch.from_numpy(table.copy()), torch.from_numpy(table.copy())
+    ours, theirs, others = table.copy(), torch.from_numpy(table).clone(), torch.from_numpy(table).clone()
     ids, rows = torch.from_numpy(indices), torch.from_numpy(source)
     columns = ids[:, None].expand(-1, case.embedding_dim)
     return {

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.layers.memory import aligned
+
 ROWS = (10_000, 100_000, 1_000_000)
 WIDTHS = (16, 64, 100, 128, 256)
 LENGTHS = (1, 20, 50)
@@ -167,13 +169,13 @@ class Inputs:
     _pools: dict[Any, NDArray] = field(default_factory=dict)
 
     def table(self, case: Case, dtype: Any = np.float32) -> NDArray:
-        """Return random normal numbers (V, D) as `dtype`; not to be written to."""
+        """Return random normal numbers (V, D), float32 or float64; not to be written to."""
         key = (case.num_embeddings, case.embedding_dim, np.dtype(dtype))
         if key not in self._tables:
             self._tables.clear()
             generator = np.random.default_rng(self.seed)
-            drawn = np.float64 if np.dtype(dtype) == np.float64 else np.float32
-            self._tables[key] = generator.standard_normal(key[:2], dtype=drawn).astype(dtype, copy=False)
+            table = aligned(key[:2], key[2])  # as torch's own tables are
+            self._tables[key] = generator.standard_normal(dtype=dtype, out=table)
         return self._tables[key]
 
     def indices(self, case: Case) -> NDArray[np.int64]:

@@ -142,7 +142,7 @@ def torch_side(tables: Tables) -> tuple[Forward, Step]:
     torch.sparse.check_sparse_tensor_invariants.disable()  # as it is by default, which torch warns of
     modules = [
         torch.nn.EmbeddingBag.from_pretrained(
-            torch.from_numpy(weight.copy()), freeze=False, mode="sum", sparse=True, include_last_offset=True
+            torch.from_numpy(weight).clone(), freeze=False, mode="sum", sparse=True, include_last_offset=True
         )
         for weight in tables.weights
     ]

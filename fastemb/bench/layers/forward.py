@@ -166,7 +166,7 @@ def short_table(
 
 
 def limit(setup: Setup) -> Iterator[Comparison]:
-    """Yield large bags beside a read of the same rows that does nothing else.
+    """Yield large bags beside reads of the same rows that do nothing else: by a plain loop, and by torch as two bags.
 
     Examples
     --------
@@ -176,6 +176,14 @@ def limit(setup: Setup) -> Iterator[Comparison]:
     """
     sizes = (128_000_000, 512_000_000)
     for case in sweep(sizes, per_table=2, rows=(100_000, 1_000_000), lengths=(20, 50), quick=setup.quick):
-        table, indices = setup.inputs.table(case), setup.inputs.indices(case)
-        sides = {**bag_sides(setup, case), "read": reader(table, indices, setup.threads)}
-        yield Comparison(case, sides, unchecked=("read",))
+        yield Comparison(case, {**bag_sides(setup, case), **_readers(setup, case)}, unchecked=("read", "torch read"))
+
+
+def _readers(setup: Setup, case: Case) -> Sides:
+    table, indices = setup.inputs.table(case), setup.inputs.indices(case)
+    weight, ids = torch.from_numpy(table), torch.from_numpy(indices)
+    starts = torch.arange(setup.threads) * (len(ids) // setup.threads)
+    return {
+        "read": reader(table, indices, setup.threads),
+        "torch read": lambda: torch.nn.functional.embedding_bag(ids, weight, starts, mode="sum"),
+    }

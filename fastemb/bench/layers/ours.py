@@ -27,8 +27,13 @@ def bag_step(work: Work, optimizer: str) -> Step:
     optimizer
         A key of `OPTIMIZERS`.
     """
-    layer = EmbeddingBag.from_pretrained(
-        work.table.copy(), freeze=False, mode="sum", include_last_offset=True, optimizer=OPTIMIZERS[optimizer]()
+    layer = EmbeddingBag(
+        work.case.num_embeddings,
+        work.case.embedding_dim,
+        mode="sum",
+        include_last_offset=True,
+        embeddings_initializer=work.table,
+        optimizer=OPTIMIZERS[optimizer](),
     )
 
     def run() -> None:
@@ -41,7 +46,7 @@ def bag_step(work: Work, optimizer: str) -> Step:
 def torch_step(work: Work, optimizer: str) -> Step:
     """Return a step of `fastemb.torch.EmbeddingBag` in torch's training loop."""
     module: Any = fastemb.torch.EmbeddingBag.from_pretrained(
-        torch.from_numpy(work.table.copy()), freeze=False, mode="sum", include_last_offset=True
+        torch.from_numpy(work.table).clone(), freeze=False, mode="sum", include_last_offset=True
     )
     module.fused_optimizer = OPTIMIZERS[optimizer]
     return module_step(work, module, None)

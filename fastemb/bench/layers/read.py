@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from fastemb.engine.backend import kernels, simd_width
 
-AHEAD_BYTES = 4096
-MOST_AHEAD = 16
+AHEAD_BYTES = 16384
+LEAST_AHEAD, MOST_AHEAD = 16, 64
 _simd = kernels("cpu", "simd")
 _address, _load, _add, _prefetch, _total, _zeros = (
     getattr(_simd, name) for name in ("address", "load", "add", "prefetch", "total", "zeros")
@@ -19,26 +19,40 @@ _index = _simd.get_int64
 _index_address = _simd.int64_address
 
 
+@nb.njit(nogil=True, error_model="numpy")
+def _read_part(weight, indices, ahead, width, start, stop):  # type: ignore[no-untyped-def]
+    """Return the sum of the rows of `weight` that a range of `indices` names; indices are not checked."""
+    row_bytes, size = 4 * weight.shape[1], 32 * len(width)
+    ids, table, edge = _index_address(indices, 0), _address(weight, 0), len(indices) - 1
+    a, b, c, d = _zeros(width), _zeros(width), _zeros(width), _zeros(width)
+    for i in range(start, stop):
+        coming, row = table + _index(ids, min(i + ahead, edge)) * row_bytes, table + _index(ids, i) * row_bytes
+        at = 0
+        while at + 4 * size <= row_bytes:  # four sums, so that one addition need not wait for another
+            _prefetch(coming + at, width)
+            _prefetch(coming + at + size, width)
+            _prefetch(coming + at + 2 * size, width)
+            _prefetch(coming + at + 3 * size, width)
+            a, b = _add(a, _load(row + at, width)), _add(b, _load(row + at + size, width))
+            c, d = _add(c, _load(row + at + 2 * size, width)), _add(d, _load(row + at + 3 * size, width))
+            at += 4 * size
+        while at + size <= row_bytes:
+            _prefetch(coming + at, width)
+            a, b = b, _add(a, _load(row + at, width))
+            at += size
+        if at < row_bytes:  # the last columns, some of them again
+            c = _add(c, _load(row + row_bytes - size, width))
+        _prefetch(coming + row_bytes - 4, width)  # a row may begin amid a cache line, and so end in one more
+    return _total(_add(_add(a, b), _add(c, d)))
+
+
 @nb.njit(nogil=True, parallel=True, error_model="numpy")
 def _read(sums, weight, indices, ahead, width):  # type: ignore[no-untyped-def]
-    """Add up the rows of `weight` that `indices` name, each thread its part; indices are not checked."""
-    row_bytes, lanes = 4 * weight.shape[1], 8 * len(width)
-    for part in nb.prange(len(sums)):
-        ids, table = _index_address(indices, 0), _address(weight, 0)
-        start, stop = part * len(indices) // len(sums), (part + 1) * len(indices) // len(sums)
-        first, second = _zeros(width), _zeros(width)
-        for i in range(start, stop):
-            coming = table + _index(ids, min(i + ahead, stop - 1)) * row_bytes
-            row = table + _index(ids, i) * row_bytes
-            last = row_bytes - 4 * lanes
-            at = 0
-            while at < last:
-                _prefetch(coming + at, width)
-                first = _add(first, _load(row + at, width))
-                at += 4 * lanes
-            _prefetch(coming + last, width)
-            second = _add(second, _load(row + last, width))
-        sums[part] = _total(_add(first, second))
+    """Read the rows that `indices` name, each thread its part."""
+    parts, size = len(sums), len(indices)
+    for part in nb.prange(parts):
+        start, stop = part * size // parts, (part + 1) * size // parts
+        sums[part] = _read_part(weight, indices, ahead, width, start, stop)
 
 
 def reader(weight: NDArray[np.float32], indices: NDArray[np.int64], threads: int) -> Callable[[], Any]:
@@ -56,7 +70,7 @@ def reader(weight: NDArray[np.float32], indices: NDArray[np.int64], threads: int
         raise ValueError(f"rows must have at least {8 * len(width)} columns, got {weight.shape[1]}")
     if indices.min() < 0 or indices.max() >= len(weight):
         raise ValueError(f"indices must be in [0, {len(weight)})")
-    ahead = max(1, min(MOST_AHEAD, AHEAD_BYTES // (4 * weight.shape[1])))
+    ahead = max(LEAST_AHEAD, min(MOST_AHEAD, AHEAD_BYTES // (4 * weight.shape[1])))
     sums = np.empty(threads, np.float32)
     nb.set_num_threads(threads)
 

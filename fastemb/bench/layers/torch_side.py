@@ -41,7 +41,7 @@ def bag_step(work: Work, optimizer: str, *, sparse: bool) -> Step:
     """
     torch.sparse.check_sparse_tensor_invariants.disable()  # as it is by default, which torch warns of
     module = torch.nn.EmbeddingBag.from_pretrained(
-        torch.from_numpy(work.table.copy()), freeze=False, mode="sum", sparse=sparse, include_last_offset=True
+        torch.from_numpy(work.table).clone(), freeze=False, mode="sum", sparse=sparse, include_last_offset=True
     )
     return module_step(work, module, OPTIMIZERS[optimizer, sparse](module.parameters()))
 
