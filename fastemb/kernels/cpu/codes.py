@@ -25,6 +25,7 @@ __all__ = [
     "load_codes",
     "put_end",
     "round_half",
+    "store_values",
 ]
 
 BYTES, HALVES = (0, 0), (0,)
@@ -45,31 +46,65 @@ def _lanes(values: list[int], element: ir.Type = _I32) -> ir.Constant:
     return ir.Constant(ir.VectorType(element, len(values)), values)
 
 
-def _codes(builder: ir.IRBuilder, place: ir.Value, halves: int) -> ir.Value:
-    """Return the codes at the address `place` as integers."""
-    packed = ir.VectorType(_I8, 8 * halves)
-    found = builder.load(builder.inttoptr(place, packed.as_pointer()), align=1)
-    if halves == 2:
-        return builder.zext(found, _INTEGERS)
+def _single(builder: ir.IRBuilder, where: ir.Value) -> list[ir.Value]:
+    """Return the codes of 16 columns of half bytes, as integers."""
+    packed = ir.VectorType(_I8, LANES // 2)
+    found = builder.load(builder.inttoptr(where, packed.as_pointer()), align=1)
     twice = builder.shuffle_vector(found, ir.Constant(packed, ir.Undefined), _lanes([i // 2 for i in range(LANES)]))
     shifted = builder.lshr(builder.zext(twice, _INTEGERS), _lanes([0, 4] * (LANES // 2)))
-    return builder.and_(shifted, _lanes([15] * LANES))
+    return [builder.and_(shifted, _lanes([15] * LANES))]
+
+
+def _unit(builder: ir.IRBuilder, where: ir.Value, halves: int) -> list[ir.Value]:
+    """Return the codes of 16 bytes as integers: of half bytes, first those of the even columns, then the odd ones'."""
+    packed = ir.VectorType(_I8, LANES)
+    found = builder.zext(builder.load(builder.inttoptr(where, packed.as_pointer()), align=1), _INTEGERS)
+    if halves == 2:
+        return [found]
+    return [builder.and_(found, _lanes([15] * LANES)), builder.lshr(found, _lanes([4] * LANES))]
 
 
 @intrinsic
 def load_codes(typingctx, p, offset, last, halves, count):
-    """Return the codes of `count` pieces, `offset` bytes behind a pointer; the last piece is `last` bytes further."""
-    span, size = Pieces(types.float32, len(count), LANES, False), 8 * len(halves)
+    """Return the codes of `count` pieces, `offset` bytes behind a pointer; the last unit is `last` bytes after them.
+
+    A unit is 16 bytes: one piece of bytes, or two of half bytes, whose columns `store_values` puts in order. Only where
+    a single piece of half bytes is asked for, it is 8 bytes and in order.
+    """
+    span = Pieces(types.float32, len(count), LANES, False)
+    single = len(halves) == 1 and span.count == 1
+    units = 1 if single else span.count * len(halves) // 2
 
     def codegen(context, builder, sig, args):
-        start, whole = builder.add(args[0], args[1]), ir.Constant(ir.ArrayType(_FLOATS, span.count), ir.Undefined)
-        for i in range(span.count):
-            place = builder.add(start, args[2] if i == span.count - 1 else _I64(i * size))
-            codes = builder.sitofp(_codes(builder, place, len(halves)), _FLOATS)
-            whole = builder.insert_value(whole, codes, i)
+        start, parts = builder.add(args[0], args[1]), []
+        for i in range(units):
+            where = builder.add(start, args[2] if i == units - 1 else _I64(16 * i))
+            parts += _single(builder, where) if single else _unit(builder, where, len(halves))
+        whole = ir.Constant(ir.ArrayType(_FLOATS, span.count), ir.Undefined)
+        for i, part in enumerate(parts):
+            whole = builder.insert_value(whole, builder.sitofp(part, _FLOATS), i)
         return whole
 
     return span(p, types.int64, types.int64, halves, count), codegen
+
+
+@intrinsic
+def store_values(typingctx, p, offset, last, values, halves):
+    """Write float32 columns that are arranged as `load_codes` arranges codes; `last` in bytes behind the first."""
+    together = 1 if values.count == 1 else 2 // len(halves)
+
+    def codegen(context, builder, sig, args):
+        start, step = builder.add(args[0], args[1]), 4 * LANES * together
+        for i in range(0, values.count, together):
+            part = builder.extract_value(args[3], i)
+            if together == 2:
+                order = [lane // 2 + LANES * (lane % 2) for lane in range(2 * LANES)]
+                part = builder.shuffle_vector(part, builder.extract_value(args[3], i + 1), _lanes(order))
+            where = builder.add(start, args[2] if i + together == values.count else _I64(i // together * step))
+            builder.store(part, builder.inttoptr(where, part.type.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(p, types.int64, types.int64, values, halves), codegen
 
 
 @intrinsic

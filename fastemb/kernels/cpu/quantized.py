@@ -11,12 +11,12 @@ from numba import prange
 
 from fastemb.kernels.cpu.bags import bag_scale
 from fastemb.kernels.cpu.codes import (
-    BYTES, HALVES, LANES, code_at, encode, fused, get_end, get_float32, load_codes, put_end,
+    BYTES, HALVES, LANES, code_at, encode, fused, get_end, get_float32, load_codes, put_end, store_values,
     round_half,
 )  # fmt: skip
 from fastemb.kernels.cpu.options import exact_inline, exact_kernel, inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
-    P1, P2, P4, P8, add, fma, get, lookahead, mul, mutable_pointer, pointer, prefetch_bytes, put, splat, store, zeros,
+    P1, P2, P4, P8, P16, add, fma, get, lookahead, mul, mutable_pointer, pointer, prefetch_bytes, put, splat, zeros,
 )  # fmt: skip
 
 __all__ = [
@@ -52,9 +52,19 @@ def whole_columns(dim, halves):
 
 
 @inline
-def next_span(left):
+def unit_of(whole, halves):
+    """Return how many columns are read at a time: those of 16 bytes, or of 8 in a short row of half bytes."""
+    return 2 * LANES if len(halves) == 1 and whole >= 2 * LANES else LANES
+
+
+@inline
+def next_span(left, unit, halves):
     """Return how many pieces the next span of a row takes, of `left` columns."""
-    pieces = (left + LANES - 1) // LANES
+    if len(halves) == 1 and unit == LANES:
+        return 1
+    pieces = (left + unit - 1) // unit * (unit // LANES)
+    if pieces >= 16:
+        return 16
     if pieces >= 8:
         return 8
     return 4 if pieces >= 4 else min(pieces, 2)
@@ -86,7 +96,7 @@ def sum_span(target, to, last_to, rows, column, last, bag, factors, padding_idx,
         row = load_codes(codes, at + column, last, halves, count)
         sums = fma(row, splat(row_scale, row), sums)
         shift += bias
-    store(target, to, last_to, mul(add(sums, splat(shift, sums)), splat(scale, sums)))
+    store_values(target, to, last_to, mul(add(sums, splat(shift, sums)), splat(scale, sums)), halves)
     return -1
 
 
@@ -117,9 +127,10 @@ def reduce_column(target, to, rows, column, bag, factors, padding_idx, scale, si
 def sum_columns(target, to, rows, dim, bag, factors, padding_idx, scale, halves):
     """Sum all columns of a bag, span by span; return the place of a bad index, or -1."""
     whole, column, bad = whole_columns(dim, halves), 0, -1
+    unit = unit_of(whole, halves)
     while column < whole and bad < 0:
-        pieces = next_span(whole - column)
-        after = min((pieces - 1) * LANES, whole - column - LANES)
+        pieces = next_span(whole - column, unit, halves)
+        after = min(pieces * LANES, whole - column) - unit
         at, last, place, last_to = bytes_of(column, halves), bytes_of(after, halves), to + 4 * column, 4 * after
         if pieces == 1:
             bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P1)
@@ -127,8 +138,10 @@ def sum_columns(target, to, rows, dim, bag, factors, padding_idx, scale, halves)
             bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P2)
         elif pieces == 4:
             bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P4)
-        else:
+        elif pieces == 8:
             bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P8)
+        else:
+            bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P16)
         column += pieces * LANES
     for column in range(whole, dim):
         if bad < 0:
@@ -175,7 +188,7 @@ def extremes(out, table, halves, indices, offsets, padding_idx, sign, start, sto
 @inline
 def span_of_row(target, to, last_to, codes, offset, last, scale, bias, halves, count):
     row = load_codes(codes, offset, last, halves, count)
-    store(target, to, last_to, fma(row, splat(scale, row), splat(bias, row)))
+    store_values(target, to, last_to, fma(row, splat(scale, row), splat(bias, row)), halves)
 
 
 @inline
@@ -183,14 +196,19 @@ def dequantize_row(target, to, codes, offset, end_at, dim, halves):
     """Write the values of a row."""
     scale, bias = get_end(codes, offset + end_at, 0, halves), get_end(codes, offset + end_at, 1, halves)
     whole, column = whole_columns(dim, halves), 0
+    unit = unit_of(whole, halves)
     while column + 4 * LANES <= whole:
-        after, at = 3 * LANES, offset + bytes_of(column, halves)
+        after, at = 4 * LANES - unit, offset + bytes_of(column, halves)
         span_of_row(target, to + 4 * column, 4 * after, codes, at, bytes_of(after, halves), scale, bias, halves, P4)
         column += 4 * LANES
     while column < whole:
-        place = min(column, whole - LANES)
-        span_of_row(target, to + 4 * place, 0, codes, offset + bytes_of(place, halves), 0, scale, bias, halves, P1)
-        column += LANES
+        place = min(column, whole - unit)
+        at = offset + bytes_of(place, halves)
+        if unit == LANES:
+            span_of_row(target, to + 4 * place, 0, codes, at, 0, scale, bias, halves, P1)
+        else:
+            span_of_row(target, to + 4 * place, 0, codes, at, 0, scale, bias, halves, P2)
+        column += unit
     for column in range(whole, dim):
         put(target, to // 4 + column, fused(code_at(codes, offset, column, halves), scale, bias))
 
