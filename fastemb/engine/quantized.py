@@ -186,14 +186,14 @@ def quantize(weight: NDArray, bits: int, *, device: str = "cpu") -> CodedRows:
     return CodedRows(table, bits, dim, device)
 
 
-def shorten(weight: NDArray, dtype: np.dtype, *, device: str = "cpu") -> ShortRows:
+def shorten(weight: NDArray, table: NDArray, *, device: str = "cpu") -> ShortRows:
     """Return the rows of a table in a short type, rounded to nearest, ties to even.
 
     Parameters
     ----------
     weight : float64, float32, float16 or uint16 (bfloat16) (num_embeddings, embedding_dim)
-    dtype : numpy.dtype
-        float16, or uint16 for bfloat16.
+    table : float16, or uint16 for the bits of bfloat16 (num_embeddings, embedding_dim)
+        To fill, and where the result's rows lie.
     device : {"cpu", "reference"}, default "cpu"
 
     Raises
@@ -203,20 +203,19 @@ def shorten(weight: NDArray, dtype: np.dtype, *, device: str = "cpu") -> ShortRo
 
     Examples
     --------
-    >>> shorten(np.array([[1.0], [70000.0]]), np.dtype(np.float16))
+    >>> shorten(np.array([[1.0], [70000.0]]), np.empty((2, 1), np.float16))
     Traceback (most recent call last):
         ...
     ValueError: row 1 of weight, from 70000.0 to 70000.0, is beyond what float16 can hold
     """
-    table = np.empty(weight.shape, dtype)
     for first in range(0, len(weight), BLOCK_ROWS):
         block = slice(first, first + BLOCK_ROWS)
         values = kernels("reference", "lookup").widen(weight[block])
-        table[block] = operations.rounded(values, dtype)
+        table[block] = operations.rounded(values, table.dtype)
         lost = np.isfinite(values) & ~np.isfinite(_widened(table[block]))
         if lost.any():
             row = int(lost.any(axis=1).argmax())
-            raise _not_held(values[row], first + row, "bfloat16" if dtype == BFLOAT16 else FLOAT16.name)
+            raise _not_held(values[row], first + row, "bfloat16" if table.dtype == BFLOAT16 else FLOAT16.name)
     return ShortRows(table, device)
 
 

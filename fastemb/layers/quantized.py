@@ -12,6 +12,7 @@ from fastemb.engine.backend import DEVICES
 from fastemb.engine.quantized import END_BYTES, CodedRows, ShortRows, quantize, row_bytes, shorten
 from fastemb.engine.ragged import POLICIES, as_bags, padding_row, settle_invalid
 from fastemb.engine.validate import boolean, choice, integer
+from fastemb.layers.memory import aligned
 from fastemb.layers.rows import kept_dtype
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ class QuantizedTable:
         if bits is not None:
             raise ValueError(f"bits or dtype must be given, not both, got bits={bits} and dtype={dtype}")
         name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-        return cls(shorten(table, kept_dtype(choice("dtype", name, SHORT))[0], device=device), **options)
+        short = aligned(table.shape, kept_dtype(choice("dtype", name, SHORT))[0])
+        return cls(shorten(table, short, device=device), **options)
 
     @classmethod
     def from_table(
