@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.gradients import RowGradient, merge
+from fastemb.engine.locks import ForkedLock
 from fastemb.engine.validate import boolean
 from fastemb.layers.constraints import Constraint
 from fastemb.layers.memory import Memory
 from fastemb.layers.regularizers import Regularizer
 from fastemb.layers.rows import read_rows, write_rows
-from fastemb.layers.tape import ForkedLock
 
 __all__ = ["Parameter"]
 
@@ -133,9 +133,19 @@ class Parameter:
 
     def catch_up(self, indices: NDArray) -> None:
         """Let the optimizer do what it has put off for rows that are about to be read."""
-        optimizer = self.caught_up_by if self.optimizer is None else self.optimizer
-        if optimizer is not None and self._frozen is not True:
-            optimizer.catch_up(self, indices)
+        if self._decayed_by is not None:
+            self._decayed_by.catch_up(self, indices)
+
+    def flush(self) -> None:
+        """Let the optimizer do what it has put off for all rows, before the whole table is read."""
+        if self._decayed_by is not None and self._decayed_by.decay == "exact":
+            self._decayed_by.flush(self)
+
+    @property
+    def _decayed_by(self) -> Any:
+        if self._frozen is True:
+            return None
+        return self.caught_up_by if self.optimizer is None else self.optimizer
 
     def after_update(self, rows: NDArray) -> None:
         """Apply the constraint to rows that have changed; an optimizer calls it.

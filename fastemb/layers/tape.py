@@ -1,6 +1,5 @@
 """What a layer remembers of its forwards until they are undone."""
 
-import os
 import threading
 from typing import Any, Self
 
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 
 from fastemb.engine.validate import boolean
 
-__all__ = ["ForkedLock", "Remembering", "Tape", "apart"]
+__all__ = ["Remembering", "Tape", "apart"]
 
 
 def apart(array: NDArray, *given: Any) -> NDArray:
@@ -48,35 +47,6 @@ class Tape(threading.local):
 
     def __reduce__(self) -> Any:
         return Tape, ()
-
-
-class ForkedLock:
-    """A lock that a forked child finds open, whatever another thread of its parent was doing.
-
-    Examples
-    --------
-    >>> with ForkedLock() as lock:
-    ...     pass
-    """
-
-    def __init__(self) -> None:
-        self._renew()
-
-    def _renew(self) -> None:
-        self._owner = os.getpid()
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> "ForkedLock":
-        if self._owner != os.getpid():
-            self._renew()
-        self._lock.acquire()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._lock.release()
-
-    def __reduce__(self) -> Any:
-        return ForkedLock, ()
 
 
 class Remembering:
