@@ -3,6 +3,7 @@
 import copy
 import pickle
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ MAKERS = [
     pytest.param(lambda **options: Adam(lr=0.1, rowwise=True, **options), id="rowwise Adam"),
     pytest.param(lambda **options: AdamW(lr=0.1, **options), id="AdamW"),
     pytest.param(lambda **options: FTRL(l1=0.1, **options), id="FTRL"),
+    pytest.param(lambda **options: SGD(lr=0.1, weight_decay=0.1, decay="exact", **options), id="SGD, exact decay"),
+    pytest.param(lambda **options: AdamW(lr=0.1, decay="exact", **options), id="AdamW, exact decay"),
 ]
 
 
@@ -407,6 +410,23 @@ def test_a_table_with_gaps_between_rows(device):
     train(Adam(device=device), dense)
     np.testing.assert_array_equal(gaps.weight, dense.weight)
     assert (whole[:, 20:] == 7).all()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_step_allocates_nothing_as_large_as_the_table(make):
+    table = Table(num_embeddings=100_000, dim=20)
+    optimizer = make(device="cpu")
+    gradients = [pending(seed, num_embeddings=100_000) for seed in range(2)]
+    for gradient in gradients:  # the first round makes the state, and compiles
+        optimizer.update(table, gradient)
+        optimizer.catch_up(table, gradient.rows)
+    tracemalloc.start()
+    for gradient in gradients:
+        optimizer.update(table, gradient)
+        optimizer.catch_up(table, gradient.rows)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100_000  # bytes; a bool for each row would be more
 
 
 def test_two_threads_make_all_their_updates():
