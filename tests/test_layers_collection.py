@@ -163,7 +163,9 @@ def test_arrow_batches():
     arrays = {name: pa.array(column) for name, column in batch.items()}
     layer = collection()
     expected = layer(batch)
-    for columns in (pa.record_batch(arrays), pa.table(arrays), arrays, pa.concat_tables([pa.table(arrays)])):
+    large = {name: array.cast(pa.large_list(pa.int32())) for name, array in arrays.items() if name != "user"}
+    padded = pa.concat_tables([pa.table(arrays), pa.table(arrays)]).slice(B)
+    for columns in (pa.record_batch(arrays), pa.table(arrays), arrays, {**arrays, **large}, padded):
         for name, rows in layer(columns).items():
             np.testing.assert_array_equal(rows, expected[name])
 
@@ -175,6 +177,24 @@ def test_pandas_data_frames():
     frame = pd.DataFrame({**batch, "label": 0.5})
     for name, rows in layer(frame).items():
         np.testing.assert_array_equal(rows, layer(batch)[name])
+
+
+def test_polars_data_frames():
+    """What is asked of one: its columns' names, and each as an Arrow array."""
+    pa = pytest.importorskip("pyarrow", reason="the columns are its")
+
+    class Series:
+        def __init__(self, values):
+            self.values = values
+
+        def to_arrow(self):
+            return pa.array(self.values)
+
+    frame = type(
+        "DataFrame", (), {"columns": list(FEATURES), "__getitem__": lambda self, name: Series(lists()[name])}
+    )()
+    for name, rows in collection()(frame).items():
+        np.testing.assert_array_equal(rows, collection()(lists())[name])
 
 
 def test_pairs_of_values_and_offsets():

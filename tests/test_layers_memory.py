@@ -62,6 +62,9 @@ def test_files_that_do_not_fit(tmp_path):
     np.save(path, np.zeros((4, 2), int))
     with pytest.raises(TypeError, match="dtype must be one of"):
         Embedding.from_pretrained(path)
+    np.save(path, np.zeros((4, 2), np.float32))
+    with pytest.raises(TypeError, match="a table that is mapped keeps its dtype, float32, got dtype='float16'"):
+        Embedding.from_pretrained(path, dtype="float16")
     with pytest.raises(FileNotFoundError):
         Embedding.from_pretrained(tmp_path / "none.npy")
 

@@ -289,6 +289,14 @@ def test_lora_is_trained_and_the_table_is_not():
         layer.backward(np.ones((1, D)))
 
 
+def test_lora_on_a_pretrained_table_with_an_optimizer():
+    layer = Embedding.from_pretrained(table(), lora_rank=2, seed=0, optimizer=optim.SGD(lr=0.1))
+    layer([1])
+    layer.backward(np.ones((1, D)))
+    assert (layer.lora.b.weight != 0).any()
+    np.testing.assert_array_equal(layer.weight, table())
+
+
 def test_lora_on_a_pretrained_table():
     layer = Embedding.from_pretrained(table(), padding_idx=3, lora_rank=2, seed=0)
     assert not layer.lora.a.weight[3].any()
@@ -370,6 +378,21 @@ def test_resize_forgets_forwards_and_gradients():
     adapted = Embedding(V, D, lora_rank=2)
     adapted.resize(V + 1)
     assert adapted([V]).shape == (1, D)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_state_has_all_of_an_exact_decay(fused):
+    """As if every step had decayed the whole table, though only the rows that were looked up were touched."""
+    layer = bag()
+    optimizer = optim.SGD(None if fused else [layer], lr=0.1, weight_decay=0.5, decay="exact")
+    if fused:
+        layer.optimizer = optimizer
+        trained(layer)
+    else:
+        trained(layer, optimizer)
+    untouched = np.setdiff1d(np.arange(V), np.concatenate([indices.ravel() for indices, _ in batches()]))
+    found = layer.state_dict()["weight"]
+    np.testing.assert_allclose(found[untouched], table()[untouched] * 0.95**4)
 
 
 def test_a_copy_trains_by_itself():

@@ -136,6 +136,11 @@ class Arena(Parameter):
         return parts
 
     @property
+    def _wide(self) -> bool:
+        """Whether the arena's rows need more than 32 bits."""
+        return len(self.table) > np.iinfo(np.int32).max
+
+    @property
     def padding_idx(self) -> int | None:
         """What stands for a lookup of no row."""
         return None if self._paddings is None else NO_ROW
@@ -150,98 +155,82 @@ class Arena(Parameter):
         """
         columns = [column_of(batch, feature.name) for feature in self.features]
         blocks = [rectangle(column) for column in columns]
-        if per_sample_weights is not None:
-            weights = [column_of(per_sample_weights, feature.name) for feature in self.features]
-            return self._gather_ragged(columns, blocks, [_like(w, b) for w, b in zip(weights, blocks, strict=True)])
-        if all(block is not None for block in blocks):
-            return self._gather_rectangles(blocks)
-        return self._gather_ragged(columns, blocks, None)
+        if per_sample_weights is None and all(block is not None and block.shape[1] == 1 for block in blocks):
+            return self._gather_single(blocks)
+        given = [column if block is None else block for column, block in zip(columns, blocks, strict=True)]
+        if per_sample_weights is None:
+            return self._gather_bags(given, [None] * len(given))
+        weights = [column_of(per_sample_weights, feature.name) for feature in self.features]
+        return self._gather_bags(given, [_like(w, block) for w, block in zip(weights, blocks, strict=True)])
 
-    def _gather_rectangles(self, blocks: list[Any]) -> Gathered:
-        """Put the bags of a sample side by side."""
+    def _gather_single(self, blocks: list[Any]) -> Gathered:
+        """Put the bags of a sample, of one index each, side by side: then its rows lie side by side, too."""
         num_bags = self._common_size([len(block) for block in blocks])
         if self.on_invalid != "raise":
-            blocks = [self._settled(block, n) for n, block in enumerate(blocks)]
-        lengths = [block.shape[1] for block in blocks]
+            blocks = [self._settled(block, feature) for block, feature in zip(blocks, self.features, strict=True)]
         indices = as_indices(np.concatenate(blocks, axis=1))
-        same = len(set(lengths)) == 1
-        self._shift(indices.reshape(num_bags, len(blocks), -1) if same else indices, None if same else lengths)
-        ends = np.cumsum(lengths)
-        offsets = np.zeros(num_bags * len(lengths) + 1, np.int64)
-        np.add.outer(np.arange(num_bags) * ends[-1], ends, out=offsets[1:].reshape(num_bags, len(lengths)))
-        shape = (len(offsets) - 1, lengths[0]) if same else None
-        return Gathered(Bags(indices.reshape(-1), offsets, None, self.padding_idx, shape), num_bags, True)
-
-    def _shift(self, indices: NDArray, lengths: list[int] | None) -> None:
-        """Turn indices of tables into rows of the arena, in place.
-
-        Parameters
-        ----------
-        indices : array (num_bags, num_features, length), or (num_bags, sum of lengths)
-        lengths : list of int, optional
-            For the second form.
-        """
+        left_out = None if self._paddings is None else indices == self._paddings
         unsigned = np.dtype(f"u{indices.itemsize}")
-        spread = (lambda v: v[:, None]) if lengths is None else (lambda v: np.repeat(v, lengths))
-        outside = indices.view(unsigned) >= spread(self._sizes).astype(unsigned)
-        left_out = None if self._paddings is None else indices == spread(self._paddings)
+        outside = indices.view(unsigned) >= self._sizes.astype(unsigned)
         if left_out is not None:
             outside &= ~left_out
         if outside.any():
-            flat = outside.reshape(len(indices), -1)
-            widths = lengths or [indices.shape[2]] * indices.shape[1]
-            starts = np.cumsum([0, *widths])
-            for n, feature in enumerate(self.features):
-                part = slice(starts[n], starts[n + 1])
-                _raise_first(feature, indices.reshape(flat.shape)[:, part], flat[:, part])
-        indices += spread(self._firsts).astype(indices.dtype)
+            sample, n = map(int, np.argwhere(outside)[0])
+            raise self._outside(sample, Bags(indices[:, n], self._sizes, shape=blocks[n].shape), self.features[n])
+        if self._wide and indices.dtype == np.int32:
+            indices = indices.astype(np.int64)
+        indices += self._firsts.astype(indices.dtype)
         if left_out is not None:
             indices[left_out] = NO_ROW
+        size = indices.size
+        bags = Bags(indices.reshape(-1), np.arange(size + 1), None, self.padding_idx, (size, 1))
+        return Gathered(bags, num_bags, True)
 
-    def _settled(self, block: NDArray, n: int) -> NDArray:
-        feature = self.features[n]
+    def _settled(self, block: NDArray, feature: Feature) -> NDArray:
         return settle_invalid(block, feature.num_embeddings, feature.padding_idx, self.on_invalid)[0]
 
-    def _gather_ragged(self, columns: list[Any], blocks: list[Any], weights: list[Any] | None) -> Gathered:
-        """Put the bags of a feature side by side, as they come."""
-        parts = []
-        for n, feature in enumerate(self.features):
-            given = columns[n] if blocks[n] is None else blocks[n]
-            parts.append(self._bags_of(feature, given, None if weights is None else weights[n]))
+    def _gather_bags(self, columns: list[Any], weights: list[Any]) -> Gathered:
+        """Put the bags of a feature side by side: the lookups of one table follow each other."""
+        parts = [self._bags_of(*each) for each in zip(self.features, columns, weights, strict=True)]
         num_bags = self._common_size([part.num_bags for part in parts])
         total = sum(len(part.indices) for part in parts)
-        indices = np.empty(total, np.result_type(np.int32, *(part.indices for part in parts)))
+        narrowest = np.int64 if self._wide else np.int32
+        indices = np.empty(total, np.result_type(narrowest, *(part.indices for part in parts)))
         offsets = np.zeros(num_bags * len(parts) + 1, np.int64)
         done = 0
         for n, (feature, part) in enumerate(zip(self.features, parts, strict=True)):
             stop = done + len(part.indices)
-            np.add(part.indices, feature.first, out=indices[done:stop], casting="same_kind")
+            np.add(part.indices, feature.first, out=indices[done:stop])
             if part.padding_idx is not None:
                 indices[done:stop][part.indices == part.padding_idx] = NO_ROW
             np.add(part.offsets[1:], done, out=offsets[n * num_bags + 1 : (n + 1) * num_bags + 1])
             done = stop
-        factors = None if weights is None else np.concatenate([part.coefficients for part in parts])
-        return Gathered(Bags(indices, offsets, factors, self.padding_idx), num_bags, False)
+        factors = [part.coefficients for part in parts if part.coefficients is not None]
+        coefficients = np.concatenate(factors) if factors else None
+        return Gathered(Bags(indices, offsets, coefficients, self.padding_idx), num_bags, False)
 
     def _bags_of(self, feature: Feature, column: Any, weights: Any) -> Bags:
-        """Return the bags of one feature, their indices checked against its own table."""
-        dtype = accumulator(self.table.dtype)
+        """Return the bags of one feature, its indices and offsets checked."""
+        size, dtype = feature.num_embeddings, accumulator(self.table.dtype)
         options: Any = {"padding_idx": feature.padding_idx, "on_invalid": self.on_invalid}
         try:
-            bags = as_bags(column, None, feature.num_embeddings, dtype, per_sample_weights=weights, **options)
+            bags = as_bags(column, None, size, dtype, per_sample_weights=weights, **options)
         except (TypeError, ValueError) as error:
             raise type(error)(f"feature {feature.name!r}: {error}") from None
-        falls = np.diff(bags.offsets) < 0
-        if falls.any():
-            fault = index_error(-2 - int(np.argmax(falls)), bags, feature.num_embeddings)
-            raise ValueError(f"feature {feature.name!r}: {fault}")
-        outside = (bags.indices < 0) | (bags.indices >= feature.num_embeddings)
-        if bags.padding_idx is not None:
-            outside &= bags.indices != bags.padding_idx
-        if outside.any():
-            fault = index_error(int(np.argmax(outside)), bags, feature.num_embeddings)
-            raise IndexError(f"feature {feature.name!r}: {fault}")
+        if bags.shape is None or len(bags.shape) == 1:
+            falls = np.diff(bags.offsets) < 0
+            if falls.any():
+                raise self._outside(-2 - int(np.argmax(falls)), bags, feature)
+        if self.on_invalid == "raise" and bags.indices.size:
+            unsigned = bags.indices.view(f"u{bags.indices.itemsize}")
+            if unsigned.max() >= size:
+                raise self._outside(int(np.argmax(unsigned >= size)), bags, feature)
         return bags
+
+    def _outside(self, status: int, bags: Bags, feature: Feature) -> Exception:
+        """Return the exception for a status, as kernels return it, of one feature's bags."""
+        error = index_error(status, bags, feature.num_embeddings)
+        return type(error)(f"feature {feature.name!r}: {error}")
 
     def _common_size(self, sizes: list[int]) -> int:
         for feature, size in zip(self.features, sizes, strict=True):
@@ -287,11 +276,3 @@ def make_memory(
             start_table(arena[rows], starts[name], generator, paddings[name])
 
     return allocate(storage, (sum(sizes.values()), width), kept, fill), shown
-
-
-def _raise_first(feature: Feature, block: NDArray, outside: NDArray) -> None:
-    """Raise for the first index of a block that is outside, if one is."""
-    if outside.any():
-        bags = Bags(block.reshape(-1), np.zeros(1, np.int64), shape=block.shape)
-        error = index_error(int(np.argmax(outside)), bags, feature.num_embeddings)
-        raise IndexError(f"feature {feature.name!r}: {error}")

@@ -281,6 +281,8 @@ class EmbeddingBagCollection(Remembering):
 
     def state_dict(self) -> dict[str, NDArray]:
         """Return the tables, not copied, as ``{"name.weight": table}``."""
+        for arena in self.arenas:
+            arena.flush()
         return {f"{name}.weight": table for name, table in self.weights.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fastemb.engine.arrays import as_table
 from fastemb.formats.files import replacing
@@ -188,16 +188,16 @@ def allocate(storage: Any, shape: tuple[int, ...], dtype: np.dtype, fill: Fill) 
     return memory
 
 
-def given_table(given: ArrayLike, shape: tuple[int, int], dtype: Any, frozen: bool) -> tuple[Memory, np.dtype]:
+def given_table(given: Any, shape: tuple[int, int], dtype: Any, frozen: bool) -> tuple[Memory, np.dtype]:
     """Return a user's table, not copied, and the dtype that it is shown in.
 
     Parameters
     ----------
-    given : array (num_embeddings, embedding_dim)
+    given : array (num_embeddings, embedding_dim), or Memory
     shape : (int, int)
         What the user said of it.
     dtype : dtype, optional
-        To which it is converted, and so copied, if it is of another one.
+        To which an array is converted, and so copied, if it is of another one.
     frozen : bool
         Whether it will never be changed.
 
@@ -208,6 +208,11 @@ def given_table(given: ArrayLike, shape: tuple[int, int], dtype: Any, frozen: bo
     ValueError
         If it is of another shape, or could be changed only in a copy.
     """
+    if isinstance(given, Memory):
+        kept, shown = kept_dtype(given.array.dtype if dtype is None else dtype)
+        if kept != given.array.dtype:
+            raise TypeError(f"a table that is mapped keeps its dtype, {given.array.dtype}, got dtype={dtype!r}")
+        return given, shown
     array = np.asarray(given)
     if dtype is not None and kept_dtype(dtype)[1] != array.dtype:
         kept, shown = kept_dtype(dtype)

@@ -146,17 +146,17 @@ class TableLayer(Remembering, Parameter):
             optimizer=optimizer,
         )
         self.frozen = freeze
-        self._check_consistent()
+        if self.max_norm is not None and not self.table.flags.writeable:
+            raise ValueError("max_norm changes the table in place, but the table is read-only")
         if lora_rank is not None:
             self.enable_lora(lora_rank, lora_alpha)
+        elif self._frozen is True and self.optimizer is not None:
+            raise ValueError("optimizer would change the table, but it is frozen")
 
     def _make_table(
         self, shape: tuple[int, int], given: Any, dtype: Any, storage: Any, frozen: bool
     ) -> tuple[Memory, np.dtype]:
         """Return the table's memory, and the dtype that it is shown in."""
-        if isinstance(given, Memory):
-            shown = kept_dtype(given.array.dtype if dtype is None else dtype)[1]
-            return given, shown
         if given is None:
             kept, shown = kept_dtype(np.float32 if dtype is None else dtype)
             return allocate(storage, shape, kept, self._fill_fresh), shown
@@ -166,12 +166,6 @@ class TableLayer(Remembering, Parameter):
 
     def _fill_fresh(self, table: NDArray) -> None:
         initializers.start_table(table, self.embeddings_initializer, self.generator, self.padding_idx)
-
-    def _check_consistent(self) -> None:
-        if self.max_norm is not None and not self.table.flags.writeable:
-            raise ValueError("max_norm changes the table in place, but the table is read-only")
-        if self._frozen is True and self.optimizer is not None:
-            raise ValueError("optimizer would change the table, but it is frozen")
 
     @classmethod
     def from_pretrained(cls, embeddings: Any, freeze: Any = True, *arguments: Any, **options: Any) -> Self:
@@ -372,6 +366,7 @@ class TableLayer(Remembering, Parameter):
 
         They are the layer's own, not copies.
         """
+        self.flush()
         tables = {"weight": self.weight}
         if self.lora is not None:
             tables |= {"lora_embeddings_a": self.lora.a.weight, "lora_embeddings_b": self.lora.b.weight}
