@@ -110,3 +110,31 @@ def test_compiling_is_announced_on_a_terminal_once(monkeypatch, capsys):
     backend.announce(kernel)
     backend.announce(kernel)
     assert capsys.readouterr().err.count("compiling") == 1
+
+
+def test_a_machine_whose_cores_are_busy_is_noticed():
+    congestion = parallel._Congestion()
+    congestion.note(0.050, 1 << 20)
+    assert not congestion.is_passing()  # once may be chance
+    lengths = []
+    for _ in range(9):
+        congestion.note(0.050, 1 << 20)
+        length = 0
+        while congestion.is_passing():
+            length += 1
+        lengths.append(length)
+    assert lengths == [32, 64, 128, 256, 512, 1024, 2048, 4096, 4096]
+    congestion.note(0.050, 1 << 30)  # much work takes its time
+    congestion.note(0.050, 1 << 20)
+    assert not congestion.is_passing()
+    congestion.note(0.050, 1 << 20)
+    assert congestion.is_passing()
+
+
+def test_results_are_the_same_without_threads(monkeypatch):
+    monkeypatch.setattr(parallel._congestion, "_left", 1)
+    weight, out = np.ones((10, 4), np.float32), np.zeros((3, 4), np.float32)
+    lookups = backend.kernels("cpu", "lookup")
+    assert parallel.run(lookups, "lookup", (out, weight, np.array([1, 2, 10]), None), 3, 1 << 30) == 2
+    assert parallel._congestion._left == 0
+    assert (out[:2] == 1).all()
