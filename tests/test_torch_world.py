@@ -77,6 +77,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile looks at it
 def test_compile_breaks_the_graph_and_goes_on():
     torch.manual_seed(0)
     model = nn.Sequential(ft.EmbeddingBag(ROWS, DIM, fused_optimizer="adagrad"), nn.Linear(DIM, 2))
@@ -98,6 +99,7 @@ def test_compile_breaks_the_graph_and_goes_on():
     torch._dynamo.reset()
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
 def test_compiled_lookup():
     module = ft.Embedding(ROWS, DIM)
     compiled = torch.compile(lambda input: module(input) * 2, backend="eager")

@@ -4,8 +4,9 @@ Torch sees the tensors that a result was made of, so it notices when one is chan
 the arrays. Under ``create_graph`` a gradient is made by torch's own operations, which can be differentiated again.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,15 +18,16 @@ from fastemb.torch import composite
 from fastemb.torch.fused import FusedTable
 from fastemb.torch.tensors import DTYPES, array_of, table_of, tensor_of
 
-__all__ = ["Lookup", "Reduce", "look_up", "reduce"]
-
-Gradients = tuple[Tensor | None, ...]
+__all__ = ["Call", "apply_lookup", "apply_reduce", "look_up", "reduce"]
 
 
 def look_up(weight: Tensor, indices: NDArray, shape: tuple[int, ...]) -> Tensor:
     """Return rows as a tensor ``(*shape, embedding_dim)``."""
-    rows = tensor_of(operations.lookup(table_of(weight), indices, shape=shape), weight.dtype)
-    return rows if len(shape) == 1 else rows.view(*shape, weight.shape[1])
+    table = table_of(weight)
+    embedding_dim = table.shape[1]
+    rows = np.empty((*shape, embedding_dim), table.dtype)
+    operations.lookup(table, indices, out=rows.reshape(len(indices), embedding_dim), shape=shape)
+    return tensor_of(rows, weight.dtype)
 
 
 def reduce(weight: Tensor, bags: Bags, mode: str) -> tuple[Tensor, NDArray | None]:
@@ -36,35 +38,60 @@ def reduce(weight: Tensor, bags: Bags, mode: str) -> tuple[Tensor, NDArray | Non
     return tensor_of(operations.reduce(table_of(weight), bags, mode), weight.dtype), None
 
 
+class Call(NamedTuple):
+    """What a backward needs to know of its forward.
+
+    Parameters
+    ----------
+    shape : (num_embeddings, embedding_dim)
+    dtype : torch.dtype
+        Of the table.
+    lookups : array (num_lookups,) or Bags
+    mode : str
+        Empty for a lookup.
+    padding_idx : int or None
+        For a lookup; `Bags` have their own.
+    scale_grad_by_freq : bool
+    sparse : torch.Tensor or None
+        The weight whose gradient is to be sparse.
+    fused : FusedTable or None
+    """
+
+    shape: tuple[int, int]
+    dtype: torch.dtype
+    lookups: Any
+    mode: str
+    padding_idx: int | None
+    scale_grad_by_freq: bool
+    sparse: Tensor | None
+    fused: FusedTable | None
+
+
 class Lookup(torch.autograd.Function):
     """Rows of a table."""
 
     @staticmethod
-    def forward(
-        ctx: Any, weight: Tensor, input: Tensor, indices: NDArray, padding_idx: int | None,
-        scale_grad_by_freq: bool, sparse: bool, fused: FusedTable | None,
-    ) -> Tensor:  # fmt: skip
+    def forward(ctx: Any, weight: Tensor, input: Tensor, call: Call) -> Tensor:
         """Look up, and remember what the gradient needs: not the table."""
+        ctx.call = call
         ctx.save_for_backward(input)
-        ctx.indices, ctx.fused, ctx.shape, ctx.dtype = indices, fused, weight.shape, weight.dtype
-        ctx.options = padding_idx, scale_grad_by_freq, sparse
-        ctx.weight = weight if sparse else None
-        return look_up(weight, indices, input.shape)
+        return look_up(weight, call.lookups, input.shape)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> Gradients:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the weight, or give it to the fused optimizer."""
         (input,) = ctx.saved_tensors
-        padding_idx, scale_grad_by_freq, sparse = ctx.options
+        call = ctx.call
         fused = _stepping(ctx)
         if fused is None and torch.is_grad_enabled():
-            weight = _stand_in(grad_output, ctx.shape)
-            rows = composite.embedding(input, weight, padding_idx, scale_grad_by_freq, sparse)
-            return *torch.autograd.grad(rows, weight, grad_output, create_graph=True), *[None] * 6
+            weight = _stand_in(grad_output, call.shape)
+            sparse = call.sparse is not None
+            rows = composite.embedding(input, weight, call.padding_idx, call.scale_grad_by_freq, sparse)
+            return *torch.autograd.grad(rows, weight, grad_output, create_graph=True), None, None
         gradient = gradients.gradient_of_lookup(
-            _rows(grad_output, ctx.shape[1]), ctx.indices, ctx.shape[0], padding_idx, scale_grad_by_freq
+            _rows(grad_output), call.lookups, call.shape[0], call.padding_idx, call.scale_grad_by_freq
         )
-        return _deliver(ctx, gradient, fused, sparse), *[None] * 6
+        return _deliver(call, gradient, fused), None, None
 
 
 class Reduce(torch.autograd.Function):
@@ -72,68 +99,70 @@ class Reduce(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, per_sample_weights: Tensor | None, input: Tensor, offsets: Tensor | None, bags: Bags,
-        mode: str, scale_grad_by_freq: bool, sparse: bool, fused: FusedTable | None,
-    ) -> Tensor:  # fmt: skip
+        ctx: Any, weight: Tensor, per_sample_weights: Tensor | None, input: Tensor, offsets: Tensor | None, call: Call
+    ) -> Tensor:
         """Reduce, and remember what the gradients need: the table only for those of `per_sample_weights`."""
-        table = weight if ctx.needs_input_grad[1] else None
-        ctx.save_for_backward(input, offsets, per_sample_weights, table)
-        ctx.bags, ctx.fused, ctx.shape, ctx.dtype = bags, fused, weight.shape, weight.dtype
-        ctx.options = mode, scale_grad_by_freq, sparse
-        ctx.weight = weight if sparse else None
-        out, ctx.winners = reduce(weight, bags, mode)
+        ctx.call = call
+        ctx.save_for_backward(input, offsets, per_sample_weights, weight if ctx.needs_input_grad[1] else None)
+        out, ctx.winners = reduce(weight, call.lookups, call.mode)
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> Gradients:
-        """Return the gradients of the weight, or give it to the fused optimizer, and of `per_sample_weights`."""
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of `per_sample_weights` and of the weight, or give that to the fused optimizer."""
         _, _, per_sample_weights, weight = ctx.saved_tensors
-        mode, scale_grad_by_freq, sparse = ctx.options
+        call = ctx.call
         fused = _stepping(ctx)
         of_weight, of_samples = ctx.needs_input_grad[:2]
         again = torch.is_grad_enabled()
         results: list[Tensor | None] = [None, None]
         if again:
             results = _differentiable(ctx, grad_output, of_weight and fused is None, per_sample_weights, weight)
-        rows = _rows(grad_output, ctx.shape[1])
+        rows = _rows(grad_output)
         if of_weight and (fused is not None or not again):
             gradient = gradients.gradient_of_bags(
-                rows, ctx.bags, ctx.shape[0], mode, scale_grad_by_freq, winners=ctx.winners
+                rows, call.lookups, call.shape[0], call.mode, call.scale_grad_by_freq, winners=ctx.winners
             )
-            results[0] = _deliver(ctx, gradient, fused, sparse)
+            results[0] = _deliver(call, gradient, fused)
         if of_samples and not again:
-            dots = gradients.gradient_of_coefficients(rows, table_of(weight), ctx.bags, mode)
+            dots = gradients.gradient_of_coefficients(rows, table_of(weight), call.lookups, call.mode)
             results[1] = torch.from_numpy(dots).to(per_sample_weights.dtype).view(per_sample_weights.shape)
-        return *results, *[None] * 7
+        return *results, None, None, None
+
+
+# `Function.apply` without its provision for torch.func, under which torch's own operations run: it takes microseconds.
+apply_lookup = super(torch.autograd.Function, Lookup).apply
+apply_reduce = super(torch.autograd.Function, Reduce).apply
 
 
 def _stepping(ctx: Any) -> FusedTable | None:
     """Return the fused optimizer, if this backward is for parameters: `torch.autograd.grad` steps nothing."""
-    if ctx.fused is None:
+    fused = ctx.call.fused
+    if fused is None:
         return None
     try:
         runs = torch._C._will_engine_execute_node(ctx.next_functions[0][0])
     except RuntimeError:  # `torch.autograd.grad` of this weight
         return None
-    return ctx.fused if runs else None
+    return fused if runs else None
 
 
-def _deliver(ctx: Any, gradient: RowGradient, fused: FusedTable | None, sparse: bool) -> Tensor | None:
+def _deliver(call: Call, gradient: RowGradient, fused: FusedTable | None) -> Tensor | None:
     """Return a gradient as torch takes it, or None where an optimizer of ours has taken it."""
     if fused is not None:
         fused.collect(gradient)
         return None
-    if not sparse:
-        return tensor_of(gradient.to_dense(ctx.shape[0], DTYPES[ctx.dtype]), ctx.dtype)
-    return _sparse(ctx, gradient)
+    if call.sparse is None:
+        return tensor_of(gradient.to_dense(call.shape[0], DTYPES[call.dtype]), call.dtype)
+    return _sparse(call, gradient, call.sparse)
 
 
-def _sparse(ctx: Any, gradient: RowGradient) -> Tensor:
+def _sparse(call: Call, gradient: RowGradient, weight: Tensor) -> Tensor:
     """Return a coalesced gradient; torch forgets that it is as it takes it for ``.grad``, so it is told again."""
-    values = torch.from_numpy(gradient.collect()).to(ctx.dtype)
+    values = torch.from_numpy(gradient.collect()).to(call.dtype)
     rows = torch.from_numpy(gradient.rows).long()[None]
-    weight, memory = ctx.weight, values.data_ptr()
     if weight.is_leaf and weight.grad is None:
+        memory = values.data_ptr()
 
         def mark() -> None:
             taken = weight.grad
@@ -141,11 +170,12 @@ def _sparse(ctx: Any, gradient: RowGradient) -> Tensor:
                 taken._coalesced_(True)
 
         torch.autograd.Variable._execution_engine.queue_callback(mark)
-    return torch.sparse_coo_tensor(rows, values, ctx.shape, check_invariants=False, is_coalesced=True)
+    return torch.sparse_coo_tensor(rows, values, call.shape, check_invariants=False, is_coalesced=True)
 
 
-def _rows(grad_output: Tensor, embedding_dim: int) -> NDArray:
-    return array_of(grad_output.contiguous()).reshape(-1, embedding_dim)
+def _rows(grad_output: Tensor) -> NDArray:
+    rows = array_of(grad_output.contiguous())
+    return rows if rows.ndim == 2 else rows.reshape(-1, rows.shape[-1])
 
 
 def _stand_in(grad_output: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -157,19 +187,21 @@ def _differentiable(
     ctx: Any, grad_output: Tensor, of_weight: bool, per_sample_weights: Tensor | None, weight: Tensor | None
 ) -> list[Tensor | None]:
     """Return the gradients, themselves differentiable."""
-    mode, scale_grad_by_freq, sparse = ctx.options
-    bags, indices = ctx.bags, torch.from_numpy(ctx.bags.indices).long()
+    call, bags = ctx.call, ctx.call.lookups
+    indices = torch.from_numpy(bags.indices).long()
     if ctx.winners is not None:
         winners = torch.from_numpy(ctx.winners).long()
         won = grad_output.masked_fill(winners < 0, 0)
         rows = indices[winners.clamp(min=0)] if len(indices) else winners.clamp(min=0)
-        return [grad_output.new_zeros(ctx.shape).scatter_add(0, rows, won) if of_weight else None, None]
-    table = _stand_in(grad_output, ctx.shape) if weight is None else weight
+        return [grad_output.new_zeros(call.shape).scatter_add(0, rows, won) if of_weight else None, None]
+    table = _stand_in(grad_output, call.shape) if weight is None else weight
     samples = None if per_sample_weights is None else per_sample_weights.reshape(-1)
     wanted = [table] * of_weight + [per_sample_weights] * ctx.needs_input_grad[1]
     if not wanted:
         return [None, None]
-    offsets = torch.from_numpy(bags.offsets)
-    out = composite.embedding_bag(indices, table, offsets, mode, samples, bags.padding_idx, scale_grad_by_freq, sparse)
+    out = composite.embedding_bag(
+        indices, table, torch.from_numpy(bags.offsets), call.mode, samples, bags.padding_idx, call.scale_grad_by_freq,
+        call.sparse is not None,
+    )  # fmt: skip
     found = list(torch.autograd.grad(out, wanted, grad_output, create_graph=True))
     return [found.pop(0) if of_weight else None, found.pop(0) if found else None]

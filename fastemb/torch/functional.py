@@ -1,5 +1,7 @@
 """`torch.nn.functional.embedding` and `embedding_bag` by fastemb's kernels."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -11,7 +13,7 @@ from fastemb.engine.grouping import group
 from fastemb.engine.ragged import Bags, as_bags, padding_row
 from fastemb.engine.validate import choice
 from fastemb.torch import composite
-from fastemb.torch.autograd import Lookup, Reduce, look_up, reduce
+from fastemb.torch.autograd import Call, apply_lookup, apply_reduce, look_up, reduce
 from fastemb.torch.fused import FusedTable
 from fastemb.torch.tensors import array_of, is_native, take_indices
 
@@ -78,7 +80,9 @@ def embedding(
         padding_idx = padding_row(padding_idx, len(weight))
     _before_reading(weight, indices, max_norm, norm_type, fused)
     if weight.requires_grad and torch.is_grad_enabled():
-        return Lookup.apply(weight, input, indices, padding_idx, scale_grad_by_freq, sparse, fused)
+        kept = weight if sparse else None
+        call = Call(weight.shape, weight.dtype, indices, "", padding_idx, scale_grad_by_freq, kept, fused)
+        return apply_lookup(weight, input, call)
     return look_up(weight, indices, input.shape)
 
 
@@ -133,10 +137,10 @@ def embedding_bag(
     tensor([[4., 6.],
             [2., 3.]])
     """
-    choice("mode", mode, composite.MODES)
-    if mode in ("max", "min"):
+    if mode not in operations.SUMS:
+        choice("mode", mode, composite.MODES)
         _refuse_for_extremes(mode, scale_grad_by_freq, sparse, per_sample_weights)
-    if getattr(input, "is_nested", False) and input.layout is torch.jagged:
+    if type(input) is not Tensor and input.is_nested and input.layout is torch.jagged:
         if per_sample_weights is not None:
             per_sample_weights = per_sample_weights.values()
         input, offsets, include_last_offset = input.values(), input.offsets(), True
@@ -157,9 +161,9 @@ def embedding_bag(
     _before_reading(weight, bags.indices, max_norm, norm_type, fused)
     learns = weight.requires_grad or (per_sample_weights is not None and per_sample_weights.requires_grad)
     if learns and torch.is_grad_enabled():
-        return Reduce.apply(
-            weight, per_sample_weights, input, offsets, bags, mode, scale_grad_by_freq, sparse, fused
-        )  # fmt: skip
+        kept = weight if sparse else None
+        call = Call(weight.shape, weight.dtype, bags, mode, None, scale_grad_by_freq, kept, fused)
+        return apply_reduce(weight, per_sample_weights, input, offsets, call)
     return reduce(weight, bags, mode)[0]
 
 
@@ -168,15 +172,26 @@ def _bags(
     include_last_offset: bool, padding_idx: int | None,
 ) -> Bags:  # fmt: skip
     """Return torch's two forms of bags as arrays on the same memory."""
+    values = take_indices("input", input).numpy()
+    if values.ndim == 2 and offsets is None and per_sample_weights is None:
+        num_bags, size = shape = values.shape
+        if padding_idx is not None:
+            padding_idx = padding_row(padding_idx, len(weight))
+        return Bags(np.ascontiguousarray(values).reshape(-1), _even_offsets(num_bags, size), None, padding_idx, shape)
     dtype = _FLOAT64 if weight.dtype is torch.float64 else _FLOAT32
     if per_sample_weights is not None:
         wide = torch.float64 if dtype is _FLOAT64 else torch.float32
         per_sample_weights = per_sample_weights.detach().to(wide).numpy()
     return as_bags(
-        take_indices("input", input).numpy(), None if offsets is None else take_indices("offsets", offsets).numpy(),
+        values, None if offsets is None else take_indices("offsets", offsets).numpy(),
         len(weight), dtype, padding_idx=padding_idx, include_last_offset=include_last_offset,
         per_sample_weights=per_sample_weights,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def _even_offsets(num_bags: int, size: int) -> NDArray[np.int64]:
+    return np.arange(num_bags + 1, dtype=np.int64) * size
 
 
 def _compose(

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import _C, Tensor, nn
+from torch.autograd import forward_ad
 
 __all__ = ["DTYPES", "array_of", "is_native", "table_of", "take_indices", "tensor_of"]
 
@@ -13,7 +14,7 @@ DTYPES: dict[torch.dtype, np.dtype] = {  # of tables, and of their arrays
     torch.float16: np.dtype(np.float16),
     torch.bfloat16: np.dtype(np.uint16),
 }
-INDICES = frozenset((torch.int64, torch.int32))
+_PLAIN = frozenset((nn.Parameter, Tensor))
 _NARROW = frozenset((torch.uint8, torch.int8, torch.int16))
 
 
@@ -29,13 +30,13 @@ def is_native(weight: Tensor) -> bool:
     (True, False)
     """
     return (
-        type(weight) in (torch.nn.Parameter, Tensor)
+        type(weight) in _PLAIN
         and weight.is_cpu
         and weight.dtype in DTYPES
         and weight.layout is torch.strided
-        and not torch._C._are_functorch_transforms_active()
-        and torch.autograd.forward_ad._current_level < 0
-        and not torch._C._get_tracing_state()
+        and not _C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+        and not _C._get_tracing_state()
     )
 
 
@@ -48,7 +49,8 @@ def array_of(tensor: Tensor) -> NDArray:
     >>> array_of(tensor)
     array([16256, 16256], dtype=uint16)
     """
-    tensor = tensor.detach()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
     if tensor.dtype is torch.bfloat16:
         tensor = tensor.view(torch.uint16)
     return tensor.numpy()
@@ -96,7 +98,7 @@ def take_indices(name: str, tensor: Tensor) -> Tensor:
     """
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor of integers, got {type(tensor).__name__}")
-    if tensor.dtype not in INDICES:
+    if tensor.dtype is not torch.int64 and tensor.dtype is not torch.int32:
         if tensor.dtype not in _NARROW:
             raise TypeError(f"{name} must be a tensor of integers, got one of {tensor.dtype}")
         tensor = tensor.to(torch.int32)
