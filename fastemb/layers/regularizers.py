@@ -32,10 +32,10 @@ class L1L2:
     Examples
     --------
     >>> rows = np.array([[1.0, -2.0]])
-    >>> L1L2(0.1, 0.01)(rows)
-    0.35
-    >>> L1L2(0.1, 0.01).gradient(rows)
-    array([[ 0.12, -0.14]])
+    >>> L1L2(0.5, 0.25)(rows)
+    2.75
+    >>> L1L2(0.5, 0.25).gradient(rows)
+    array([[ 1. , -1.5]])
     """
 
     l1: float = 0.0
