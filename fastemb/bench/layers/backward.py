@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastemb import functional
-from fastemb.bench.layers.cases import SIZES, Case, sweep
+from fastemb.bench.layers.cases import SIZES, Case, in_turn, sweep
 from fastemb.bench.layers.comparison import OURS, Comparison
 from fastemb.bench.layers.needs import torch
 from fastemb.bench.layers.setup import Setup
+from fastemb.bench.layers.torch_side import tensors
 from fastemb.bench.layers.work import STEP_TOLERANCE
 
 Sides = dict[str, Callable[[], Any]]
@@ -29,30 +30,31 @@ def backward(setup: Setup) -> Iterator[Comparison]:
 
 
 def _scatter_sides(setup: Setup, case: Case) -> Sides:
-    indices = setup.inputs.indices(case)
-    table, source = setup.inputs.table(case), setup.inputs.gradient(len(indices), case.embedding_dim)
+    table, batches = setup.inputs.table(case), setup.inputs.batches(case)
+    source = setup.inputs.gradient(case.num_lookups, case.embedding_dim)
     ours, theirs, others = table.copy(), torch.from_numpy(table).clone(), torch.from_numpy(table).clone()
-    ids, rows = torch.from_numpy(indices), torch.from_numpy(source)
-    columns = ids[:, None].expand(-1, case.embedding_dim)
+    rows, indices, ids = torch.from_numpy(source), in_turn(batches), in_turn(tensors(batches))
+    columns = in_turn([batch[:, None].expand(-1, case.embedding_dim) for batch in tensors(batches)])
     return {
-        OURS: lambda: functional.scatter_add(ours, indices, source),
-        "torch": lambda: theirs.scatter_add_(0, columns, rows),
-        "torch index_add": lambda: others.index_add_(0, ids, rows),
+        OURS: lambda: functional.scatter_add(ours, indices(), source),
+        "torch": lambda: theirs.scatter_add_(0, columns(), rows),
+        "torch index_add": lambda: others.index_add_(0, ids(), rows),
     }
 
 
 def _lookup_sides(setup: Setup, case: Case) -> Sides:
-    table, indices = setup.inputs.table(case), setup.inputs.indices(case)
-    gradient = setup.inputs.gradient(len(indices), case.embedding_dim)
-    ids, grad = torch.from_numpy(indices), torch.from_numpy(gradient)
+    table, batches = setup.inputs.table(case), setup.inputs.batches(case)
+    gradient = setup.inputs.gradient(case.num_lookups, case.embedding_dim)
+    grad, indices, ids = torch.from_numpy(gradient), in_turn(batches), in_turn(tensors(batches))
     return {
-        OURS: lambda: functional.embedding_backward(gradient, indices, table),
-        "torch": lambda: torch.ops.aten.embedding_dense_backward(grad, ids, case.num_embeddings, -1, False),
+        OURS: lambda: functional.embedding_backward(gradient, indices(), table),
+        "torch": lambda: torch.ops.aten.embedding_dense_backward(grad, ids(), case.num_embeddings, -1, False),
     }
 
 
 def _bag_sides(setup: Setup, case: Case) -> Sides:
-    table, indices, offsets = setup.inputs.table(case), setup.inputs.indices(case), setup.inputs.offsets(case)
+    table, offsets = setup.inputs.table(case), setup.inputs.offsets(case)
+    indices = setup.inputs.batches(case)[0]  # one batch only: torch keeps a graph for each
     gradient = setup.inputs.gradient(case.num_bags, case.embedding_dim)
     weight = torch.from_numpy(table).detach().requires_grad_()
     ids, starts, grad = map(torch.from_numpy, (indices, offsets, gradient))

@@ -1,15 +1,17 @@
 """What is measured: sizes of tables and bags, the indices, and the tables themselves."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import product
-from typing import Any
+from itertools import cycle, product
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.layers.memory import aligned
+
+T = TypeVar("T")
 
 ROWS = (10_000, 100_000, 1_000_000)
 WIDTHS = (16, 64, 100, 128, 256)
@@ -19,6 +21,7 @@ ZIPF_EXPONENT = 1.05
 SIZES = (250_000, 2_000_000, 16_000_000, 128_000_000, 1_000_000_000)
 """Bytes of rows that a call reads: from about 10 microseconds to 100 milliseconds."""
 MOST_LOOKUPS = 4_000_000
+MOST_BATCHES = 1000
 MOST_OUTPUT = 64_000_000
 """Bytes of a result: a larger one would time the system's pages, and nothing else."""
 SMALL_BAGS = (1, 8, 64)
@@ -151,6 +154,19 @@ def _deck(cards: list[Any], generator: random.Random) -> Any:
     return draw
 
 
+def in_turn(batches: Iterable[T]) -> Callable[[], T]:
+    """Return a function that returns one of `batches` after the other, and then the first one again.
+
+    Examples
+    --------
+    >>> from fastemb.bench.layers.cases import in_turn
+    >>> batch = in_turn("ab")
+    >>> batch(), batch(), batch()
+    ('a', 'b', 'a')
+    """
+    return cycle(batches).__next__
+
+
 @dataclass
 class Inputs:
     """Tables, indices and gradients, of which those made last are kept.
@@ -160,8 +176,8 @@ class Inputs:
     >>> from fastemb.bench.layers.cases import Case, Inputs
     >>> inputs = Inputs()
     >>> case = Case(1000, 16, bag_length=5, num_bags=4)
-    >>> inputs.table(case).shape, inputs.indices(case).shape, inputs.offsets(case)
-    ((1000, 16), (20,), array([ 0,  5, 10, 15]))
+    >>> inputs.table(case).shape, len(inputs.batches(case)), inputs.offsets(case)
+    ((1000, 16), 200, array([ 0,  5, 10, 15]))
     """
 
     seed: int = 0
@@ -178,13 +194,16 @@ class Inputs:
             self._tables[key] = generator.standard_normal(dtype=dtype, out=table)
         return self._tables[key]
 
-    def indices(self, case: Case) -> NDArray[np.int64]:
-        """Return the indices of a call, int64 (num_lookups,)."""
-        key = (case.num_embeddings, case.ids)
-        if key not in self._pools or len(self._pools[key]) < case.num_lookups:
-            size = max(case.num_lookups, min(MOST_LOOKUPS, 100 * case.num_embeddings))
-            self._pools[key] = _draw_ids(case.num_embeddings, case.ids, size, self.seed)
-        return self._pools[key][: case.num_lookups]
+    def batches(self, case: Case) -> list[NDArray[np.int64]]:
+        """Return the indices of several calls, each int64 (num_lookups,): enough for every row to come four times.
+
+        A call that gets the same rows again and again would find all of them in a cache, however large the table.
+        """
+        key, size = (case.num_embeddings, case.ids), case.num_lookups
+        count = max(1, min(4 * case.num_embeddings // size, MOST_LOOKUPS // size, MOST_BATCHES))
+        if key not in self._pools or len(self._pools[key]) < count * size:
+            self._pools[key] = _draw_ids(case.num_embeddings, case.ids, count * size, self.seed)
+        return [self._pools[key][batch * size : (batch + 1) * size] for batch in range(count)]
 
     def offsets(self, case: Case, include_last: bool = False) -> NDArray[np.int64]:
         """Return where the bags begin, int64."""
@@ -203,6 +222,7 @@ def _draw_ids(rows: int, ids: str, size: int, seed: int) -> NDArray[np.int64]:
     generator = np.random.default_rng(seed)
     if ids == "uniform":
         return generator.integers(0, rows, size)
+    places = generator.permutation(rows)
     cumulative = np.cumsum(np.arange(1, rows + 1) ** -ZIPF_EXPONENT)
     ranks = np.searchsorted(cumulative, generator.random(size) * cumulative[-1], side="right")
-    return generator.permutation(rows)[ranks]
+    return places[ranks]

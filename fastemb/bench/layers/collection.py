@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import cycle, islice, product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastemb import EmbeddingBagCollection, optim
-from fastemb.bench.layers.cases import Case, Inputs
+from fastemb.bench.layers.cases import Case, Inputs, in_turn
 from fastemb.bench.layers.comparison import OURS, Comparison
 from fastemb.bench.layers.needs import torch
 from fastemb.bench.layers.setup import Setup
+from fastemb.bench.layers.torch_side import tensors
 from fastemb.bench.layers.work import ADAGRAD_EPS, RATE, STEP_TOLERANCE
 
 CRITEO = (
@@ -22,6 +23,7 @@ CRITEO = (
 """Rows of the 26 tables of DLRM on Criteo's Kaggle set."""
 MOST_ROWS = 250_000
 BATCH = 2048
+BATCHES = 20
 Forward = Callable[[], Sequence[Any]]
 Step = Callable[[], None]
 
@@ -34,12 +36,14 @@ class Tables:
     ----------
     case
         Its size; `num_embeddings` is that of all tables together.
-    weights, indices, offsets, gradients
+    weights, offsets, gradients
         One array for each table, as in `Work`.
+    batches
+        Of each call, indices for each table.
 
     Examples
     --------
-    >>> from fastemb.bench.layers.cases import Case, Inputs
+    >>> from fastemb.bench.layers.cases import Case, Inputs, in_turn
     >>> from fastemb.bench.layers.collection import Tables
     >>> len(Tables.of(Inputs(), Case(1000, 16, bag_length=1, num_bags=8)).weights)
     26
@@ -47,7 +51,7 @@ class Tables:
 
     case: Case
     weights: Sequence[NDArray[np.float32]]
-    indices: Sequence[NDArray[np.int64]]
+    batches: Sequence[Sequence[NDArray[np.int64]]]
     offsets: NDArray[np.int64]
     gradients: Sequence[NDArray[np.float32]]
 
@@ -60,7 +64,7 @@ class Tables:
         return cls(
             case,
             [inputs.normal(size, case.embedding_dim) for size in sizes],
-            [inputs.indices(each) for each in cases],
+            list(zip(*(islice(cycle(inputs.batches(each)), BATCHES) for each in cases), strict=True)),
             inputs.offsets(case, include_last=True),
             [gradient * np.float32(1 + number) for number in range(len(sizes))],
         )
@@ -127,14 +131,15 @@ def our_side(tables: Tables, train: bool = False) -> tuple[Forward, Step]:
         optimizer=optim.Adagrad(lr=RATE, eps=ADAGRAD_EPS),
     )
     layer.train(train)
-    batch = {name: (indices, tables.offsets) for name, indices in zip(names, tables.indices, strict=True)}
+    columns = [[(indices, tables.offsets) for indices in indices_of_tables] for indices_of_tables in tables.batches]
+    batch = in_turn([dict(zip(names, of_tables, strict=True)) for of_tables in columns])
     gradients = dict(zip(names, tables.gradients, strict=True))
 
     def step() -> None:
-        layer(batch)
+        layer(batch())
         layer.backward(gradients)
 
-    return lambda: list(layer(batch).values()), step
+    return lambda: list(layer(batch()).values()), step
 
 
 def torch_side(tables: Tables) -> tuple[Forward, Step]:
@@ -149,10 +154,10 @@ def torch_side(tables: Tables) -> tuple[Forward, Step]:
     parameters = [parameter for module in modules for parameter in module.parameters()]
     optimizer = torch.optim.Adagrad(parameters, lr=RATE, eps=ADAGRAD_EPS)
     offsets, gradients = torch.from_numpy(tables.offsets), list(map(torch.from_numpy, tables.gradients))
-    calls = list(zip(modules, map(torch.from_numpy, tables.indices), strict=True))
+    batch = in_turn([tensors(indices) for indices in tables.batches])
 
     def forward() -> list[torch.Tensor]:
-        return [module(indices, offsets) for module, indices in calls]
+        return [module(indices, offsets) for module, indices in zip(modules, batch(), strict=True)]
 
     def step() -> None:
         torch.autograd.backward(forward(), gradients)

@@ -4,7 +4,9 @@ import importlib
 import warnings
 from types import ModuleType
 
+from fastemb.bench.layers.cases import in_turn
 from fastemb.bench.layers.needs import torch  # before fbgemm_gpu, which loads operators into it
+from fastemb.bench.layers.torch_side import tensors
 from fastemb.bench.layers.work import ADAGRAD_EPS, RATE, Step, Work
 
 OPTIMIZERS = {"sgd": "EXACT_SGD", "rowwise-adagrad": "EXACT_ROWWISE_ADAGRAD", "adagrad": "EXACT_ADAGRAD"}
@@ -58,9 +60,10 @@ def step(work: Work, optimizer: str) -> Step:
     weight = module.split_embedding_weights()[0]
     with torch.no_grad():
         weight.copy_(torch.from_numpy(work.table))
-    indices, offsets, gradient = map(torch.from_numpy, (work.indices, work.offsets, work.gradient))
+    offsets, gradient = torch.from_numpy(work.offsets), torch.from_numpy(work.gradient)
+    indices = in_turn(tensors(work.batches))
     return Step(
-        lambda: module(indices, offsets).backward(gradient), lambda rows: weight[torch.from_numpy(rows)].detach()
+        lambda: module(indices(), offsets).backward(gradient), lambda rows: weight[torch.from_numpy(rows)].detach()
     )
 
 

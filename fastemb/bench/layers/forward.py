@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb import functional
-from fastemb.bench.layers.cases import ROWS, SIZES, Case, small_cases, sweep
+from fastemb.bench.layers.cases import ROWS, SIZES, Case, in_turn, small_cases, sweep
 from fastemb.bench.layers.comparison import OURS, Comparison
 from fastemb.bench.layers.needs import torch
 from fastemb.bench.layers.read import reader
 from fastemb.bench.layers.setup import Setup
+from fastemb.bench.layers.torch_side import tensors
 from fastemb.layers.quantized import QuantizedEmbeddingBag
 
 SHORT = ("float16", "bfloat16", "int8", "int4")
@@ -79,35 +80,37 @@ def lookup(setup: Setup) -> Iterator[Comparison]:
 def bag_sides(setup: Setup, case: Case) -> Sides:
     """Return fastemb's and torch's ``embedding_bag`` with the arguments that the case's variant asks for."""
     dtype = np.float64 if case.variant.startswith("float64") else np.float32
-    table, indices, offsets = setup.inputs.table(case, dtype), setup.inputs.indices(case), setup.inputs.offsets(case)
+    table, batches, offsets = setup.inputs.table(case, dtype), setup.inputs.batches(case), setup.inputs.offsets(case)
     mode = next((mode for mode in ("mean", "max") if mode in case.variant), "sum")
     options: dict[str, Any] = {"mode": mode}
     if "padding_idx" in case.variant:
-        options["padding_idx"] = int(indices[0])
+        options["padding_idx"] = int(batches[0][0])
     weights: dict[str, Any] = (
-        {"per_sample_weights": setup.inputs.normal(len(indices))} if case.variant == "weighted" else {}
+        {"per_sample_weights": setup.inputs.normal(case.num_lookups)} if case.variant == "weighted" else {}
     )
-    tensors: dict[str, Any] = {name: torch.from_numpy(values) for name, values in weights.items()}
-    weight, ids, starts = map(torch.from_numpy, (table, indices, offsets))
+    factors: dict[str, Any] = {name: torch.from_numpy(values) for name, values in weights.items()}
+    weight, starts = map(torch.from_numpy, (table, offsets))
+    indices, ids = in_turn(batches), in_turn(tensors(batches))
     return {
-        OURS: lambda: functional.embedding_bag(indices, table, offsets, **options, **weights),
-        "torch": lambda: torch.nn.functional.embedding_bag(ids, weight, starts, **options, **tensors),
+        OURS: lambda: functional.embedding_bag(indices(), table, offsets, **options, **weights),
+        "torch": lambda: torch.nn.functional.embedding_bag(ids(), weight, starts, **options, **factors),
     }
 
 
 def lookup_sides(setup: Setup, case: Case, into: bool = False) -> Sides:
     """Return fastemb's and torch's ``embedding``, or lookups into arrays that are given."""
-    table, indices = setup.inputs.table(case), setup.inputs.indices(case)
-    weight, ids = torch.from_numpy(table), torch.from_numpy(indices)
+    table, batches = setup.inputs.table(case), setup.inputs.batches(case)
+    weight, indices, ids = torch.from_numpy(table), in_turn(batches), in_turn(tensors(batches))
     if not into:
         return {
-            OURS: lambda: functional.embedding(indices, table),
-            "torch": lambda: torch.nn.functional.embedding(ids, weight),
+            OURS: lambda: functional.embedding(indices(), table),
+            "torch": lambda: torch.nn.functional.embedding(ids(), weight),
         }
-    ours, theirs = np.empty((len(indices), case.embedding_dim), np.float32), torch.empty(len(ids), case.embedding_dim)
+    shape = case.num_lookups, case.embedding_dim
+    ours, theirs = np.empty(shape, np.float32), torch.empty(shape)
     return {
-        OURS: lambda: functional.embedding(indices, table, out=ours),
-        "torch": lambda: torch.index_select(weight, 0, ids, out=theirs),
+        OURS: lambda: functional.embedding(indices(), table, out=ours),
+        "torch": lambda: torch.index_select(weight, 0, ids(), out=theirs),
     }
 
 
@@ -127,14 +130,15 @@ def low_precision(setup: Setup) -> Iterator[Comparison]:
 
 
 def _short_rows(setup: Setup, case: Case) -> Comparison:
-    table, indices, offsets = setup.inputs.table(case), setup.inputs.indices(case), setup.inputs.offsets(case)
+    table, batches, offsets = setup.inputs.table(case), setup.inputs.batches(case), setup.inputs.offsets(case)
     bag, restored, row_bytes = short_table(table, case.variant)
-    weight, ids, starts = map(torch.from_numpy, (restored, indices, offsets))
+    weight, starts = map(torch.from_numpy, (restored, offsets))
+    indices, ids = in_turn(batches), in_turn(tensors(batches))
     return Comparison(
         case,
         {
-            OURS: lambda: bag(indices, offsets),
-            "torch": lambda: torch.nn.functional.embedding_bag(ids, weight, starts, mode="sum"),
+            OURS: lambda: bag(indices(), offsets),
+            "torch": lambda: torch.nn.functional.embedding_bag(ids(), weight, starts, mode="sum"),
         },
         tolerance=1e-4,  # torch rounds a code times its scale before it adds the bias
         bytes=case.num_lookups * row_bytes,
@@ -180,10 +184,10 @@ def limit(setup: Setup) -> Iterator[Comparison]:
 
 
 def _readers(setup: Setup, case: Case) -> Sides:
-    table, indices = setup.inputs.table(case), setup.inputs.indices(case)
-    weight, ids = torch.from_numpy(table), torch.from_numpy(indices)
-    starts = torch.arange(setup.threads) * (len(ids) // setup.threads)
+    table, batches = setup.inputs.table(case), setup.inputs.batches(case)
+    weight, ids = torch.from_numpy(table), in_turn(tensors(batches))
+    starts = torch.arange(setup.threads) * (case.num_lookups // setup.threads)
     return {
-        "read": reader(table, indices, setup.threads),
-        "torch read": lambda: torch.nn.functional.embedding_bag(ids, weight, starts, mode="sum"),
+        "read": reader(table, batches, setup.threads),
+        "torch read": lambda: torch.nn.functional.embedding_bag(ids(), weight, starts, mode="sum"),
     }

@@ -5,6 +5,7 @@ from typing import Any
 
 import fastemb.torch
 from fastemb import EmbeddingBag, optim
+from fastemb.bench.layers.cases import in_turn
 from fastemb.bench.layers.needs import torch
 from fastemb.bench.layers.torch_side import module_step
 from fastemb.bench.layers.work import ADAGRAD_EPS, RATE, Step, Work
@@ -36,8 +37,10 @@ def bag_step(work: Work, optimizer: str) -> Step:
         optimizer=OPTIMIZERS[optimizer](),
     )
 
+    indices = in_turn(work.batches)
+
     def run() -> None:
-        layer(work.indices, work.offsets)
+        layer(indices(), work.offsets)
         layer.backward(work.gradient)
 
     return Step(run, lambda rows: layer.weight[rows])

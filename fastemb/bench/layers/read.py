@@ -1,12 +1,13 @@
 """How fast rows at random places can be read at all: the limit that bags are measured by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.bench.layers.cases import in_turn
 from fastemb.engine.backend import kernels, simd_width
 
 AHEAD_BYTES = 16384
@@ -55,27 +56,28 @@ def _read(sums, weight, indices, ahead, width):  # type: ignore[no-untyped-def]
         sums[part] = _read_part(weight, indices, ahead, width, start, stop)
 
 
-def reader(weight: NDArray[np.float32], indices: NDArray[np.int64], threads: int) -> Callable[[], Any]:
-    """Return a function that reads the rows of `weight` that `indices` name, and only adds them up.
+def reader(weight: NDArray[np.float32], batches: Sequence[NDArray[np.int64]], threads: int) -> Callable[[], Any]:
+    """Return a function that reads the rows of `weight` that the next of `batches` names, and only adds them up.
 
     Examples
     --------
     >>> import numpy as np
     >>> from fastemb.bench.layers.read import reader
-    >>> float(reader(np.ones((10, 16), np.float32), np.array([3, 3, 7]), threads=1)())
+    >>> float(reader(np.ones((10, 16), np.float32), [np.array([3, 3, 7])], threads=1)())
     48.0
     """
     width = simd_width()
     if weight.shape[1] < 8 * len(width):
         raise ValueError(f"rows must have at least {8 * len(width)} columns, got {weight.shape[1]}")
-    if indices.min() < 0 or indices.max() >= len(weight):
+    if any(indices.min() < 0 or indices.max() >= len(weight) for indices in batches):
         raise ValueError(f"indices must be in [0, {len(weight)})")
     ahead = max(LEAST_AHEAD, min(MOST_AHEAD, AHEAD_BYTES // (4 * weight.shape[1])))
     sums = np.empty(threads, np.float32)
     nb.set_num_threads(threads)
+    indices = in_turn(batches)
 
     def read() -> Any:
-        _read(sums, weight, indices, ahead, width)
+        _read(sums, weight, indices(), ahead, width)
         return sums.sum()
 
     return read

@@ -1,6 +1,6 @@
 """A training step to be done, and a side that does it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,8 +27,8 @@ class Work:
         The size of the work.
     table
         The weights to begin with, float32 (num_embeddings, embedding_dim); each side trains a copy.
-    indices
-        int64 (num_lookups,).
+    batches
+        Indices of one step after the other, each int64 (num_lookups,).
     offsets
         int64 (num_bags + 1,).
     gradient
@@ -44,7 +44,7 @@ class Work:
 
     case: Case
     table: NDArray[np.float32]
-    indices: NDArray[np.int64]
+    batches: Sequence[NDArray[np.int64]]
     offsets: NDArray[np.int64]
     gradient: NDArray[np.float32]
 
@@ -52,11 +52,11 @@ class Work:
     def of(cls, inputs: Inputs, case: Case) -> "Work":
         """Draw the inputs of a case."""
         gradient = inputs.gradient(case.num_bags, case.embedding_dim)
-        return cls(case, inputs.table(case), inputs.indices(case), inputs.offsets(case, include_last=True), gradient)
+        return cls(case, inputs.table(case), inputs.batches(case), inputs.offsets(case, include_last=True), gradient)
 
     def checked_rows(self) -> NDArray[np.int64]:
         """Return rows to compare after a step: some that were used, and some of which most were not."""
-        used = np.unique(self.indices)
+        used = np.unique(np.concatenate([self.batches[0], self.batches[-1]]))
         others = np.random.default_rng(0).integers(0, self.case.num_embeddings, 1000)
         return np.concatenate([used[:: len(used) // CHECKED_ROWS + 1], others])
 
