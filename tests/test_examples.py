@@ -20,6 +20,14 @@ PAGES = [
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     if FENCED.search(path.read_text(encoding="utf-8"))
 ]
+FOREIGN = re.compile(r"^(?:import|from) (torch|keras|pyarrow|pandas)\b", re.MULTILINE)
+FOREIGN_PAGES = [
+    (page, library)
+    for page in PAGES
+    for library in sorted(
+        {name for block in FENCED.findall(page.read_text(encoding="utf-8")) for name in FOREIGN.findall(block)}
+    )
+]
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 # Kernels' device code has no interpreter to run examples; __main__ starts the command line when it is imported.
 MODULES = sorted(
@@ -67,7 +75,15 @@ def test_the_readme_begins_with_two_commands():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_page(page, text_folder):
     """The Python blocks of a page run one after the other, as a reader would run them."""
-    run_script("\n".join(FENCED.findall(page.read_text(encoding="utf-8"))), text_folder)
+    blocks = [block for block in FENCED.findall(page.read_text(encoding="utf-8")) if not FOREIGN.search(block)]
+    run_script("\n".join(blocks), text_folder)
+
+
+@pytest.mark.parametrize(("page", "library"), FOREIGN_PAGES, ids=lambda value: Path(value).name)
+def test_page_of_a_foreign_world(page, library, text_folder):
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    blocks = [block for block in FENCED.findall(page.read_text(encoding="utf-8")) if library in FOREIGN.findall(block)]
+    run_script("\n".join(blocks), text_folder)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
