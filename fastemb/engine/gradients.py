@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import operations
+from fastemb.engine import operations, updates
 from fastemb.engine.arrays import accumulator
 from fastemb.engine.backend import kernels
 from fastemb.engine.grouping import Groups, group
@@ -80,10 +80,43 @@ class RowGradient:
                [5.],
                [0.]])
         """
-        values = self.collect(device=device)
-        dense = np.zeros((num_embeddings, values.shape[1]), dtype or values.dtype)
-        dense[self.rows] = operations.rounded(values, dense.dtype)
+        shape = num_embeddings, self._given.shape[1]
+        dense = np.zeros(shape, self.dtype if dtype is None else dtype)
+        self.add_to(dense, device=device)
         return dense
+
+    def add_to(self, weight: NDArray, factor: float = 1.0, *, device: str = "cpu") -> None:
+        """Add the gradient, times a factor, to a table, in place and in the accumulator dtype.
+
+        Parameters
+        ----------
+        weight : array (num_embeddings, embedding_dim)
+            Of the gradient's accumulator dtype, or a short dtype if that is float32.
+        factor : float, default 1
+
+        Examples
+        --------
+        >>> weight = np.ones((3, 1))
+        >>> gradient_of_lookup(np.array([[1.0], [4.0]]), np.array([1, 1]), 3).add_to(weight, -0.1)
+        >>> weight
+        array([[1. ],
+               [0.5],
+               [1. ]])
+        """
+        no_state = np.zeros((0, 1), self.dtype)
+        updates.apply(device, weight, (no_state, no_state), self, np.array([0, 0, 0, factor], self.dtype), "ADD")
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The accumulator dtype."""
+        return accumulator(self._given.dtype)
+
+    @property
+    def _given(self) -> NDArray:
+        given = self.grad_output if self.values is None else self.values
+        if given is None:
+            raise ValueError("a gradient must have values or grad_output")
+        return given
 
     def norm(self, *, device: str = "cpu") -> float:
         """Return the Euclidean norm of the gradient.

@@ -15,7 +15,6 @@ from fastemb.engine.ragged import Bags, index_error
 __all__ = [
     "EXTREMES",
     "SUMS",
-    "add_rows",
     "dots",
     "extremes",
     "lookup",
@@ -253,31 +252,6 @@ def renormalise(weight: NDArray, rows: NDArray, max_norm: float, norm_type: floa
     """
     cost = len(rows) * weight.shape[1] * weight.itemsize
     run(kernels(device, "renorm"), "renormalise", (stored(weight), rows, max_norm, norm_type), len(rows), cost)
-
-
-def add_rows(weight: NDArray, rows: NDArray, values: NDArray) -> None:
-    """Add to rows of a table, in place: ``weight[rows] += values``, in the accumulator dtype.
-
-    Parameters
-    ----------
-    weight : array (num_embeddings, embedding_dim)
-    rows : int32 or int64 (num_rows,)
-        Distinct and inside the table.
-    values : array (num_rows, embedding_dim), accumulator dtype
-
-    Examples
-    --------
-    >>> weight = np.zeros((3, 1))
-    >>> add_rows(weight, np.array([2]), np.array([[5.0]]))
-    >>> weight
-    array([[0.],
-           [0.],
-           [5.]])
-    """
-    if weight.dtype == values.dtype:
-        weight[rows] += values
-    else:
-        weight[rows] = rounded(kernels("reference", "lookup").widen(weight[rows]) + values, weight.dtype)
 
 
 def stored(array: NDArray) -> NDArray:

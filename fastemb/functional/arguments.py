@@ -65,7 +65,10 @@ def table_gradient(
         return gradient.rows, give_back(operations.rounded(gradient.collect(), table.dtype), weight)
     if out is None:
         return give_back(gradient.to_dense(len(table), table.dtype), weight)
-    dense = bits(as_output(out, table.shape, np.asarray(weight).dtype, table))
-    dense[...] = 0
-    dense[gradient.rows] = operations.rounded(gradient.collect(), table.dtype)
+    dense = bits(as_output(out, table.shape, np.asarray(weight).dtype, table)).view(np.ndarray)
+    if dense.flags.num & BEHAVED != BEHAVED:
+        dense[...] = gradient.to_dense(len(table), table.dtype)
+    else:
+        dense[...] = 0
+        gradient.add_to(dense)
     return out

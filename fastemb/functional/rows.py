@@ -4,7 +4,7 @@ import math
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastemb.engine import gradients, operations
+from fastemb.engine import gradients
 from fastemb.engine.arrays import as_integers, as_rows, as_table
 from fastemb.engine.ragged import Bags, check_indices
 from fastemb.engine.validate import real
@@ -101,8 +101,7 @@ def scatter_add(
     rows = as_rows(source, (*settled.shape, table.shape[1]), table.dtype, "source")
     flat = settled.reshape(-1)
     check_indices(flat, len(table), no_row, settled.shape)
-    gradient = gradients.gradient_of_lookup(rows, flat, len(table))
-    operations.add_rows(table, gradient.rows, gradient.collect() * factor)
+    gradients.gradient_of_lookup(rows, flat, len(table)).add_to(table, factor)
     return weight
 
 

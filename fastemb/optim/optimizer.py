@@ -14,8 +14,9 @@ from fastemb.engine.backend import DEVICES
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.grouping import group
 from fastemb.engine.locks import ForkedLock
+from fastemb.engine.updates import apply
 from fastemb.engine.validate import choice, integer, real
-from fastemb.optim.changes import apply, checked, run_decay, squared_norm, summed, without
+from fastemb.optim.changes import checked, run_decay, squared_norm, summed, without
 from fastemb.optim.state import Parameter, State, array_of, frozen_rows, table_of
 
 __all__ = ["LearningRate", "Optimizer", "Options"]

@@ -16,15 +16,15 @@ from fastemb.kernels.cpu.pieces import (
 )  # fmt: skip
 
 __all__ = [
-    "ADAGRAD", "ADAM", "CLIP", "FTRL", "KEEP", "MOMENTUM", "NESTEROV", "PULL", "ROWWISE_ADAGRAD", "ROWWISE_ADAM",
+    "ADAGRAD", "ADAM", "ADD", "CLIP", "FTRL", "KEEP", "MOMENTUM", "NESTEROV", "PULL", "ROWWISE_ADAGRAD", "ROWWISE_ADAM",
     "RULE", "SGD", "decay", "parallel_decay", "parallel_step", "parallel_update", "step", "update",
 ]  # fmt: skip
 
-SGD, MOMENTUM, NESTEROV, ADAGRAD, ROWWISE_ADAGRAD, ADAM, ROWWISE_ADAM, FTRL = ((0,) * n for n in range(1, 9))
+SGD, MOMENTUM, NESTEROV, ADAGRAD, ROWWISE_ADAGRAD, ADAM, ROWWISE_ADAM, FTRL, ADD = ((0,) * n for n in range(1, 10))
 CLIP, KEEP, PULL, RULE = range(4)
 
 # What else can be done to a span of a row.
-SQUARES, SCALE = (0,) * 9, (0,) * 10
+SQUARES, SCALE = (0,) * 10, (0,) * 11
 
 SMALL_TABLE = 1 << 19  # bytes that a core's own cache holds
 IN_FLIGHT = 6144  # bytes of rows and their state that are asked for beforehand
@@ -158,6 +158,13 @@ def span_updated(rule, arguments, place, overlap, count):
     return factor
 
 
+def span_added(rule, arguments, place, overlap, count):
+    weights, slopes, _, _, factor = arguments
+    w = read(weights, place, count)
+    write(weights, place, count, add(w, mul(splat(factor, w), read(slopes, place, count))))
+    return factor
+
+
 def span_squares(rule, arguments, place, overlap, count):
     weights, slopes, numbers = arguments
     g = gradient_of(slopes, numbers, read(weights, place, count), place, count)
@@ -252,7 +259,7 @@ def ftrl(rule, w, g, state, numbers, factor, place, count):
     return div(beyond, fma(add(number(numbers, RULE + 1, z), root), factor, number(numbers, RULE + 3, z)))
 
 
-_SPANS = {len(SQUARES): span_squares, len(SCALE): span_scaled}
+_SPANS = {len(ADD): span_added, len(SQUARES): span_squares, len(SCALE): span_scaled}
 _FACTORS = {len(ROWWISE_ADAGRAD): rowwise_adagrad_rate, len(ROWWISE_ADAM): rowwise_adam_rate}
 _RULES = {
     len(SGD): descend,

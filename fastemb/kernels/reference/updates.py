@@ -17,7 +17,10 @@ ADAM            mean of g    mean of g^2  rate, beta1, 1 - beta1, eps, beta2, 1 
 ROWWISE_ADAM    mean of g    mean of g^2  the same
                              a row
 FTRL            z            n            1 / alpha, beta, l1, l2
+ADD                                       factor
 =============== ============ ============ =========================================================
+
+ADD adds the gradient times a factor and nothing else: the numbers before it are not used.
 
 State is of the accumulator dtype and of shape ``(num_embeddings, embedding_dim)``, ``(num_embeddings, 1)`` where the
 table says "a row", and ``(0, 1)`` where a rule has none.
@@ -29,11 +32,11 @@ from fastemb.kernels.reference.bags import SUM, reduce
 from fastemb.kernels.reference.lookup import narrow, widen
 
 __all__ = [
-    "ADAGRAD", "ADAM", "CLIP", "FTRL", "KEEP", "MOMENTUM", "NESTEROV", "PULL", "ROWWISE_ADAGRAD", "ROWWISE_ADAM",
+    "ADAGRAD", "ADAM", "ADD", "CLIP", "FTRL", "KEEP", "MOMENTUM", "NESTEROV", "PULL", "ROWWISE_ADAGRAD", "ROWWISE_ADAM",
     "RULE", "SGD", "decay", "step", "update",
 ]  # fmt: skip
 
-SGD, MOMENTUM, NESTEROV, ADAGRAD, ROWWISE_ADAGRAD, ADAM, ROWWISE_ADAM, FTRL = ((0,) * n for n in range(1, 9))
+SGD, MOMENTUM, NESTEROV, ADAGRAD, ROWWISE_ADAGRAD, ADAM, ROWWISE_ADAM, FTRL, ADD = ((0,) * n for n in range(1, 10))
 CLIP, KEEP, PULL, RULE = range(4)
 
 
@@ -68,6 +71,9 @@ def update(weight, first, second, rows, gradients, base, hyper, rule, start, sto
     """
     r = rows[start:stop]
     w = widen(weight[r])
+    if rule == ADD:
+        weight[r] = narrow(w + hyper[RULE] * gradients[start - base : stop - base], weight.dtype)
+        return
     g = np.clip(gradients[start - base : stop - base], -hyper[CLIP], hyper[CLIP]) + hyper[PULL] * w
     with np.errstate(all="ignore"):
         w = _RULES[len(rule)](hyper[KEEP] * w, g, first, second, r, *hyper[RULE:])
