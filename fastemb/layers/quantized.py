@@ -34,6 +34,11 @@ class QuantizedTable:
     padding_idx : int, optional
     on_invalid : {"raise", "clip", "pad", "hash"}, default "raise"
         What becomes of an index outside the table.
+
+    Examples
+    --------
+    >>> QuantizedEmbedding.from_weight(np.eye(3), dtype="float16")
+    QuantizedEmbedding(3, 3, float16)
     """
 
     # The arguments that say what is looked up, taken over from a layer.
