@@ -11,7 +11,7 @@ from numba import prange
 from fastemb.kernels.cpu.bags import SUM, reduce
 from fastemb.kernels.cpu.options import chosen, inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
-    P1, P2, PART, add, div, fma, get, lanes_of, load, mul, mutable_pointer, pointer, prefetch_bytes, put,
+    P1, P2, P3, P4, PART, add, div, fma, get, lanes_of, load, mul, mutable_pointer, pointer, prefetch_bytes, put,
     scalar_of, size_of, span_of, splat, sqrt, store, sub, total, where_greater, without_first,
 )  # fmt: skip
 
@@ -96,13 +96,17 @@ def walk(rule, dim, arguments, table):
     result = scalar_of(0.0, table)
     column = 0
     while column < dim:
-        pieces = span_of((dim - column + lanes - 1) // lanes, 2)  # wider spans take longer to compile, not to run
+        pieces = span_of((dim - column + lanes - 1) // lanes, 4 if len(rule) == len(SQUARES) else 2)
         place = (column, min((pieces - 1) * lanes, dim - column - lanes))
         overlap = (pieces - 1) * lanes - place[1]
         if pieces == 1:
             result += span(rule, arguments, place, overlap, P1)
-        else:
+        elif pieces == 2:
             result += span(rule, arguments, place, overlap, P2)
+        elif pieces == 3:
+            result += span(rule, arguments, place, overlap, P3)
+        else:
+            result += span(rule, arguments, place, overlap, P4)
         column += pieces * lanes
     return result
 
@@ -176,6 +180,10 @@ def span_scaled(rule, arguments, place, overlap, count):
     w = read(weights, place, count)
     write(weights, place, count, mul(w, splat(factor, w)))
     return factor
+
+
+def span_avoided(rule, arguments, place, overlap, count):
+    return scalar_of(0.0, arguments[0][0])
 
 
 def factor_of(rule, arguments, firsts, seconds, row, dim):
@@ -275,6 +283,9 @@ _RULES = {
 
 @chosen(span)
 def choose_span(rule, arguments, place, overlap, count):
+    # Wide spans spare sums over lanes; for the rest they take longer to compile and no less to run.
+    if len(count) > 2 and len(rule) != len(SQUARES):
+        return span_avoided
     return _SPANS.get(len(rule), span_updated)
 
 
