@@ -207,6 +207,15 @@ def test_pairs_of_values_and_offsets():
         np.testing.assert_array_equal(rows, layer(batch)[name])
 
 
+def test_pairs_of_one_index_a_sample():
+    layer, offsets = collection(output="concatenate"), np.arange(B + 1)
+    pairs = {name: (column, offsets) for name, column in BATCHES["one"].items()}
+    np.testing.assert_array_equal(layer(pairs), layer(BATCHES["one"]))
+    pairs["home"] = (pairs["home"][0], np.array([0, 0, 2, 3, 4, 5]))
+    first, second = BATCHES["one"]["home"][:2]
+    np.testing.assert_allclose(layer(pairs)[1, 8:11], layer.weights["city"][[first, second]].sum(axis=0))
+
+
 def test_frozen_tables():
     layer = collection(freeze=["item"], optimizer=optim.SGD(lr=0.1))
     start = {name: table.copy() for name, table in layer.weights.items()}

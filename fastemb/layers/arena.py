@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastemb.engine.arrays import accumulator, as_indices
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.ragged import Bags, as_bags, index_error, settle_invalid
-from fastemb.layers.features import column_of, rectangle
+from fastemb.layers.features import column_of, rectangles
 from fastemb.layers.initializers import start_table
 from fastemb.layers.memory import Memory, allocate
 from fastemb.layers.parameter import Parameter
@@ -154,7 +154,7 @@ class Arena(Parameter):
             Naming the feature.
         """
         columns = [column_of(batch, feature.name) for feature in self.features]
-        blocks = [rectangle(column) for column in columns]
+        blocks = rectangles(columns)
         if per_sample_weights is None and all(block is not None and block.shape[1] == 1 for block in blocks):
             return self._gather_single(blocks)
         given = [column if block is None else block for column, block in zip(columns, blocks, strict=True)]
@@ -218,7 +218,7 @@ class Arena(Parameter):
         except (TypeError, ValueError) as error:
             raise type(error)(f"feature {feature.name!r}: {error}") from None
         if bags.shape is None or len(bags.shape) == 1:
-            falls = np.diff(bags.offsets) < 0
+            falls = bags.offsets[1:] < bags.offsets[:-1]
             if falls.any():
                 raise self._outside(-2 - int(np.argmax(falls)), bags, feature)
         if self.on_invalid == "raise" and bags.indices.size:

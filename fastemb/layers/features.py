@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["column_of", "rectangle"]
+__all__ = ["column_of", "rectangle", "rectangles"]
 
 
 def column_of(batch: Any, name: str) -> Any:
@@ -24,7 +24,7 @@ def column_of(batch: Any, name: str) -> Any:
     >>> column_of({"user": [1, 2]}, "user")
     [1, 2]
     """
-    if type(batch) is dict and type(batch.get(name)) is np.ndarray:  # what most batches are, in little time
+    if type(batch) is dict and type(batch.get(name)) in (np.ndarray, tuple, list):  # most batches, in little time
         return batch[name]
     if isinstance(batch, Mapping):
         names: Any = batch.keys()
@@ -48,6 +48,30 @@ def _plain(column: Any) -> Any:
     if hasattr(column, "to_numpy") and hasattr(column, "iloc"):  # pandas
         return column.to_numpy()
     return column
+
+
+def rectangles(columns: list[Any]) -> list[NDArray | None]:
+    """Return each column as `rectangle` does; a pair of values and offsets of one index a row is one, too.
+
+    Examples
+    --------
+    >>> offsets = np.arange(3)
+    >>> [block.tolist() for block in rectangles([(np.array([3, 1]), offsets), (np.array([2, 2]), offsets)])]
+    [[[3], [1]], [[2], [2]]]
+    """
+    single: dict[int, bool] = {}  # by the offsets, which features often share
+    return [_pair(column, single) if type(column) is tuple else rectangle(column) for column in columns]
+
+
+def _pair(column: tuple, single: dict[int, bool]) -> NDArray | None:
+    if len(column) != 2 or not all(type(part) is np.ndarray for part in column):
+        return None
+    values, offsets = column
+    if values.ndim != 1 or offsets.shape != (len(values) + 1,):
+        return None
+    if id(offsets) not in single:
+        single[id(offsets)] = np.array_equal(offsets, np.arange(len(offsets)))
+    return _as_rectangle(values) if single[id(offsets)] else None
 
 
 def rectangle(column: Any) -> NDArray | None:
