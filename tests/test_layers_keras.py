@@ -60,9 +60,10 @@ def test_default_of_keras_by_name():
 
 @pytest.mark.parametrize("name", sorted(set(initializers.NAMES) - {"orthogonal", "identity"}))
 def test_names_mean_what_they_mean_in_keras(keras, name):
+    keras.utils.set_random_seed(0)
     theirs = np.asarray(keras.initializers.get(name)((V, D)).detach().cpu())
     ours = Embedding(V, D, embeddings_initializer=name, seed=0).weight
-    assert ours.mean() == pytest.approx(theirs.mean(), abs=4e-4)
+    assert ours.mean() == pytest.approx(theirs.mean(), abs=1.5e-3)
     assert ours.std() == pytest.approx(theirs.std(), rel=0.02)
     assert abs(ours).max() == pytest.approx(abs(theirs).max(), rel=0.25)
 
@@ -81,6 +82,7 @@ def test_identity():
 @pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg"])
 @pytest.mark.parametrize("distribution", ["truncated_normal", "untruncated_normal", "uniform"])
 def test_variance_scaling(keras, mode, distribution):
+    keras.utils.set_random_seed(0)
     theirs = keras.initializers.VarianceScaling(3.0, mode, distribution)((V, D)).detach().cpu().numpy()
     ours = Embedding(V, D, embeddings_initializer=initializers.VarianceScaling(3.0, mode, distribution), seed=0).weight
     assert ours.std() == pytest.approx(theirs.std(), rel=0.02)
