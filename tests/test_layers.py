@@ -209,6 +209,24 @@ def test_what_is_remembered_is_the_layers_own(kind):
     np.testing.assert_array_equal(layer.grad.collect(), np.repeat(expected, 2, axis=0))
 
 
+@pytest.mark.parametrize("form", ["pair", "tensor", "series", "arrow"])
+def test_what_is_remembered_of_other_libraries_arrays(form):
+    layer, indices = EmbeddingBag(V, D, mode="sum", seed=0), np.array([1, 2])
+    if form == "pair":
+        layer((indices, np.array([0, 2])))
+    elif form == "tensor":
+        layer(torch.from_numpy(indices), torch.tensor([0]))
+    elif form == "series":
+        pandas = pytest.importorskip("pandas", reason="the series is its")
+        layer(pandas.Series(indices, copy=False), [0])
+    else:
+        pyarrow = pytest.importorskip("pyarrow", reason="the array is its")
+        layer(pyarrow.array([[1, 2]]))
+    indices[:] = 9
+    layer.backward(np.ones((1, D)))
+    assert layer.grad.rows.tolist() == [1, 2]
+
+
 def test_offsets_and_weights_that_change_later():
     layer = EmbeddingBag(V, D, mode="sum", include_last_offset=True, seed=0)
     offsets, weights = np.array([0, 1, 3]), np.ones(3, np.float32)

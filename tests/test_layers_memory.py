@@ -1,5 +1,6 @@
 """Where tables lie, copies of layers, threads and processes."""
 
+import copy
 import gc
 import multiprocessing
 import operator
@@ -103,6 +104,15 @@ def test_copies_of_a_mapped_table(tmp_path):
     twin = pickle.loads(pickle.dumps(layer))
     layer.weight[3] = 9
     assert (twin([3]) == 9).all()
+
+
+@pytest.mark.parametrize("storage", ["shared", "table.npy", None])
+def test_deep_copies_have_a_table_of_their_own(storage, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    layer = Embedding(V, D, storage=storage, embeddings_initializer="ones")
+    twin = copy.deepcopy(layer)
+    layer.weight[3] = 9
+    assert (twin.weight == 1).all()
 
 
 def name_of(layer):

@@ -53,6 +53,10 @@ class Memory:
     def __reduce__(self) -> Any:
         return _restored, (np.ascontiguousarray(self.array),)
 
+    def __deepcopy__(self, memo: Any) -> "Memory":
+        """Return a table of this process, whatever this one is: a file or shared memory would be the same one."""
+        return _restored(self.array)
+
 
 def _restored(array: NDArray) -> Memory:
     return allocate(None, array.shape, array.dtype, lambda table: np.copyto(table, array))

@@ -26,7 +26,10 @@ def apart(array: NDArray, *given: Any) -> NDArray:
 def _arrays(given: tuple[Any, ...]) -> list[NDArray]:
     """Return the arrays among what a user passed, and among the parts of a pair of values and offsets."""
     parts = [part for one in given for part in (one if isinstance(one, tuple) else (one,))]
-    return [np.asarray(part) for part in parts if hasattr(part, "__array_interface__") or hasattr(part, "numpy")]
+    arrow = [type(part).__module__.partition(".")[0] == "pyarrow" for part in parts]  # which does not change
+    return [
+        np.asarray(part) for part, fixed in zip(parts, arrow, strict=True) if hasattr(part, "__array__") and not fixed
+    ]
 
 
 class Tape(threading.local):
