@@ -157,6 +157,32 @@ def test_fused_is_collected(make):
         assert (table != start[name]).any()
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+@pytest.mark.parametrize("name", ["SGD", "Adagrad"])
+def test_steps_are_torchs(name):
+    torch = pytest.importorskip("torch", reason="torch is the oracle")
+    layer = collection(optimizer=getattr(optim, name)(lr=0.1))
+    modules = {
+        name: torch.nn.EmbeddingBag(*table.shape, mode="sum", sparse=True, _weight=torch.tensor(table))
+        for name, table in layer.weights.items()
+    }
+    optimizer = getattr(torch.optim, name)([module.weight for module in modules.values()], lr=0.1)
+    grad = grads()
+    for batch in BATCHES.values():
+        layer(batch)
+        layer.backward(grad)
+        optimizer.zero_grad()
+        outputs = []
+        for feature, column in as_lists(batch).items():
+            starts = torch.tensor(np.cumsum([0, *map(len, column)])[:-1])
+            flat = torch.tensor([index for bag in column for index in bag], dtype=torch.int64)
+            outputs.append(modules[FEATURES[feature]](flat, starts))
+        torch.autograd.backward(outputs, [torch.tensor(grad[feature]) for feature in batch])
+        optimizer.step()
+    for name, module in modules.items():
+        np.testing.assert_allclose(layer.weights[name], module.weight.detach().numpy(), atol=1e-12)
+
+
 def test_arrow_batches():
     pa = pytest.importorskip("pyarrow", reason="the batches are its")
     batch = BATCHES["lists"]
