@@ -151,6 +151,22 @@ def test_the_width_is_that_of_the_processor_compiled_for(features, width):
     assert done.stdout.strip() == str(width)
 
 
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names a processor of x86")
+@pytest.mark.parametrize(
+    "work",
+    [
+        "Embedding(4, 20, dtype=np.float16)([1])",
+        "EmbeddingBag(4, 20).quantize(bits=4)",
+        "EmbeddingBag(4, 20).quantize(dtype=np.float16)([[1]])",
+    ],
+)
+def test_a_processor_without_float16_is_told(work):
+    code = f"import numpy as np; from fastemb import Embedding, EmbeddingBag; Embedding(4, 20)([1]); {work}"
+    environment = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+sse2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert "need a processor with F16C" in done.stderr.strip().splitlines()[-1]
+
+
 def test_a_forbidden_compiler_is_told():
     code = "from fastemb import Word2Vec; Word2Vec([['a', 'b']] * 9, min_count=1)"
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}

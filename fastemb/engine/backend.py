@@ -9,7 +9,7 @@ from typing import Any
 
 from fastemb.engine.validate import choice
 
-__all__ = ["DEVICES", "announce", "has_cache", "is_cached", "kernels", "simd_width"]
+__all__ = ["DEVICES", "announce", "has_cache", "is_cached", "kernels", "require_half", "simd_width"]
 
 DEVICES = ("cpu", "reference")
 
@@ -92,15 +92,41 @@ def announce(kernel: Any) -> None:
 _announced = False
 
 
+def require_half() -> None:
+    """Check that float16 can be computed with.
+
+    Raises
+    ------
+    RuntimeError
+        If the processor that Numba compiles for has no instructions for it: LLVM would end the process.
+    """
+    if not _converts_half():
+        raise RuntimeError(
+            "float16 and 4-bit tables need a processor with F16C, and Numba compiles for one without it: "
+            "is NUMBA_CPU_NAME or NUMBA_CPU_FEATURES set?"
+        )
+
+
+@cache
+def _converts_half() -> bool:
+    triple, _, features = _target()
+    return not triple.startswith(("x86_64", "i686")) or "+f16c" in features.split(",")
+
+
 @cache
 def simd_width() -> tuple[int, ...]:
     """Return the width, as `kernels.cpu.simd` tells it, that the processor's registers hold twelve times and more.
 
     It is the processor that Numba compiles for: ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` may name another one.
     """
-    from numba.core.registry import cpu_target
-
     from fastemb.kernels.cpu.simd import W8, W16
 
-    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    _, _, features = _target()
     return W16 if "+avx512f" in features.split(",") else W8
+
+
+def _target() -> tuple[str, str, str]:
+    """Return what Numba compiles for: a triple, a processor and its features."""
+    from numba.core.registry import cpu_target
+
+    return cpu_target.target_context.codegen().magic_tuple()

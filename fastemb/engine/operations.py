@@ -7,8 +7,8 @@ int64 and contiguous; `arrays` and `ragged` make them so of what users pass.
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine.arrays import accumulator
-from fastemb.engine.backend import kernels
+from fastemb.engine.arrays import FLOAT16, accumulator
+from fastemb.engine.backend import kernels, require_half
 from fastemb.engine.parallel import run
 from fastemb.engine.ragged import Bags, index_error
 
@@ -102,19 +102,12 @@ def reduce(weight: NDArray, bags: Bags, mode: str, *, out: NDArray | None = None
     array([[1.],
            [1.]])
     """
-    size = len(bags.offsets) - 1
+    size, dim, indices = len(bags.offsets) - 1, weight.shape[1], bags.indices
     if out is None:
-        out = np.empty((size, weight.shape[1]), weight.dtype)
-    arguments = (
-        stored(out),
-        stored(weight),
-        bags.indices,
-        bags.offsets,
-        bags.coefficients,
-        bags.padding_idx,
-        SUMS[mode],
-    )
-    status = run(kernels(device, "bags"), "reduce", arguments, size, _cost(weight, bags))
+        out = np.empty((size, dim), weight.dtype)
+    target, table = (stored(out), stored(weight)) if weight.itemsize == 2 else (out, weight)
+    arguments = (target, table, indices, bags.offsets, bags.coefficients, bags.padding_idx, SUMS[mode])
+    status = run(kernels(device, "bags"), "reduce", arguments, size, len(indices) * dim * weight.itemsize)
     if status != -1:
         raise index_error(status, bags, len(weight))
     return out
@@ -262,7 +255,10 @@ def stored(array: NDArray) -> NDArray:
     >>> stored(np.ones(1, np.float16))
     array([15360], dtype=int16)
     """
-    return array.view(np.int16) if array.dtype == np.float16 else array
+    if array.itemsize != 2 or array.dtype != FLOAT16:
+        return array
+    require_half()
+    return array.view(np.int16)
 
 
 def _cost(weight: NDArray, bags: Bags) -> int:

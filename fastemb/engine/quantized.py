@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastemb.engine import operations
 from fastemb.engine.arrays import BFLOAT16, FLOAT16, FLOAT32, INT64
-from fastemb.engine.backend import kernels
+from fastemb.engine.backend import kernels, require_half
 from fastemb.engine.parallel import run
 from fastemb.engine.ragged import Bags, index_error
 
@@ -101,6 +101,8 @@ class CodedRows:
         return out
 
     def _run(self, name: str, arguments: tuple, size: int, cost: int) -> int:
+        if self.bits == 4 and self.device == "cpu":  # a row's scale and bias are float16
+            require_half()
         return run(kernels(self.device, "quantized"), name, arguments, size, cost)
 
 
@@ -178,6 +180,8 @@ def quantize(weight: NDArray, bits: int, *, device: str = "cpu") -> CodedRows:
     ValueError: weight must be finite to be quantized, got nan at position (1, 1)
     """
     rows, dim = weight.shape
+    if bits == 4 and device == "cpu":
+        require_half()
     table = np.empty((rows, row_bytes(dim, bits)), np.uint8)
     arguments = (table, operations.stored(weight), HALF_BYTES[bits])
     row = run(kernels(device, "quantized"), "quantize", arguments, rows, weight.nbytes)
