@@ -283,15 +283,17 @@ def _csr(offsets: ArrayLike, num_lookups: int, include_last_offset: bool) -> NDA
         if num_bags < 0:
             raise ValueError("offsets must end with the number of lookups, got no offsets")
         starts = np.empty(num_bags + 1, INT64)
-        starts[: len(given)] = given
-        if not include_last_offset:
+        if include_last_offset:
+            starts[:] = given
+        else:
+            starts[:-1] = given
             starts[num_bags] = num_lookups
     if len(starts) == 0:
         raise ValueError("offsets must end with the number of lookups, got no offsets")
-    if starts[0] != 0:
+    if starts.item(0) != 0:
         got = starts[0] if len(given) else f"no offsets for {num_lookups} lookups"
         raise ValueError(f"offsets must start at 0, got {got}")
-    if include_last_offset and starts[-1] != num_lookups:
+    if include_last_offset and starts.item(-1) != num_lookups:
         raise ValueError(f"offsets must end with the number of lookups, {num_lookups}, got {starts[-1]}")
     return starts
 
