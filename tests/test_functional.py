@@ -1,5 +1,6 @@
 """Lookups, bags and their gradients against the reference, and the laws that need no oracle."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -412,3 +413,24 @@ def test_frozen_rows_have_no_gradient():
     gradient = gradients.gradient_of_bags(np.ones((1, 2)), bags, 3, "mean", frozen=frozen)
     assert gradient.rows.tolist() == [1]
     np.testing.assert_allclose(gradient.collect(), [[2 / 3, 2 / 3]])
+
+
+def test_nothing_but_a_dense_gradient_is_as_large_as_the_table():
+    weight = np.zeros((10**6, 4), np.float32)
+    input, grad = np.arange(40).reshape(10, 4) * 20_000, np.ones((10, 4), np.float32)
+
+    def calls():
+        F.embedding(input, weight, max_norm=1.0)
+        F.embedding_bag(input, weight, max_norm=1.0)
+        F.embedding_bag_backward(grad, input, weight, sparse=True, scale_grad_by_freq=True)
+        F.per_sample_weights_backward(grad, input, weight)
+        F.scatter_add(weight, input[:, 0], grad)
+
+    calls()  # compiles
+    tracemalloc.start()
+    try:
+        calls()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 500_000
