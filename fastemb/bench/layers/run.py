@@ -50,7 +50,8 @@ def run(
     Returns
     -------
     dict
-        What is written to `output`: ``machine``, ``settings`` and ``measures`` with each case's medians.
+        What is written to `output`: ``machine``, ``load`` (how many processes ran in the minute before), ``settings``,
+        ``measures`` with each case's medians, and ``skipped``, the cases for which there was no memory.
         `fastemb.bench.tables.render` makes tables of it.
 
     Raises
@@ -82,6 +83,7 @@ def run(
     results: dict[str, Any] = {
         "benchmark": "layers",
         "machine": describe(),
+        "load": os.getloadavg()[0],
         "settings": {"peers": list(peers), "threads": threads, "seconds": each, "quick": quick},
         "measures": {},
         "skipped": setup.skipped,

@@ -136,6 +136,7 @@ def _machine(results: Mapping[str, Any]) -> Grid:
         ["threads", str(results["settings"]["threads"])],
         ["processor", f"{machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB"],
         ["cores", cores],
+        ["other programs", f"load {results['load']:.1f} in the minute before"],
         ["caches", "; ".join(machine["caches"]) or "unknown"],
         ["system", f"{machine['system']}, Python {machine['python']}"],
         ["versions", ", ".join(f"{name} {version}" for name, version in machine["versions"].items())],
