@@ -125,6 +125,11 @@ class TestSummary:
         assert len(summarise(target, [record(variant="out"), record(variant="allocating")]).hot) == 1
         assert summarise(target, [record()]) is None
 
+    def test_cases_in_which_something_else_ran(self):
+        quiet, loud = record(), record()
+        loud["sides"]["torch"]["best"] /= 2
+        assert summarise(Target("bags", "bags", ("torch",), 2), [quiet, loud]).disturbed == 1
+
     def test_durations(self):
         assert [duration(seconds) for seconds in (4.26e-6, 1.234e-4, 0.0999, 1.5)] == [
             "4.3 us", "123 us", "100 ms", "1500 ms",
@@ -137,7 +142,7 @@ class TestSummary:
 class TestTables:
     def test_targets_stand_beside_what_was_reached(self):
         table = render(results(bags=[record(), record(torch=0.9e-3, variant="sum")]))
-        assert "| 2 | 1.34x (1.05x) | 0.90x (0.95x) | V=1000 D=16 L=1 B=64 uniform sum | 1.34x | no |" in table
+        assert "| 2 | 1.34x (1.05x) | 0.90x (0.95x) | V=1000 D=16 L=1 B=64 uniform sum | 1.34x | 0 | no |" in table
 
     def test_by_size(self):
         records = [record(variant="sum"), record(torch=8e-3, variant="sum"), record(variant="sum", embedding_dim=64)]

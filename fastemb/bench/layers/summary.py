@@ -10,6 +10,8 @@ from fastemb.bench.layers.cases import Case
 from fastemb.bench.layers.comparison import OURS, Measured
 from fastemb.bench.layers.targets import Target
 
+DISTURBED = 1.5
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -44,6 +46,15 @@ class Summary:
     def worst_case(self) -> Case:
         """The case with the least ratio."""
         return Case(**self.records[self.hot.index(self.worst)]["case"])
+
+    @property
+    def disturbed(self) -> int:
+        """In how many cases a side took half as long again in most blocks as it did at best: something else ran."""
+        names = (OURS, *self.target.peers)
+        compared = ([record["sides"][name] for name in names if name in record["sides"]] for record in self.records)
+        return sum(
+            any(statistics.median(side["hot"]) > DISTURBED * side["best"] for side in sides) for sides in compared
+        )
 
     @property
     def reached(self) -> bool:

@@ -74,9 +74,10 @@ def _targets(measures: Mapping[str, Sequence[Measured]]) -> Grid:
         worst = f"{_times(summary.worst)}x" + ("" if target.worst is None else f" ({target.worst:g}x)")
         alternating = f"{_times(statistics.geometric_mean(summary.alternating))}x"
         cases, reached = str(len(summary.hot)), "yes" if summary.reached else "no"
-        rows.append([target.title, cases, mean, worst, str(summary.worst_case), alternating, reached])
-    header = ["what, against", "cases", "mean (target)", "worst (target)", "worst at", "alternating, mean", "reached"]
-    return header, rows
+        at, disturbed = str(summary.worst_case), str(summary.disturbed)
+        rows.append([target.title, cases, mean, worst, at, alternating, disturbed, reached])
+    figures = ["mean (target)", "worst (target)", "worst at", "alternating, mean"]
+    return ["what, against", "cases", *figures, "disturbed", "reached"], rows
 
 
 def _by_size(summary: Summary) -> Grid:
