@@ -21,7 +21,7 @@ from torch import nn
 from fastemb.optim import Adagrad
 from fastemb.torch import replace_embeddings
 
-BUCKETS, DIM, BATCH, EPOCHS, RATE = 200_000, 64, 256, 3, 0.1
+BUCKETS, DIM, BATCH, EPOCHS, RATE = 200_000, 64, 256, 2, 0.1
 MODULES = ("argparse", "ast", "datetime", "doctest", "inspect", "pathlib", "statistics", "tarfile", "turtle", "typing")
 
 

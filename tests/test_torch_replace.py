@@ -40,9 +40,7 @@ class Model(nn.Module):
 def test_what_is_replaced():
     model = Model()
     parameters, modules = dict(model.named_parameters()), dict(model.named_modules())
-    with pytest.warns(
-        UserWarning, match=r"^(tied has .* its weight is also head.weight|scaled has)"
-    ):
+    with pytest.warns(UserWarning, match=r"^(tied has .* its weight is also head.weight|scaled has)"):
         found = {each.name: each for each in ft.replace_embeddings(model, fused_optimizer="sgd")}
     assert list(found) == ["words", "same_words", "tied", "scaled", "layers.0"]
     assert [each.replaced for each in found.values()] == [True, True, True, False, True]
