@@ -4,6 +4,7 @@ import copy
 import functools
 import io
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -296,6 +297,19 @@ def test_learning_rate_can_be_changed():
     module.fused_optimizer.lr = 1.0
     module(torch.tensor([1])).sum().backward()
     torch.testing.assert_close(module.weight[1], before[1] - 1)
+
+
+@pytest.mark.parametrize("name", ["Embedding", "EmbeddingBag"])
+def test_a_step_takes_no_memory_in_proportion_to_the_table(name):
+    module = getattr(ft, name)(200_000, 32, fused_optimizer="adagrad")  # 25 MB, and as much of the optimizer's
+    input = torch.arange(0, 200_000, 1000).view(10, 20)
+    module(input).sum().backward()
+    tracemalloc.start()
+    for _ in range(3):
+        module(input).sum().backward()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 def copies():
