@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastemb.functional as F
+from fastemb.engine.gradients import RowGradient
 
 WEIGHT = np.arange(20.0).reshape(10, 2)
 GRAD = np.ones((2, 2))
@@ -289,3 +290,18 @@ def test_a_table_of_more_than_two_to_the_31_elements():
     np.testing.assert_allclose(weight[last], 1, rtol=1e-3)
     with pytest.raises(IndexError, match=f"got {num_embeddings} at position 1"):
         F.embedding([last, num_embeddings], weight)
+
+
+@pytest.mark.parametrize("rows", [[2, 10], [-1, 2], [10**9, 2], [2, 2]])
+def test_a_gradient_of_rows_that_a_table_has_not(rows):
+    gradient = RowGradient(np.array(rows), np.ones((2, 2)))
+    with pytest.raises(ValueError, match="a gradient's rows must be"):
+        gradient.to_dense(10)
+    with pytest.raises(ValueError, match="a gradient's rows must be"):
+        gradient.add_to(np.zeros((10, 2)))
+
+
+def test_a_gradient_of_other_columns_than_the_table():
+    for gradient in (RowGradient(np.array([1]), np.ones((1, 2))), RowGradient(np.array([1]), np.ones((2, 3)))):
+        with pytest.raises(ValueError, match=r"a gradient's values must be of shape \(1, 3\), got"):
+            gradient.add_to(np.zeros((10, 3)))

@@ -14,7 +14,7 @@ from fastemb.engine.grouping import Groups, group
 from fastemb.engine.parallel import run
 from fastemb.engine.ragged import Bags
 
-__all__ = ["RowGradient", "gradient_of_bags", "gradient_of_coefficients", "gradient_of_lookup", "merge"]
+__all__ = ["RowGradient", "check_rows", "gradient_of_bags", "gradient_of_coefficients", "gradient_of_lookup", "merge"]
 
 
 @dataclass(slots=True)
@@ -94,6 +94,11 @@ class RowGradient:
             Of the gradient's accumulator dtype, or a short dtype if that is float32.
         factor : float, default 1
 
+        Raises
+        ------
+        ValueError
+            If a row is outside the table, or the gradient has other columns.
+
         Examples
         --------
         >>> weight = np.ones((3, 1))
@@ -103,6 +108,11 @@ class RowGradient:
                [0.5],
                [1. ]])
         """
+        check_rows(self.rows, len(weight))
+        columns, sums = self._given.shape[1], len(self.rows if self.values is None else self.values)
+        if columns != weight.shape[1] or sums != len(self.rows):
+            wanted = len(self.rows), weight.shape[1]
+            raise ValueError(f"a gradient's values must be of shape {wanted}, got {(sums, columns)}")
         no_state = np.zeros((0, 1), self.dtype)
         updates.apply(device, weight, (no_state, no_state), self, np.array([0, 0, 0, factor], self.dtype), "ADD")
 
@@ -128,6 +138,25 @@ class RowGradient:
         """
         values = self.collect(device=device)
         return float(np.sqrt(np.einsum("rd,rd->", values, values, dtype=np.float64)))
+
+
+def check_rows(rows: NDArray, num_embeddings: int) -> None:
+    """Raise a ValueError if the rows of a gradient are not distinct, ascending and in the table.
+
+    Examples
+    --------
+    >>> check_rows(np.array([1, 3]), 3)
+    Traceback (most recent call last):
+        ...
+    ValueError: a gradient's rows must be in [0, 3), got 3 at position 1
+    """
+    if len(rows) and (rows[0] < 0 or rows[-1] >= num_embeddings):
+        place = 0 if rows[0] < 0 else len(rows) - 1
+        raise ValueError(f"a gradient's rows must be in [0, {num_embeddings}), got {rows[place]} at position {place}")
+    ascends = rows[1:] > rows[:-1]
+    if not ascends.all():
+        place = int(np.argmin(ascends)) + 1
+        raise ValueError(f"a gradient's rows must be distinct and ascending, got {rows[place]} at position {place}")
 
 
 def gradient_of_lookup(

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fastemb.engine import backend, parallel
 from fastemb.engine.arrays import accumulator, as_indices
-from fastemb.engine.gradients import RowGradient
+from fastemb.engine.gradients import RowGradient, check_rows
 from fastemb.engine.operations import stored
 from fastemb.engine.updates import lookups_of
 
@@ -25,12 +25,7 @@ def checked(gradient: RowGradient, weight: NDArray, device: str) -> RowGradient:
     rows = as_indices(gradient.rows, "a gradient's rows")
     if rows is not gradient.rows:
         gradient = replace(gradient, rows=rows)
-    if len(rows) and (rows[0] < 0 or rows[-1] >= len(weight)):
-        place = 0 if rows[0] < 0 else len(rows) - 1
-        raise ValueError(f"a gradient's rows must be in [0, {len(weight)}), got {rows[place]} at position {place}")
-    if not (rows[1:] > rows[:-1]).all():
-        place = int(np.argmin(rows[1:] > rows[:-1])) + 1
-        raise ValueError(f"a gradient's rows must be distinct and ascending, got {rows[place]} at position {place}")
+    check_rows(rows, len(weight))
     if gradient.values is not None:
         return RowGradient(rows, summed(gradient, weight, device))
     grad_output, sources, starts, coefficients = lookups_of(gradient)
