@@ -305,3 +305,11 @@ def test_a_gradient_of_other_columns_than_the_table():
     for gradient in (RowGradient(np.array([1]), np.ones((1, 2))), RowGradient(np.array([1]), np.ones((2, 3)))):
         with pytest.raises(ValueError, match=r"a gradient's values must be of shape \(1, 3\), got"):
             gradient.add_to(np.zeros((10, 3)))
+
+
+def test_out_is_not_the_gradient_that_comes_in():
+    grad, input = np.ones((10, 2)), np.zeros(10, int)
+    with pytest.raises(ValueError, match="out must not share memory with grad_output"):
+        F.embedding_backward(grad, input, WEIGHT, out=grad)
+    with pytest.raises(ValueError, match="out must not share memory with grad_output"):
+        F.embedding_bag_backward(grad, input[:, None], WEIGHT, out=grad)

@@ -66,6 +66,8 @@ def table_gradient(
     if out is None:
         return give_back(gradient.to_dense(len(table), table.dtype), weight)
     dense = bits(as_output(out, table.shape, np.asarray(weight).dtype, table)).view(np.ndarray)
+    if gradient.grad_output is not None and np.may_share_memory(dense, gradient.grad_output):
+        raise ValueError("out must not share memory with grad_output")
     if dense.flags.num & BEHAVED != BEHAVED:
         dense[...] = gradient.to_dense(len(table), table.dtype)
     else:
