@@ -449,3 +449,17 @@ def test_repr_and_rate():
     assert optimizer.lr == 0.25
     with pytest.raises(ValueError, match="lr must be"):
         optimizer.lr = -1
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda: SGD(3), TypeError, "parameters must be a layer or an iterable of layers, got 3"),
+        (lambda: SGD(lr=10**400), ValueError, "lr must be a finite number >= 0, got 1000"),
+        (lambda: Adam(betas=(0.9,)), TypeError, r"betas must be a pair of numbers in \[0, 1\), got \(0.9,\)"),
+        (lambda: Adam(betas=0.9), TypeError, r"betas must be a pair of numbers in \[0, 1\), got 0.9"),
+    ],
+)
+def test_errors_name_the_argument(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

@@ -57,7 +57,10 @@ def real(name: str, value: object, low: float, high: float | None = None, *, low
         bound = f"a number in {'(' if low_open else '['}{low}, {high}]"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {bound}, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer that no float can hold
+        number = math.inf
     too_low = number <= low if low_open else number < low
     if not math.isfinite(number) or too_low or (high is not None and number > high):
         raise ValueError(f"{name} must be {bound}, got {value}")

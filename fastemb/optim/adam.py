@@ -58,7 +58,10 @@ class Adam(Optimizer):
         rowwise: bool = False,
         **options: Unpack[Options],
     ) -> None:
-        beta1, beta2 = betas
+        try:
+            beta1, beta2 = betas
+        except (TypeError, ValueError):
+            raise TypeError(f"betas must be a pair of numbers in [0, 1), got {betas!r}") from None
         self.betas = _beta(0, beta1), _beta(1, beta2)
         self.eps = real("eps", eps, 0)
         self.rowwise = boolean("rowwise", rowwise)

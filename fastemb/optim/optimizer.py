@@ -17,7 +17,7 @@ from fastemb.engine.locks import ForkedLock
 from fastemb.engine.updates import apply
 from fastemb.engine.validate import choice, integer, real
 from fastemb.optim.changes import checked, run_decay, squared_norm, summed, without
-from fastemb.optim.state import Parameter, State, array_of, frozen_rows, table_of
+from fastemb.optim.state import Parameter, State, array_of, frozen_rows, listed, table_of
 
 __all__ = ["LearningRate", "Optimizer", "Options"]
 
@@ -114,7 +114,7 @@ class Optimizer:
         self._parameters: list[Parameter] = []
         self._states: WeakKeyDictionary[Any, State] = WeakKeyDictionary()
         self._loaded: list[dict[str, Any]] = []
-        for parameter in _listed(parameters):
+        for parameter in listed(parameters):
             self.bind(parameter)
 
     # What a subclass tells.
@@ -392,9 +392,3 @@ class Optimizer:
                     arrays[n] = array_of(name, saved[name], (len(weight), width), accumulator(weight.dtype))
             state.arrays = (arrays[0], arrays[1])
         return state
-
-
-def _listed(parameters: Any) -> list[Parameter]:
-    if parameters is None:
-        return []
-    return [parameters] if hasattr(parameters, "weight") else list(parameters)

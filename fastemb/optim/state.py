@@ -1,5 +1,6 @@
 """What an optimizer remembers of a table, and the table as kernels take it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastemb.engine.arrays import BFLOAT16, FLOAT16, accumulator, as_table
 
-__all__ = ["Parameter", "State", "array_of", "frozen_rows", "table_of"]
+__all__ = ["Parameter", "State", "array_of", "frozen_rows", "listed", "table_of"]
 
 
 class Parameter(Protocol):
@@ -147,3 +148,20 @@ def frozen_rows(parameter: Parameter, num_embeddings: int) -> NDArray[np.bool_] 
     if mask.shape != (num_embeddings,):
         raise ValueError(f"frozen must be of shape ({num_embeddings},), got {mask.shape}")
     return mask
+
+
+def listed(parameters: Any) -> list[Parameter]:
+    """Return the parameters that a user passed: none, one or several.
+
+    Raises
+    ------
+    TypeError
+        If they are something else.
+    """
+    if parameters is None:
+        return []
+    if hasattr(parameters, "weight"):
+        return [parameters]
+    if not isinstance(parameters, Iterable):
+        raise TypeError(f"parameters must be a layer or an iterable of layers, got {parameters!r}")
+    return list(parameters)
