@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fastemb import Embedding, EmbeddingBag
+from fastemb.optim import SGD
 
 torch = pytest.importorskip("torch", reason="torch is the oracle")
 
@@ -410,3 +411,28 @@ def test_both_devices_agree(kind):
 def test_representation():
     assert repr(Embedding(10, 3, padding_idx=0, max_norm=1.0)) == "Embedding(10, 3, padding_idx=0, max_norm=1.0)"
     assert repr(EmbeddingBag(10, 3)) == "EmbeddingBag(10, 3, mode='mean')"
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"optimizer": "sgd"}, TypeError, "optimizer must be an optimizer of fastemb.optim, got 'sgd'"),
+        ({"optimizer": SGD}, TypeError, "optimizer must be an optimizer of fastemb.optim, got <class"),
+        ({"max_norm": 1, "norm_type": float("nan")}, ValueError, "norm_type must be a finite number >= -inf, got nan"),
+        ({"norm_type": "2"}, TypeError, "norm_type must be a finite number >= -inf, got '2'"),
+        ({"storage": 3}, TypeError, "storage must be 'shared' or the path of a file, got 3"),
+        ({"W": lambda shape: np.ones(shape, complex)}, TypeError, "filled with real numbers, got complex128"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Embedding, EmbeddingBag])
+def test_errors_name_the_argument(kind, options, error, message):
+    with pytest.raises(error, match=message):
+        kind(10, 2, **options)
+
+
+def test_a_state_of_other_numbers_changes_nothing():
+    layer = Embedding(3, 2, embeddings_initializer="ones")
+    with pytest.raises(TypeError, match="filled with real numbers, got complex128"):
+        layer.load_state_dict({"weight": np.full((3, 2), 1j)})
+    assert (layer.weight == 1).all()
+    assert Embedding(3, 2, max_norm=1, norm_type=float("inf"), W=np.full((3, 2), 4.0))([1]).max() < 1.001

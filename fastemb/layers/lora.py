@@ -84,7 +84,7 @@ def adapt(layer: "TableLayer", rank: int, lora_alpha: float | None, a_initialize
     rank = integer("lora_rank", rank, 1)
     alpha = rank if lora_alpha is None else real("lora_alpha", lora_alpha, 0)
     dtype = np.dtype(np.float64 if layer.dtype == np.float64 else np.float32)
-    trained = {"embeddings_regularizer": layer.embeddings_regularizer, "optimizer": layer.optimizer}
+    trained: dict[str, Any] = {"embeddings_regularizer": layer.embeddings_regularizer, "optimizer": layer.optimizer}
     options: dict[str, Any] = {name: getattr(layer, name) for name in layer.looks_up}
     freeze = layer.frozen if isinstance(layer.frozen, np.ndarray) else False
     generator = layer.generator

@@ -166,6 +166,8 @@ def allocate(storage: Any, shape: tuple[int, ...], dtype: np.dtype, fill: Fill) 
 
     Raises
     ------
+    TypeError
+        If `storage` is something else.
     ValueError
         If the file holds a table of another shape or dtype.
 
@@ -180,6 +182,8 @@ def allocate(storage: Any, shape: tuple[int, ...], dtype: np.dtype, fill: Fill) 
         memory = Memory(aligned((rows, columns), dtype)) if storage is None else SharedTable((rows, columns), dtype)
         fill(memory.array)
         return memory
+    if not isinstance(storage, str | os.PathLike):
+        raise TypeError(f"storage must be 'shared' or the path of a file, got {storage!r}")
     path = Path(storage)
     if not path.exists():
         _write_mapped(path, (rows, columns), dtype, fill)

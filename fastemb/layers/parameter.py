@@ -12,6 +12,7 @@ from fastemb.layers.constraints import Constraint
 from fastemb.layers.memory import Memory
 from fastemb.layers.regularizers import Regularizer
 from fastemb.layers.rows import read_rows, write_rows
+from fastemb.optim.optimizer import Optimizer
 
 __all__ = ["Parameter"]
 
@@ -50,10 +51,12 @@ class Parameter:
         *,
         embeddings_regularizer: Regularizer | None = None,
         embeddings_constraint: Constraint | None = None,
-        optimizer: Any = None,
+        optimizer: Optimizer | None = None,
     ) -> None:
         self.embeddings_regularizer = embeddings_regularizer
         self.embeddings_constraint = embeddings_constraint
+        if not (optimizer is None or isinstance(optimizer, Optimizer)):
+            raise TypeError(f"optimizer must be an optimizer of fastemb.optim, got {optimizer!r}")
         self.optimizer = optimizer
         self.caught_up_by: Any = None  # an optimizer that steps the collected gradients, and puts off weight decay
         self._memory = memory

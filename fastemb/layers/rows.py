@@ -47,8 +47,16 @@ def _shown_bfloat16() -> np.dtype:
 
 
 def stored(values: Any, dtype: np.dtype) -> NDArray:
-    """Return numbers as a table of `dtype` keeps them; those of bfloat16 are rounded to nearest, ties to even."""
+    """Return numbers as a table of `dtype` keeps them; those of bfloat16 are rounded to nearest, ties to even.
+
+    Raises
+    ------
+    TypeError
+        If they are not real numbers.
+    """
     array = np.asarray(values)
+    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+        raise TypeError(f"a table must be filled with real numbers, got {array.dtype}")
     if dtype == np.uint16 and array.dtype.name in ("bfloat16", "uint16"):
         return array.view(np.uint16)
     if dtype == np.uint16:

@@ -27,8 +27,8 @@ def load_tables(tables: Mapping[str, NDArray], state_dict: Mapping[str, Any], st
     ------
     KeyError
         If names disagree, and `strict`.
-    ValueError
-        If a shape disagrees; nothing is copied then.
+    TypeError, ValueError
+        If a value is not of real numbers, or a shape disagrees; nothing is copied then.
 
     Examples
     --------
@@ -43,6 +43,6 @@ def load_tables(tables: Mapping[str, NDArray], state_dict: Mapping[str, Any], st
     for name, array in values.items():
         if array.shape != tables[name].shape:
             raise ValueError(f"{name} must be of shape {tables[name].shape}, got {array.shape}")
-    for name, array in values.items():
-        kept, _ = kept_dtype(tables[name].dtype)
-        tables[name].view(kept)[:] = stored(array, kept)
+    ready = {name: stored(array, kept_dtype(tables[name].dtype)[0]) for name, array in values.items()}
+    for name, array in ready.items():
+        tables[name].view(array.dtype)[:] = array

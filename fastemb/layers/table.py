@@ -1,5 +1,6 @@
 """What Embedding and EmbeddingBag share: how a table is made, kept, given away, and what it remembers of forwards."""
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, TypedDict
@@ -129,7 +130,8 @@ class TableLayer(Remembering, Parameter):
         shape = integer("num_embeddings", num_embeddings, 0), integer("embedding_dim", embedding_dim, 1)
         self.padding_idx = None if padding_idx is None else padding_row(padding_idx, shape[0])
         self.max_norm = None if max_norm is None else real("max_norm", max_norm, 0)
-        self.norm_type = float(norm_type)
+        infinite = norm_type in (math.inf, -math.inf)
+        self.norm_type = norm_type if infinite else real("norm_type", norm_type, -math.inf)
         self.scale_grad_by_freq = boolean("scale_grad_by_freq", scale_grad_by_freq)
         self.sparse = boolean("sparse", sparse)
         self.device = choice("device", device or "cpu", DEVICES)
