@@ -18,10 +18,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+import fastemb
 from fastemb.optim import Adagrad
 from fastemb.torch import replace_embeddings
 
-BUCKETS, DIM, BATCH, EPOCHS, RATE = 200_000, 64, 256, 2, 0.1
+BUCKETS, DIM, BATCH, EPOCHS, RATE = 200_000, 64, 256, 3, 0.1
 MODULES = ("argparse", "ast", "datetime", "doctest", "inspect", "pathlib", "statistics", "tarfile", "turtle", "typing")
 
 
@@ -82,6 +83,8 @@ def train(model, optimizer, epoch):
 
 
 torch.manual_seed(0)
+torch.set_num_threads(1)  # both sides have one thread, so that the times do not depend on what else is running
+fastemb.set_num_threads(1)
 torch.sparse.check_sparse_tensor_invariants.disable()  # else torch's Adagrad warns
 texts = read_texts()
 random.Random(0).shuffle(texts)

@@ -17,10 +17,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+import fastemb
 from fastemb.optim import Adam
 from fastemb.torch import replace_embeddings
 
-DIM, SEEN, BATCH, STEPS, RATE = 128, 50, 256, 80, 0.005
+DIM, SEEN, BATCH, STEPS, RATE = 128, 50, 256, 150, 0.005
 
 
 def read_words():
@@ -77,6 +78,8 @@ def train(model, optimizer, batches):
 
 
 torch.manual_seed(0)
+torch.set_num_threads(1)  # both sides have one thread, so that the times do not depend on what else is running
+fastemb.set_num_threads(1)
 words = read_words()
 numbers = {word: number for number, word in enumerate(dict.fromkeys(words))}
 text = torch.tensor([numbers[word] for word in words])
@@ -96,7 +99,7 @@ optimizer = torch.optim.Adam(with_fastemb.users.parameters(), lr=RATE)
 same_losses, our_seconds = train(with_fastemb, optimizer, batches)
 
 torch.testing.assert_close(same_losses, losses, rtol=1e-2, atol=1e-2)
-assert losses[-20:].mean() < losses[:20].mean() - 0.03
+assert losses[-20:].mean() < losses[:20].mean() - 0.05
 print(f"{len(numbers)} items, {STEPS} batches of {BATCH}; two tables of {len(numbers)} x {DIM}")
 print(f"loss of the first and of the last 20 batches: {losses[:20].mean():.3f}, {losses[-20:].mean():.3f}")
 print(f"torch {seconds:.2f} s, with fastemb {our_seconds:.2f} s: {seconds / our_seconds:.1f} times faster")
