@@ -371,6 +371,21 @@ def test_wrong_batches(change, error, message):
         collection()({**BATCHES["rectangles"], **change})
 
 
+@pytest.mark.parametrize("output", ["dict", "concatenate"])
+@pytest.mark.parametrize("column", [[], np.zeros(0, int), np.zeros((0, 3), int), (np.zeros(0, int), np.zeros(1, int))])
+@pytest.mark.parametrize("tables", [{"a": (5, 2), "b": (6, 2)}, {"a": (5, 2), "b": (6, 3)}])
+def test_a_batch_of_no_rows(output, column, tables):
+    layer = EmbeddingBagCollection(tables, output=output, optimizer=optim.SGD(lr=1.0), seed=0)
+    before = {name: table.copy() for name, table in layer.weights.items()}
+    out = layer(dict.fromkeys(tables, column))
+    shapes = [rows.shape for rows in out.values()] if output == "dict" else [out.shape]
+    widths = [width for _, width in tables.values()]
+    assert shapes == [(0, width) for width in (widths if output == "dict" else [sum(widths)])]
+    layer.backward(out)
+    for name, table in layer.weights.items():
+        np.testing.assert_array_equal(table, before[name])
+
+
 def test_wrong_columns():
     batch = dict(BATCHES["one"])
     del batch["home"]
@@ -399,6 +414,8 @@ def test_wrong_gradients():
         ({"a": (3, 0)}, {}, ValueError, "embedding_dim of 'a' must be an integer >= 1, got 0"),
         ({}, {}, ValueError, "features must name at least one"),
         ({"a": (3, 2)}, {"features": {"x": "b"}}, ValueError, "the table of feature 'x' must be one of 'a', got 'b'"),
+        ([(3, 2)], {}, TypeError, "tables must be a dict from names to shapes, got list"),
+        ({"a": (3, 2)}, {"optimizer": "sgd"}, TypeError, "optimizer must be an optimizer of fastemb.optim"),
         ({"a": (3, 2)}, {"freeze": ["b"]}, ValueError, "freeze must be a bool or names of tables"),
         ({"a": (3, 2)}, {"freeze": "a"}, ValueError, "freeze must be a bool or names of tables"),
         ({"a": (3, 2)}, {"output": "stack"}, ValueError, "output must be one of 'dict', 'concatenate'"),

@@ -60,11 +60,11 @@ class Gathered:
     num_bags: int
     by_sample: bool
 
-    def block(self, found: NDArray) -> NDArray:
+    def block(self, found: NDArray, num_features: int) -> NDArray:
         """Return the rows of all bags as an array (num_bags, num_features, embedding_dim)."""
         if self.by_sample:
-            return found.reshape(self.num_bags, -1, found.shape[1])
-        return found.reshape(-1, self.num_bags, found.shape[1]).transpose(1, 0, 2)
+            return found.reshape(self.num_bags, num_features, found.shape[1])
+        return found.reshape(num_features, self.num_bags, found.shape[1]).transpose(1, 0, 2)
 
     def lookups_of(self, features: list[Feature], values: NDArray) -> dict[str, NDArray]:
         """Return values of all lookups by feature, of bags that are not by sample."""

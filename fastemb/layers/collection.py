@@ -102,6 +102,8 @@ class EmbeddingBagCollection(Remembering):
         self.device = choice("device", device or "cpu", DEVICES)
         choice("on_invalid", on_invalid, POLICIES)
         choice("storage", storage, (None, "shared"))
+        if not isinstance(tables, Mapping):
+            raise TypeError(f"tables must be a dict from names to shapes, got {type(tables).__name__}")
         shapes = {name: _shape(name, shape) for name, shape in tables.items()}
         self.features = {name: name for name in shapes} if features is None else dict(features)
         for feature, table in self.features.items():
@@ -169,7 +171,8 @@ class EmbeddingBagCollection(Remembering):
             arena.catch_up(gathered.bags.indices)
             found, winners = reduced(arena.table, gathered.bags, self.mode, self.device)
             calls.append(ArenaLookup(gathered, winners))
-            blocks.append(gathered.block(found if found.dtype == arena.dtype else found.view(arena.dtype)))
+            shown = found if found.dtype == arena.dtype else found.view(arena.dtype)
+            blocks.append(gathered.block(shown, len(arena.features)))
         if self.remembers:
             self._tape.calls.append(calls)
         return self._given_back(blocks)
@@ -179,7 +182,7 @@ class EmbeddingBagCollection(Remembering):
     def _given_back(self, blocks: list[NDArray]) -> Any:
         """Return what arenas found, each (num_bags, num_features, embedding_dim), as the user wants it."""
         if self.output == "concatenate" and len(blocks) == 1:
-            return blocks[0].reshape(len(blocks[0]), -1)
+            return blocks[0].reshape(len(blocks[0]), list(self._columns.values())[-1].stop)
         rows = {
             feature.name: block[:, n]
             for arena, block in zip(self._used, blocks, strict=True)
