@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -14,6 +15,8 @@ extensions = [
         path.with_suffix("").as_posix().replace("/", "."),
         [path.as_posix()],
         depends=HEADERS,
+        include_dirs=[numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         extra_compile_args=COMPILE_ARGS,
     )
     for path in sorted(Path("fastemb").rglob("*.pyx"))

@@ -4,9 +4,12 @@ Tables are float64, float32, float16 or uint16 (the bits of bfloat16) with unit 
 int64 and contiguous; `arrays` and `ragged` make them so of what users pass.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.engine import _small
 from fastemb.engine.arrays import FLOAT16, accumulator
 from fastemb.engine.backend import kernels, require_half
 from fastemb.engine.parallel import run
@@ -22,6 +25,8 @@ __all__ = [
     "renormalise",
     "rounded",
     "scales",
+    "small_lookup",
+    "small_reduce",
     "stored",
 ]
 
@@ -259,6 +264,42 @@ def stored(array: NDArray) -> NDArray:
         return array
     require_half()
     return array.view(np.int16)
+
+
+def small_lookup(weight: Any, indices: Any) -> NDArray | None:
+    """Return what `lookup` returns, in little time, if the arrays are plain and the work is small; else None.
+
+    Examples
+    --------
+    >>> small_lookup(np.array([[0.0], [1.0], [2.0]]), np.array([[2, 0]]))
+    array([[[2.],
+            [0.]]])
+    >>> small_lookup(np.array([[0.0], [1.0], [2.0]]), np.array([3]))
+    """
+    kernel = kernels("cpu", "lookup").lookup
+    if type(indices) is not np.ndarray or not kernel.overloads:  # what compiles is announced elsewhere
+        return None
+    if indices.ndim == 1:
+        return _small.lookup(kernel, indices, weight)
+    found = _small.lookup(kernel, indices.reshape(-1), weight)
+    return None if found is None else found.reshape(*indices.shape, weight.shape[1])
+
+
+def small_reduce(weight: Any, indices: Any, offsets: Any, mode: str) -> NDArray | None:
+    """Return what `reduce` returns, in little time, if the arrays are plain and the work is small; else None.
+
+    Examples
+    --------
+    >>> small_reduce(np.array([[0.0], [1.0], [2.0]]), np.array([2, 0, 1]), np.array([0, 2]), "mean")
+    array([[1.],
+           [1.]])
+    """
+    kernel = kernels("cpu", "bags").reduce
+    if not kernel.overloads:
+        return None
+    if offsets is None:
+        return _small.reduce_rows(kernel, indices, weight, SUMS[mode])
+    return _small.reduce(kernel, indices, weight, offsets, SUMS[mode])
 
 
 def _cost(weight: NDArray, bags: Bags) -> int:

@@ -1,0 +1,89 @@
+"""Small lookups and bags of plain arrays take a short way: it gives what the usual way gives, or gives way to it."""
+
+import numpy as np
+import pytest
+
+import fastemb.functional as F
+from fastemb.engine import operations
+
+rng = np.random.default_rng(0)
+WEIGHT = rng.standard_normal((50, 20), dtype=np.float32)
+INDICES = rng.integers(0, 50, 30)
+OFFSETS = np.array([0, 4, 4, 29])
+F.embedding_bag(INDICES, WEIGHT, OFFSETS), F.embedding(INDICES, WEIGHT)  # compile
+
+
+def usual(function, *arguments, **options):
+    """Call a function with an argument that keeps it from the short way and changes nothing else."""
+    return function(*arguments, **options, on_invalid="clip")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ids", [np.int32, np.int64])
+@pytest.mark.parametrize("mode", ["sum", "mean", "sqrtn"])
+def test_short_way_agrees(dtype, ids, mode):
+    weight, indices = WEIGHT.astype(dtype), INDICES.astype(ids)
+    for arguments in ((indices, weight, OFFSETS), (indices.reshape(5, 6), weight)):
+        wanted = usual(F.embedding_bag, *arguments, mode=mode)
+        for _ in range(2):  # the first call may compile, and then goes the usual way
+            np.testing.assert_array_equal(F.embedding_bag(*arguments, mode=mode), wanted)
+        offsets = arguments[2] if len(arguments) == 3 else None
+        assert operations.small_reduce(weight, arguments[0], offsets, mode) is not None
+    for shape in ((30,), (5, 6), (3, 2, 5), (1, 0)):
+        wanted = usual(F.embedding, indices[: np.prod(shape)].reshape(shape), weight)
+        for _ in range(2):
+            np.testing.assert_array_equal(F.embedding(indices[: np.prod(shape)].reshape(shape), weight), wanted)
+    assert operations.small_lookup(weight, indices) is not None
+
+
+def test_results_do_not_share_memory():
+    first, second = (F.embedding_bag(INDICES, WEIGHT, OFFSETS) for _ in range(2))
+    assert not np.shares_memory(first, second)
+    assert not np.shares_memory(F.embedding(INDICES, WEIGHT), WEIGHT)
+
+
+READ_ONLY = WEIGHT.copy()
+READ_ONLY.flags.writeable = False
+
+
+@pytest.mark.parametrize(
+    ("indices", "weight", "offsets"),
+    [
+        (INDICES.astype(np.int16), WEIGHT, OFFSETS),
+        (INDICES.astype(np.uint64), WEIGHT, OFFSETS),
+        (INDICES.astype(float), WEIGHT, OFFSETS),
+        (INDICES.astype(">i8"), WEIGHT, OFFSETS),
+        (INDICES[::2], WEIGHT, OFFSETS[:3]),
+        (INDICES.tolist(), WEIGHT, OFFSETS),
+        (INDICES.reshape(1, 5, 6), WEIGHT, None),
+        (np.int64(3), WEIGHT, None),
+        (INDICES, WEIGHT, None),
+        (INDICES, WEIGHT, OFFSETS.astype(np.int32)),
+        (INDICES, WEIGHT, OFFSETS + 1),
+        (INDICES, WEIGHT, OFFSETS[::-1]),
+        (INDICES, WEIGHT, OFFSETS[:0]),
+        (INDICES, WEIGHT, np.array([0, 31])),
+        (np.where(INDICES == INDICES[0], 50, INDICES), WEIGHT, OFFSETS),
+        (np.where(INDICES == INDICES[0], -1, INDICES), WEIGHT, OFFSETS),
+        (INDICES, WEIGHT.astype(np.float16), OFFSETS),
+        (INDICES, WEIGHT.astype(">f4"), OFFSETS),
+        (INDICES, WEIGHT[:, ::2], OFFSETS),
+        (INDICES, WEIGHT[0], OFFSETS),
+        (INDICES, READ_ONLY, OFFSETS),
+        (INDICES, WEIGHT.tolist(), OFFSETS),
+        (INDICES, np.ma.masked_array(WEIGHT), OFFSETS),
+        (np.zeros(5000, np.int64), WEIGHT, np.array([0])),  # small no more
+        (None, None, None),
+    ],
+)
+def test_anything_else_gives_way(indices, weight, offsets):
+    assert operations.small_reduce(weight, indices, offsets, "sum") is None
+
+
+def test_no_rows_and_no_columns():
+    none = np.zeros(0, np.int64)
+    assert F.embedding(none, WEIGHT).shape == (0, 20)
+    assert F.embedding_bag(none, WEIGHT, np.zeros(2, np.int64)).tolist() == [[0.0] * 20] * 2
+    assert F.embedding_bag(INDICES, WEIGHT[:, :0].copy(), OFFSETS).shape == (4, 0)
+    with pytest.raises(IndexError, match=r"\[0, 0\), got"):
+        F.embedding_bag(INDICES, WEIGHT[:0].copy(), OFFSETS)
