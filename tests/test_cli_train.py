@@ -329,6 +329,19 @@ def test_lines_on_a_dumb_terminal(text, out, monkeypatch, capsys):
     assert "\x1b" not in shown
 
 
+def test_warmup_compiles_for_layers():
+    code = (
+        "from fastemb.cli import main\n"
+        "from fastemb.engine.backend import kernels\n"
+        "assert main(['warmup', '-q']) == 0\n"
+        "names = [('lookup', 'lookup'), ('bags', 'reduce'), ('grouping', 'group'), ('updates', 'step')]\n"
+        "print([len(getattr(kernels('cpu', module), name).signatures) for module, name in names])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lookups, bags, groups, steps = json.loads(done.stdout)
+    assert lookups >= 1 and bags >= 1 and groups >= 1 and steps >= 8  # four rules, of rows and of bags
+
+
 def test_warmup(capsys):
     assert main(["warmup"]) == 0
     captured = capsys.readouterr()
