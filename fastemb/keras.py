@@ -30,12 +30,6 @@ class Embedding(keras.layers.Embedding):
     It is one: the same arguments, weights, configuration, masks, LoRA, quantisation and results. With LoRA only the
     rows that are looked up are multiplied, where Keras multiplies the whole table.
 
-    Parameters
-    ----------
-    input_dim, output_dim, embeddings_initializer, embeddings_regularizer, embeddings_constraint, mask_zero, weights, \
-lora_rank, lora_alpha, **kwargs
-        As in `keras.layers.Embedding`.
-
     Raises
     ------
     IndexError
@@ -69,5 +63,5 @@ def _rows(table: Any, indices: torch.Tensor) -> torch.Tensor:
     try:
         return embedding(indices, weight)
     except IndexError:
-        wrapped = torch.where(indices < 0, indices + len(weight), indices)
-        return embedding(wrapped, weight)
+        from_the_end = (indices < 0) & (indices >= -len(weight))  # an error tells any other as it was given
+        return embedding(torch.where(from_the_end, indices + len(weight), indices), weight)

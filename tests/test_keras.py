@@ -129,6 +129,8 @@ def test_an_index_out_of_range():
     layer = Embedding(20, 3)
     with pytest.raises(IndexError, match=r"indices must be in \[0, 20\), got 20 at position \(0, 1\)"):
         layer(np.array([[-20, 20]]))
+    with pytest.raises(IndexError, match=r"indices must be in \[0, 20\), got -21 at position \(0, 1\)"):
+        layer(np.array([[-20, -21]]))
 
 
 @pytest.mark.parametrize(
