@@ -1,7 +1,7 @@
 """The examples in docstrings, in the README and in the documentation run and give what they say."""
 
 import doctest
-import importlib
+import importlib.util
 import os
 import pkgutil
 import re
@@ -81,7 +81,9 @@ def test_page(page, text_folder):
 
 @pytest.mark.parametrize(("page", "library"), FOREIGN_PAGES, ids=lambda value: Path(value).name)
 def test_page_of_a_foreign_world(page, library, text_folder):
-    pytest.importorskip(library, reason=f"{library} is not installed")
+    for needed in {library, "torch"} if library == "keras" else {library}:
+        if importlib.util.find_spec(needed) is None:
+            pytest.skip(f"{needed} is not installed")
     blocks = [block for block in FENCED.findall(page.read_text(encoding="utf-8")) if library in FOREIGN.findall(block)]
     run_script("\n".join(blocks), text_folder)
 

@@ -17,7 +17,7 @@ _OURS = {nn.Embedding: Embedding, nn.EmbeddingBag: EmbeddingBag}
 class Replacement(NamedTuple):
     """An embedding that `replace_embeddings` found.
 
-    Parameters
+    Attributes
     ----------
     name : str
         Its name in the model.
