@@ -29,6 +29,12 @@ class Replacement(NamedTuple):
         Whether it has the fused optimizer.
     note : str
         Why not, where it is not replaced or has none though there is one.
+
+    Examples
+    --------
+    >>> (found,) = replace_embeddings(nn.Sequential(nn.Embedding(10, 2)))
+    >>> found.name, found.replaced, found.fused
+    ('0', True, False)
     """
 
     name: str
