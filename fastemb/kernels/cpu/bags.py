@@ -9,7 +9,7 @@ from numba import prange
 from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
     P1, P2, P3, P4, P5, P6, P7, P8, P16, PART, add, fma, get, lanes_of, load, load_integers, lookahead, mul,
-    mutable_pointer, pointer, prefetch, put, scalar_of, size_of, splat, splat_integer, store, store_integers, total,
+    mutable_pointer, pointer, prefetch, prefetch_end, put, scalar_of, size_of, splat, splat_integer, store, store_integers, straddles_lines, total,
     where_equal, where_greater, without_first, zeros,
 )  # fmt: skip
 
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 SUM, MEAN, SQRTN = 0, 1, 2
+BLOCK = 64  # bags whose columns are summed span by span
 
 
 @inline
@@ -57,59 +58,69 @@ def scales(out, indices, offsets, coefficients, padding_idx, mode, start, stop):
 
 
 @inline
-def sum_span(target, to, last_to, rows, column, last, bag, ahead, factors, padding_idx, scale, count):
-    """Sum a span of the columns of a bag; return the place of a bad index, or -1."""
-    table, num_rows, row_bytes = rows
-    ids, first, end, edge = bag
-    sums = zeros(table, count)
-    for j in range(first, end):
-        if ahead > 0:
-            prefetch(table, np.int64(get(ids, min(j + ahead, edge))) * row_bytes + column, count)
-        i = np.int64(get(ids, j))
-        if padding_idx is not None and i == padding_idx:
-            continue
-        if i < 0 or i >= num_rows:
-            return j
-        row = load(table, i * row_bytes + column, last, count)
-        if factors is None:  # not a conditional expression: one branch is dropped when the kernel is compiled
-            sums = add(sums, row)
-        else:
-            sums = fma(splat(get(factors, j), row), row, sums)
-    store(target, to, last_to, mul(sums, splat(scale, sums)))
+def sum_span(target, to, last_to, out_bytes, rows, column, last, bags, ahead, factors, padding_idx, mode, count):
+    """Sum a span of the columns of some bags; return the status."""
+    table, num_rows, row_bytes, straddles = rows
+    ids, num_lookups, offsets, lo, hi = bags
+    for b in range(lo, hi):
+        first, end = get(offsets, b), get(offsets, b + 1)
+        if first < 0 or first > end or end > num_lookups:
+            return -2 - b
+        sums = zeros(table, count)
+        for j in range(first, end):
+            if ahead > 0:
+                next_row = np.int64(get(ids, min(j + ahead, num_lookups - 1))) * row_bytes
+                prefetch(table, next_row + column, count)
+                if straddles:
+                    prefetch_end(table, next_row + column, count)
+            i = np.int64(get(ids, j))
+            if padding_idx is not None and i == padding_idx:
+                continue
+            if i < 0 or i >= num_rows:
+                return j
+            row = load(table, i * row_bytes + column, last, count)
+            if factors is None:  # not a conditional expression: one branch is dropped when the kernel is compiled
+                sums = add(sums, row)
+            else:
+                sums = fma(splat(get(factors, j), row), row, sums)
+        if mode != SUM:
+            scale = bag_scale(ids, first, end, factors, padding_idx, mode)
+            sums = mul(sums, splat(scalar_of(scale, table), sums))
+        store(target, to + b * out_bytes, last_to, sums)
     return -1
 
 
 @inline
-def sum_row(target, to, rows, dim, bag, ahead, factors, padding_idx, scale):
-    """Sum all columns of a bag, span by span."""
+def sum_columns(target, out_bytes, rows, dim, bags, ahead, factors, padding_idx, mode):
+    """Sum all columns of some bags, span by span; return the status."""
     table = rows[0]
     lanes, size, size_to = lanes_of(table), size_of(table), size_of(target)
     if dim < lanes:
-        return sum_span(target, to, dim, rows, 0, dim, bag, ahead, factors, padding_idx, scale, PART)
+        return sum_span(target, 0, dim, out_bytes, rows, 0, dim, bags, ahead, factors, padding_idx, mode, PART)
     column, bad = 0, -1
-    while column < dim and bad < 0:
+    while column < dim and bad == -1:
         pieces = (dim - column + lanes - 1) // lanes
         pieces = 16 if pieces >= 16 else min(pieces, 8)
         after = min((pieces - 1) * lanes, dim - column - lanes)
-        at, place, last, last_to = column * size, to + column * size_to, after * size, after * size_to
+        at, to, last, last_to = column * size, column * size_to, after * size, after * size_to
         if pieces == 1:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, ahead, factors, padding_idx, scale, P1)
+            bad = sum_span(target, to, last_to, out_bytes, rows, at, last, bags, ahead, factors, padding_idx, mode, P1)
         elif pieces == 2:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, ahead, factors, padding_idx, scale, P2)
+            bad = sum_span(target, to, last_to, out_bytes, rows, at, last, bags, ahead, factors, padding_idx, mode, P2)
         elif pieces == 3:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, ahead, factors, padding_idx, scale, P3)
+            bad = sum_span(target, to, last_to, out_bytes, rows, at, last, bags, ahead, factors, padding_idx, mode, P3)
         elif pieces == 4:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, ahead, factors, padding_idx, scale, P4)
+            bad = sum_span(target, to, last_to, out_bytes, rows, at, last, bags, ahead, factors, padding_idx, mode, P4)
         elif pieces == 5:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, ahead, factors, padding_idx, scale, P5)
+            bad = sum_span(target, to, last_to, out_bytes, rows, at, last, bags, ahead, factors, padding_idx, mode, P5)
         elif pieces == 6:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, ahead, factors, padding_idx, scale, P6)
+            bad = sum_span(target, to, last_to, out_bytes, rows, at, last, bags, ahead, factors, padding_idx, mode, P6)
         elif pieces == 7:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, ahead, factors, padding_idx, scale, P7)
+            bad = sum_span(target, to, last_to, out_bytes, rows, at, last, bags, ahead, factors, padding_idx, mode, P7)
         elif pieces == 8:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, ahead, factors, padding_idx, scale, P8)
+            bad = sum_span(target, to, last_to, out_bytes, rows, at, last, bags, ahead, factors, padding_idx, mode, P8)
         else:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, ahead, factors, padding_idx, scale, P16)
+            bad = sum_span(target, to, last_to, out_bytes, rows, at, last, bags, ahead, factors, padding_idx, mode, P16)
         column += pieces * lanes
     return bad
 
@@ -118,16 +129,12 @@ def sum_row(target, to, rows, dim, bag, ahead, factors, padding_idx, scale):
 def reduce(out, weight, indices, offsets, coefficients, padding_idx, mode, start, stop):
     num_rows, dim = weight.shape
     target, table, ids, factors = mutable_pointer(out), pointer(weight), pointer(indices), pointer(coefficients)
-    rows = (table, num_rows, weight.strides[0])
-    ahead, edge = lookahead(num_rows, weight.strides[0]), indices.shape[0] - 1
-    for b in range(start, stop):
-        first, end = offsets[b], offsets[b + 1]
-        if first < 0 or first > end or end > indices.shape[0]:
-            return -2 - b
-        scale = scalar_of(bag_scale(ids, first, end, factors, padding_idx, mode), table)
-        bag = (ids, first, end, edge)
-        bad = sum_row(target, b * out.strides[0], rows, dim, bag, ahead, factors, padding_idx, scale)
-        if bad >= 0:
+    row_bytes = weight.strides[0]
+    rows, ahead = (table, num_rows, row_bytes, straddles_lines(table, row_bytes)), lookahead(num_rows, row_bytes)
+    for lo in range(start, stop, BLOCK):
+        bags = (ids, indices.shape[0], pointer(offsets), lo, min(lo + BLOCK, stop))
+        bad = sum_columns(target, out.strides[0], rows, dim, bags, ahead, factors, padding_idx, mode)
+        if bad != -1:
             return bad
     return -1
 
@@ -141,7 +148,9 @@ def extreme_span(target, to, last_to, won, to_won, last_won, rows, column, last,
     winner, signs, empty = splat_integer(-1, best), splat(sign, best), True
     for j in range(first, end):
         if ahead > 0:
-            prefetch(table, np.int64(get(ids, min(j + ahead, edge))) * row_bytes + column, count)
+            next_row = np.int64(get(ids, min(j + ahead, edge))) * row_bytes
+            prefetch(table, next_row + column, count)
+            prefetch_end(table, next_row + column, count)
         i = np.int64(get(ids, j))
         if padding_idx is not None and i == padding_idx:
             continue
@@ -211,7 +220,9 @@ def dot_span(sums, grad, at_grad, last_grad, overlap, rows, column, last, bag, a
     gradient = without_first(load(grad, at_grad, last_grad, count), overlap)
     for j in range(first, end):
         if ahead > 0:
-            prefetch(table, np.int64(get(ids, min(j + ahead, edge))) * row_bytes + column, count)
+            next_row = np.int64(get(ids, min(j + ahead, edge))) * row_bytes
+            prefetch(table, next_row + column, count)
+            prefetch_end(table, next_row + column, count)
         i = np.int64(get(ids, j))
         if padding_idx is not None and i == padding_idx:
             continue

@@ -8,33 +8,57 @@ from fastemb.kernels.cpu.pieces import copy, get, lookahead, mutable_pointer, po
 
 __all__ = ["lookup", "parallel_lookup"]
 
+BLOCK = 64  # rows that are copied span by span
 B1, B2, B4, B8, B16, B32, B64 = (0,), (0,) * 2, (0,) * 4, (0,) * 8, (0,) * 16, (0,) * 32, (0,) * 64
+B128, B256, B512 = (0,) * 128, (0,) * 256, (0,) * 512
 
 
 @inline
-def copy_ends(target, to, source, at, size, block):
-    """Copy `size` bytes as two blocks that may overlap."""
-    copy(target, to, source, at, block)
-    copy(target, to + size - len(block), source, at + size - len(block), block)
+def copy_span(rows, lookups, column, last, size, padding_idx, block):
+    """Copy a span of some rows as two blocks that may overlap, the second `last` bytes on; return the status."""
+    target, out_bytes, table, row_bytes, num_rows = rows
+    ids, edge, ahead, lo, hi = lookups
+    for i in range(lo, hi):
+        if ahead > 0:
+            prefetch_bytes(table, np.int64(get(ids, min(i + ahead, edge))) * row_bytes + column, size)
+        row = np.int64(get(ids, i))
+        if padding_idx is not None and row == padding_idx:
+            continue
+        if row < 0 or row >= num_rows:
+            return i
+        to, at = i * out_bytes + column, row * row_bytes + column
+        copy(target, to, table, at, block)
+        copy(target, to + last, table, at + last, block)
+    return -1
 
 
 @inline
-def copy_row(target, to, source, at, size):
-    """Copy `size` bytes."""
-    if size >= 64:
-        for c in range(0, size - 64, 64):
-            copy(target, to + c, source, at + c, B64)
-        copy(target, to + size - 64, source, at + size - 64, B64)
-    elif size >= 32:
-        copy_ends(target, to, source, at, size, B32)
-    elif size >= 16:
-        copy_ends(target, to, source, at, size, B16)
-    elif size >= 8:
-        copy_ends(target, to, source, at, size, B8)
-    elif size >= 4:
-        copy_ends(target, to, source, at, size, B4)
-    elif size >= 2:
-        copy_ends(target, to, source, at, size, B2)
+def copy_rows(rows, lookups, size, padding_idx):
+    """Copy `size` bytes of some rows; return the status."""
+    column, bad = 0, -1
+    while column < size and bad == -1:
+        left = size - column
+        span = min(left, 1024)
+        if span >= 512:
+            bad = copy_span(rows, lookups, column, span - 512, span, padding_idx, B512)
+        elif span >= 256:
+            bad = copy_span(rows, lookups, column, span - 256, span, padding_idx, B256)
+        elif span >= 128:
+            bad = copy_span(rows, lookups, column, span - 128, span, padding_idx, B128)
+        elif span >= 64:
+            bad = copy_span(rows, lookups, column, span - 64, span, padding_idx, B64)
+        elif span >= 32:
+            bad = copy_span(rows, lookups, column, span - 32, span, padding_idx, B32)
+        elif span >= 16:
+            bad = copy_span(rows, lookups, column, span - 16, span, padding_idx, B16)
+        elif span >= 8:
+            bad = copy_span(rows, lookups, column, span - 8, span, padding_idx, B8)
+        elif span >= 4:
+            bad = copy_span(rows, lookups, column, span - 4, span, padding_idx, B4)
+        else:
+            bad = copy_span(rows, lookups, column, span - 2, span, padding_idx, B2)
+        column += span
+    return bad
 
 
 @kernel
@@ -42,17 +66,17 @@ def lookup(out, weight, indices, padding_idx, start, stop):
     num_rows, dim = weight.shape
     target, table, ids = mutable_pointer(out), pointer(weight), pointer(indices)
     row_bytes, size = weight.strides[0], dim * size_of(table)
+    rows = (target, out.strides[0], table, row_bytes, num_rows)
     ahead, edge = lookahead(num_rows, row_bytes), indices.shape[0] - 1
-    for i in range(start, stop):
-        if ahead > 0:
-            prefetch_bytes(table, np.int64(get(ids, min(i + ahead, edge))) * row_bytes, size)
-        row = np.int64(get(ids, i))
-        if padding_idx is not None and row == padding_idx:
-            out[i] = 0
-            continue
-        if row < 0 or row >= num_rows:
-            return i
-        copy_row(target, i * out.strides[0], table, row * row_bytes, size)
+    for lo in range(start, stop, BLOCK):
+        hi = min(lo + BLOCK, stop)
+        bad = copy_rows(rows, (ids, edge, ahead, lo, hi), size, padding_idx)
+        if bad != -1:
+            return bad
+        if padding_idx is not None:
+            for i in range(lo, hi):
+                if indices[i] == padding_idx:
+                    out[i] = 0
     return -1
 
 

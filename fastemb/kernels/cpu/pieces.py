@@ -278,18 +278,45 @@ def _ask(builder: ir.IRBuilder, start: ir.Value, offset: int) -> None:
     _call(builder, "llvm.prefetch.p0", ir.VoidType(), [at, _I32(0), _I32(3), _I32(1)])
 
 
+def _span_bytes(p: Pointer, count: types.BaseTuple) -> int:
+    span = _span(p, count)
+    return span.count * span.lanes * p.dtype.bitwidth // 8
+
+
 @intrinsic
 def prefetch(typingctx, p, offset, count):
-    """Ask for the cache lines of a span, which may begin amid a line; never faults."""
-    span = _span(p, count)
-    size = span.count * span.lanes * p.dtype.bitwidth // 8
+    """Ask for the cache lines of a span that begins a line; never faults."""
+    size = _span_bytes(p, count)
 
     def codegen(context, builder, sig, args):
-        for line in [*range(0, size, 64), size - 1]:
+        for line in range(0, size, 64):
             _ask(builder, builder.add(args[0], args[1]), line)
         return context.get_dummy_value()
 
     return types.void(p, types.int64, count), codegen
+
+
+@intrinsic
+def prefetch_end(typingctx, p, offset, count):
+    """Ask for the line in which a span ends, which `prefetch` leaves out if it begins amid a line; never faults."""
+    size = _span_bytes(p, count)
+
+    def codegen(context, builder, sig, args):
+        _ask(builder, builder.add(args[0], args[1]), size - 1)
+        return context.get_dummy_value()
+
+    return types.void(p, types.int64, count), codegen
+
+
+@intrinsic
+def straddles_lines(typingctx, p, row_bytes):
+    """Return whether rows, `row_bytes` apart, begin amid cache lines."""
+
+    def codegen(context, builder, sig, args):
+        amid = builder.and_(builder.or_(args[0], args[1]), _I64(63))
+        return builder.icmp_unsigned("!=", amid, _I64(0))
+
+    return types.boolean(p, types.int64), codegen
 
 
 @intrinsic
@@ -486,6 +513,6 @@ def span_of(left, most):
 @inline
 def lookahead(num_rows, row_bytes):
     """Return how many rows ahead to prefetch: none where the table fits into a core's own cache."""
-    if num_rows * row_bytes <= 1 << 19:
+    if num_rows * row_bytes <= 1 << 20:
         return 0
     return max(16, min(64, 12288 // row_bytes))
