@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastemb import functional, optim
     from fastemb.engine.parallel import get_num_threads, num_threads, set_num_threads
     from fastemb.layers.bag import EmbeddingBag
     from fastemb.layers.collection import EmbeddingBagCollection
@@ -20,8 +21,10 @@ __all__ = [
     "KeyedVectors",
     "Word2Vec",
     "__version__",
+    "functional",
     "get_num_threads",
     "num_threads",
+    "optim",
     "set_num_threads",
 ]
 
@@ -36,9 +39,12 @@ _HOME = {
     "num_threads": "fastemb.engine.parallel",
     "set_num_threads": "fastemb.engine.parallel",
 }
+_PARTS = ("functional", "keras", "optim", "torch")  # `fastemb.torch.Embedding` needs no other import
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PARTS:
+        return import_module(f"fastemb.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'fastemb' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

@@ -160,8 +160,16 @@ def test_import_is_light(code):
     assert ran.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("name", ["functional.embedding", "optim.Adam", "torch.Embedding"])
+def test_parts_need_no_import_of_their_own(name):
+    if name.startswith("torch"):
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+    ran = subprocess.run([sys.executable, "-c", f"import fastemb; fastemb.{name}"], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_exports():
-    assert sorted(fastemb.__all__) == sorted([*fastemb._HOME, "__version__"])
+    assert sorted(fastemb.__all__) == sorted([*fastemb._HOME, "__version__", "functional", "optim"])
     assert dir(fastemb) == sorted(fastemb.__all__)
     for name in fastemb.__all__:
         assert getattr(fastemb, name) is not None
