@@ -175,7 +175,7 @@ ERRORS = [
     (np.array([1.0, 2.0]), [0], {}, TypeError, "input must be integers, got float64"),
     (np.array([[1.0, 2.0]]), None, {}, TypeError, "input must be integers, got float64"),
     (np.array([[True]]), None, {}, TypeError, "input must be integers, got bool"),
-    ([1, 2], None, {}, ValueError, r"input of one dimension needs offsets, got one of shape \(\) at position 0"),
+    ([1, 2], None, {}, ValueError, "input of one dimension needs offsets, got a number at position 0"),
     ([[1], [[2]]], None, {}, ValueError, r"input must hold flat sequences, got one of shape \(1, 1\) at position 1"),
     ([[1], ["a"]], None, {}, TypeError, "input must be integers, got <U1"),
     ("abc", None, {}, TypeError, "input must be an array, a sequence of sequences or an Arrow array, got str"),
@@ -257,9 +257,14 @@ def test_no_bags():
     "weights", [[[1, 2], [], [3, 4, 5]], [1.0, 2, 3, 4, 5], np.arange(1, 6), np.float16([1, 2, 3, 4, 5])]
 )
 def test_weights_go_with_ragged_bags(weights):
-    weights = np.array(weights) if not isinstance(weights[0], list) else weights
     coefficients = bags_of(ROWS, per_sample_weights=weights).coefficients
     assert coefficients.tolist() == [1, 2, 3, 4, 5] and coefficients.dtype == np.float32
+
+
+def test_nulls_among_single_indices_are_told():
+    pa = pytest.importorskip("pyarrow", reason="Arrow arrays need pyarrow")
+    with pytest.raises(TypeError, match="input must be an Arrow array of lists, got int64 with 1 nulls"):
+        bags_of(pa.array([1, None]))
 
 
 def test_weights_of_arrow():

@@ -1,5 +1,7 @@
 """Bags of indices, in whichever form users have them, as two arrays: values and offsets."""
 
+import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -320,7 +322,7 @@ def _coefficients(weights: Any, offsets: NDArray, shape: tuple[int, ...] | None,
     """Return `per_sample_weights` as one array that goes with the indices."""
     if type(weights) is np.ndarray and weights.dtype is dtype and weights.flags.num & BEHAVED == BEHAVED:
         array = weights
-    elif shape is not None or is_array(weights):
+    elif shape is not None or is_array(weights) or _is_flat(weights):
         array = as_floats(weights, dtype, "per_sample_weights")
         if shape is None and array.ndim == 2 and np.array_equal(offsets, np.arange(len(array) + 1) * array.shape[1]):
             array = array.reshape(-1)  # the lists are of one length
@@ -332,3 +334,8 @@ def _coefficients(weights: Any, offsets: NDArray, shape: tuple[int, ...] | None,
     if array.shape != wanted:
         raise ValueError(f"per_sample_weights must have input's shape, {wanted}, got {array.shape}")
     return array if array.ndim == 1 else array.reshape(-1)
+
+
+def _is_flat(weights: Any) -> bool:
+    """Return whether `weights` are numbers in a sequence."""
+    return isinstance(weights, Sequence) and len(weights) > 0 and isinstance(weights[0], numbers.Real)

@@ -55,8 +55,9 @@ def flatten(
     arrays = [convert(row) for row in rows]
     for b, array in enumerate(arrays):
         if array.ndim != 1:
-            what = f"{name} of one dimension needs offsets" if array.ndim == 0 else f"{name} must hold flat sequences"
-            raise ValueError(f"{what}, got one of shape {array.shape} at position {b}")
+            if array.ndim == 0:
+                raise ValueError(f"{name} of one dimension needs offsets, got a number at position {b}")
+            raise ValueError(f"{name} must hold flat sequences, got one of shape {array.shape} at position {b}")
     offsets = np.zeros(len(arrays) + 1, np.int64)
     np.cumsum([len(array) for array in arrays], out=offsets[1:])
     return np.concatenate(arrays) if arrays else convert([]), offsets
@@ -79,7 +80,8 @@ def _flatten_arrow(
     elif types.is_list(kind) or types.is_large_list(kind):
         lengths = array.value_lengths().fill_null(0).to_numpy()
     else:
-        raise TypeError(f"{name} must be an Arrow array of lists, got {kind}")
+        held = f" with {array.null_count} nulls" if array.null_count else ""
+        raise TypeError(f"{name} must be an Arrow array of lists, got {kind}{held}")
     offsets = np.zeros(len(array) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     values = array.flatten()
