@@ -68,6 +68,10 @@ def test_files_that_do_not_fit(tmp_path):
         Embedding.from_pretrained(path, dtype="float16")
     with pytest.raises(FileNotFoundError):
         Embedding.from_pretrained(tmp_path / "none.npy")
+    for content in (b"", b"junk", path.read_bytes()[:-1]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"table\.npy must be an \.npy file of numbers that is whole"):
+            Embedding.from_pretrained(path)
 
 
 def test_a_file_that_is_not_whole_is_not_there(tmp_path):

@@ -76,7 +76,10 @@ class MappedMemory(Memory):
     def __init__(self, path: "os.PathLike[str] | str", mode: str) -> None:
         self.path = Path(path).absolute()
         self.mode = mode
-        array = np.load(self.path, mmap_mode=mode, allow_pickle=False)  # type: ignore[arg-type]
+        try:
+            array = np.load(self.path, mmap_mode=mode, allow_pickle=False)  # type: ignore[arg-type]
+        except (EOFError, ValueError) as error:
+            raise ValueError(f"{self.path} must be an .npy file of numbers that is whole") from error
         if array.ndim != 2 or not array.flags.c_contiguous:
             raise ValueError(f"{self.path} must hold an array of two axes in C order, got shape {array.shape}")
         super().__init__(array)
