@@ -226,6 +226,7 @@ def test_info_of_the_machine(capsys):
 
     answer = run_json(["info"], capsys)
     assert (answer["fastemb"], answer["numba"]) == (fastemb.__version__, numba.__version__)
+    assert {"torch", "keras", "pyarrow", "ml_dtypes"} <= answer.keys()
     assert answer["threads"] == fastemb.get_num_threads()
     assert answer["cache_folder"] is None or os.path.isdir(answer["cache_folder"])
     assert main(["info"]) == 0

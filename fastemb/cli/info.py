@@ -14,7 +14,10 @@ from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption
 
 EXAMPLE = "fastemb info vectors.safetensors"
 
-_PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "matplotlib", "typer", "rich", "zstandard")
+_PACKAGES = (
+    "numpy", "numba", "llvmlite", "scipy", "matplotlib", "typer", "rich", "zstandard",
+    "ml_dtypes", "pyarrow", "torch", "keras",
+)  # fmt: skip
 
 
 def info(
