@@ -220,3 +220,20 @@ def test_large_tables_are_fetched_ahead_without_reading_beyond_them():
     assert bags.reduce(out, weight, indices, np.arange(5), None, None, bags.SUM, 0, 4) == 2
     assert lookups.lookup(out, weight, indices, None, 0, 4) == 2
     assert (out[:2] == 1).all()
+
+
+@pytest.mark.parametrize("padding_idx", [None, 3, -1])
+def test_shift_matches_the_reference(padding_idx):
+    random = np.random.default_rng(0)
+    for size in (0, 1, 7, 64, 100):
+        for fault in (False, True):
+            indices = random.integers(0, 10, size)
+            if padding_idx is not None and size:
+                indices[0] = padding_idx
+            if fault and size > 1:
+                indices[random.integers(1, size)] = random.choice([-2, 10])
+            expected, found = np.zeros(size, np.int32), np.zeros(size, np.int32)
+            status = lookups_reference.shift(expected, indices, 1000, 10, padding_idx, 0, size)
+            assert lookups.shift(found, indices, 1000, 10, padding_idx, 0, size) == status
+            if status == -1:
+                np.testing.assert_array_equal(found, expected)

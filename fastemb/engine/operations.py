@@ -25,6 +25,7 @@ __all__ = [
     "renormalise",
     "rounded",
     "scales",
+    "shift",
     "small_lookup",
     "small_reduce",
     "stored",
@@ -264,6 +265,31 @@ def stored(array: NDArray) -> NDArray:
         return array
     require_half()
     return array.view(np.int16)
+
+
+def shift(bags: Bags, first: int, num_embeddings: int, out: NDArray, device: str = "cpu") -> int:
+    """Fill `out` with the rows of bags' lookups in an array of tables, -1 for those that are left out.
+
+    Parameters
+    ----------
+    bags : Bags
+    first, num_embeddings : int
+        Where the bags' table begins in the array, and how many rows it has.
+    out : int32 or int64 (num_lookups,)
+
+    Returns
+    -------
+    int
+        -1, or the place of the first index that is outside the table.
+
+    Examples
+    --------
+    >>> out = np.empty(3, np.int32)
+    >>> shift(Bags(np.array([2, 0, 1]), np.array([0, 3])), 10, 3, out), out
+    (-1, array([12, 10, 11], dtype=int32))
+    """
+    arguments = (out, bags.indices, first, num_embeddings, bags.padding_idx)
+    return run(kernels(device, "lookup"), "shift", arguments, len(out), 2 * out.nbytes)
 
 
 def small_lookup(weight: Any, indices: Any) -> NDArray | None:

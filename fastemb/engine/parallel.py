@@ -163,7 +163,7 @@ class _Congestion:
     thread does the work of the next calls, of more and more of them until a launch is quick again.
     """
 
-    SLOW_SECONDS, SLOW_BYTES = 1e-3, 1e9  # slower than this, and than so many bytes a second, is not the work itself
+    SLOW_SECONDS, SLOW_BYTES = 1e-3, 3e9  # slower than this, and than so many bytes a second, is not the work itself
     FIRST, LAST = 32, 4096  # calls
 
     def __init__(self) -> None:

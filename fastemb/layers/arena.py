@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.engine import operations
 from fastemb.engine.arrays import accumulator, as_indices
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.ragged import Bags, as_bags, index_error, settle_invalid
@@ -145,7 +146,7 @@ class Arena(Parameter):
         """What stands for a lookup of no row."""
         return None if self._paddings is None else NO_ROW
 
-    def gather(self, batch: Any, per_sample_weights: Any) -> Gathered:
+    def gather(self, batch: Any, per_sample_weights: Any, device: str) -> Gathered:
         """Return the bags of all features as one batch of bags.
 
         Raises
@@ -159,9 +160,10 @@ class Arena(Parameter):
             return self._gather_single(blocks)
         given = [column if block is None else block for column, block in zip(columns, blocks, strict=True)]
         if per_sample_weights is None:
-            return self._gather_bags(given, [None] * len(given))
+            return self._gather_bags(given, [None] * len(given), device)
         weights = [column_of(per_sample_weights, feature.name) for feature in self.features]
-        return self._gather_bags(given, [_like(w, block) for w, block in zip(weights, blocks, strict=True)])
+        weights = [_like(w, block) for w, block in zip(weights, blocks, strict=True)]
+        return self._gather_bags(given, weights, device)
 
     def _gather_single(self, blocks: list[Any]) -> Gathered:
         """Put the bags of a sample, of one index each, side by side: then its rows lie side by side, too."""
@@ -189,7 +191,7 @@ class Arena(Parameter):
     def _settled(self, block: NDArray, feature: Feature) -> NDArray:
         return settle_invalid(block, feature.num_embeddings, feature.padding_idx, self.on_invalid)[0]
 
-    def _gather_bags(self, columns: list[Any], weights: list[Any]) -> Gathered:
+    def _gather_bags(self, columns: list[Any], weights: list[Any], device: str) -> Gathered:
         """Put the bags of a feature side by side: the lookups of one table follow each other."""
         parts = [self._bags_of(*each) for each in zip(self.features, columns, weights, strict=True)]
         num_bags = self._common_size([part.num_bags for part in parts])
@@ -200,9 +202,9 @@ class Arena(Parameter):
         done = 0
         for n, (feature, part) in enumerate(zip(self.features, parts, strict=True)):
             stop = done + len(part.indices)
-            np.add(part.indices, feature.first, out=indices[done:stop])
-            if part.padding_idx is not None:
-                indices[done:stop][part.indices == part.padding_idx] = NO_ROW
+            status = operations.shift(part, feature.first, feature.num_embeddings, indices[done:stop], device)
+            if status != -1:
+                raise self._outside(status, part, feature)
             np.add(part.offsets[1:], done, out=offsets[n * num_bags + 1 : (n + 1) * num_bags + 1])
             done = stop
         factors = [part.coefficients for part in parts if part.coefficients is not None]
@@ -221,10 +223,6 @@ class Arena(Parameter):
             falls = bags.offsets[1:] < bags.offsets[:-1]
             if falls.any():
                 raise self._outside(-2 - int(np.argmax(falls)), bags, feature)
-        if self.on_invalid == "raise" and bags.indices.size:
-            unsigned = bags.indices.view(f"u{bags.indices.itemsize}")
-            if unsigned.max() >= size:
-                raise self._outside(int(np.argmax(unsigned >= size)), bags, feature)
         return bags
 
     def _outside(self, status: int, bags: Bags, feature: Feature) -> Exception:

@@ -164,7 +164,7 @@ class EmbeddingBagCollection(Remembering):
         calls: list[ArenaLookup] = []
         blocks: list[NDArray] = []
         for arena in self._used:
-            gathered = arena.gather(batch, per_sample_weights)
+            gathered = arena.gather(batch, per_sample_weights, self.device)
             if calls and gathered.num_bags != calls[0].gathered.num_bags:
                 name, wanted = arena.features[0].name, calls[0].gathered.num_bags
                 raise ValueError(f"feature {name!r} must have {wanted} rows as those before, got {gathered.num_bags}")

@@ -6,7 +6,7 @@ from numba import prange
 from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import copy, get, lookahead, mutable_pointer, pointer, prefetch_bytes, size_of
 
-__all__ = ["lookup", "parallel_lookup"]
+__all__ = ["lookup", "parallel_lookup", "shift"]
 
 BLOCK = 64  # rows that are copied span by span
 B1, B2, B4, B8, B16, B32, B64 = (0,), (0,) * 2, (0,) * 4, (0,) * 8, (0,) * 16, (0,) * 32, (0,) * 64
@@ -77,6 +77,25 @@ def lookup(out, weight, indices, padding_idx, start, stop):
             for i in range(lo, hi):
                 if indices[i] == padding_idx:
                     out[i] = 0
+    return -1
+
+
+@kernel
+def shift(out, indices, first, num_rows, padding_idx, start, stop):
+    found, given, outside = out[start:stop], indices[start:stop], 0
+    for i in range(len(given)):  # without a way out, so that it is done many at once
+        index = np.int64(given[i])
+        if padding_idx is None:
+            outside += (index < 0) | (index >= num_rows)
+            found[i] = first + index
+        else:
+            left_out = index == padding_idx
+            outside += ((index < 0) | (index >= num_rows)) & (not left_out)
+            found[i] = -1 if left_out else first + index
+    if outside > 0:
+        for i in range(len(given)):
+            if (given[i] < 0 or given[i] >= num_rows) and (padding_idx is None or given[i] != padding_idx):
+                return start + i
     return -1
 
 

@@ -25,6 +25,7 @@ from numba.extending import intrinsic, models, register_model
 from fastemb.kernels.cpu.options import inline
 
 PIECE = 64
+OWN_CACHE, SHARED_CACHE = 1 << 20, 1 << 25  # bytes; the best distances were found by measuring
 PART, P1, P2, P3, P4 = (), (0,), (0,) * 2, (0,) * 3, (0,) * 4
 P5, P6, P7, P8, P16 = (0,) * 5, (0,) * 6, (0,) * 7, (0,) * 8, (0,) * 16
 
@@ -512,7 +513,9 @@ def span_of(left, most):
 
 @inline
 def lookahead(num_rows, row_bytes):
-    """Return how many rows ahead to prefetch: none where the table fits into a core's own cache."""
-    if num_rows * row_bytes <= 1 << 20:
+    """Return how many rows ahead to prefetch, by where the table lies: a core's own cache, a shared one, or memory."""
+    if num_rows * row_bytes <= OWN_CACHE:
         return 0
+    if num_rows * row_bytes <= SHARED_CACHE:
+        return 16
     return max(16, min(64, 12288 // row_bytes))

@@ -7,7 +7,7 @@ float64 for float64, float32 for all others.
 
 import numpy as np
 
-__all__ = ["lookup"]
+__all__ = ["lookup", "shift"]
 
 
 def lookup(out, weight, indices, padding_idx, start, stop):
@@ -35,6 +35,35 @@ def lookup(out, weight, indices, padding_idx, start, stop):
             out[i] = 0
         elif 0 <= index < len(weight):
             out[i] = weight[index]
+        else:
+            return i
+    return -1
+
+
+def shift(out, indices, first, num_rows, padding_idx, start, stop):
+    """Fill ``out[i] = first + indices[i]`` for i in ``[start, stop)``: rows of a table that begins at row `first`.
+
+    Parameters
+    ----------
+    out : int32 or int64 (num_lookups,)
+        Changed in place; -1 where an index is `padding_idx`.
+    indices : int32 or int64 (num_lookups,)
+    first, num_rows : int
+        Where the table begins, and how many rows it has.
+    padding_idx : int or None
+    start, stop : int
+        The range of lookups.
+
+    Returns
+    -------
+    int
+        -1, or the place in `indices` of the first one that is outside the table.
+    """
+    for i in range(start, stop):
+        if padding_idx is not None and indices[i] == padding_idx:
+            out[i] = -1
+        elif 0 <= indices[i] < num_rows:
+            out[i] = first + indices[i]
         else:
             return i
     return -1
