@@ -379,6 +379,16 @@ def test_a_weight_that_is_replaced_gets_a_state_of_its_own():
     assert module.weight.grad is not None and repr(module) == f"Embedding({ROWS}, {DIM})"
 
 
+@pytest.mark.parametrize("kind", [ft.Embedding, ft.EmbeddingBag])
+def test_a_pretrained_table_takes_an_optimizer(kind):
+    weight = torch.ones(4, 2)
+    module = kind.from_pretrained(weight, freeze=False, fused_optimizer=optim.SGD(lr=0.5))
+    module(torch.tensor([[1]])).sum().backward()
+    assert module.weight.grad is None and weight[:, 0].tolist() == [1, 0.5, 1, 1]
+    with pytest.raises(ValueError, match="fused_optimizer would change the table, but it is frozen"):
+        kind.from_pretrained(weight, fused_optimizer="sgd")
+
+
 def test_repr_shows_the_optimizer():
     assert "fused_optimizer=Adagrad(lr=0.1" in repr(table())
 

@@ -34,6 +34,17 @@ class _Table(nn.Module):
     def fused_optimizer(self, optimizer: Any) -> None:
         self._fused = None if optimizer is None else FusedTable.of(self.weight, make_optimizer(optimizer))
 
+    @classmethod
+    def from_pretrained(
+        cls, *arguments: Any, fused_optimizer: Any = None, save_optimizer: bool = False, **options: Any
+    ) -> Any:
+        """Return a module of a table that exists: torch's, and the fused optimizer for one with ``freeze=False``."""
+        module = super().from_pretrained(*arguments, **options)
+        if fused_optimizer is not None and not module.weight.requires_grad:
+            raise ValueError("fused_optimizer would change the table, but it is frozen: set freeze to False")
+        module.fused_optimizer, module.save_optimizer = fused_optimizer, save_optimizer
+        return module
+
     def _table(self) -> FusedTable | None:
         """Return the optimizer's hold of the weight that the module has now."""
         fused = self._fused
