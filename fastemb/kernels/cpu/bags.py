@@ -9,8 +9,8 @@ from numba import prange
 from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
     P1, P2, P3, P4, P5, P6, P7, P8, P16, PART, add, fma, get, lanes_of, load, load_integers, lookahead, mul,
-    mutable_pointer, pointer, prefetch, prefetch_end, put, scalar_of, size_of, splat, splat_integer, store, store_integers, straddles_lines, total,
-    where_equal, where_greater, without_first, zeros,
+    mutable_pointer, pointer, prefetch, prefetch_end, put, scalar_of, size_of, splat, splat_integer, store,
+    store_integers, straddles_lines, total, where_equal, where_greater, without_first, zeros,
 )  # fmt: skip
 
 __all__ = [

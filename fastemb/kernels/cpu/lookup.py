@@ -39,24 +39,26 @@ def copy_rows(rows, lookups, size, padding_idx):
     while column < size and bad == -1:
         left = size - column
         span = min(left, 1024)
-        if span >= 512:
+        if span > 512:
             bad = copy_span(rows, lookups, column, span - 512, span, padding_idx, B512)
-        elif span >= 256:
+        elif span > 256:
             bad = copy_span(rows, lookups, column, span - 256, span, padding_idx, B256)
-        elif span >= 128:
+        elif span > 128:
             bad = copy_span(rows, lookups, column, span - 128, span, padding_idx, B128)
-        elif span >= 64:
+        elif span > 64:
             bad = copy_span(rows, lookups, column, span - 64, span, padding_idx, B64)
-        elif span >= 32:
+        elif span > 32:
             bad = copy_span(rows, lookups, column, span - 32, span, padding_idx, B32)
-        elif span >= 16:
+        elif span > 16:
             bad = copy_span(rows, lookups, column, span - 16, span, padding_idx, B16)
-        elif span >= 8:
+        elif span > 8:
             bad = copy_span(rows, lookups, column, span - 8, span, padding_idx, B8)
-        elif span >= 4:
+        elif span > 4:
             bad = copy_span(rows, lookups, column, span - 4, span, padding_idx, B4)
-        else:
+        elif span > 2:
             bad = copy_span(rows, lookups, column, span - 2, span, padding_idx, B2)
+        else:
+            bad = copy_span(rows, lookups, column, span - 1, span, padding_idx, B1)
         column += span
     return bad
 
