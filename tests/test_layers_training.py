@@ -408,3 +408,23 @@ def test_a_copy_trains_by_itself():
     np.testing.assert_array_equal(layer.weight, twin.weight)
     assert not np.shares_memory(layer.weight, twin.weight)
     assert np.shares_memory(copy.copy(layer).weight, layer.weight)
+
+
+def test_optimizer_state_follows_layers_in_the_order_in_which_they_were_made():
+    """Not in that of their first steps, which another run may take in another order."""
+
+    def make():
+        optimizer = optim.Adagrad(lr=0.1)
+        return optimizer, [Embedding(4, 2, embeddings_initializer="zeros", optimizer=optimizer) for _ in range(2)]
+
+    def step(layer, gradient):
+        layer([1])
+        layer.backward(np.full((1, 2), gradient, np.float32))
+
+    optimizer, (first, second) = make()
+    step(second, 5.0)
+    step(first, 1.0)
+    again, (one, two) = make()
+    again.load_state_dict(optimizer.state_dict())
+    assert again.state_of(one)["sum"][1].tolist() == [1.0, 1.0]
+    assert again.state_of(two)["sum"][1].tolist() == [25.0, 25.0]

@@ -65,6 +65,8 @@ class Parameter:
         self._lock = ForkedLock()
         self._gradients: list[RowGradient] = []
         self._total: RowGradient | None = None
+        if optimizer is not None:
+            optimizer.register(self)
 
     @property
     def weight(self) -> NDArray:

@@ -161,6 +161,15 @@ class Optimizer:
             parameter.caught_up_by = self
         self._state(parameter)
 
+    def register(self, parameter: Parameter) -> None:
+        """Give a parameter its place in `state_dict`, by when it was made; a layer that is given an optimizer calls it.
+
+        Parameters
+        ----------
+        parameter : layer
+        """
+        self._state(parameter)
+
     def update(self, parameter: Parameter, gradient: RowGradient) -> None:
         """Apply one gradient to one parameter; a layer's ``backward`` calls it.
 
@@ -266,7 +275,7 @@ class Optimizer:
             self._states[parameter] = restored
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the optimizer remembers, parameter by parameter in the order in which it met them.
+        """Return what the optimizer remembers, parameter by parameter in the order in which they were made or bound.
 
         Returns
         -------
