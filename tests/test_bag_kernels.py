@@ -57,9 +57,9 @@ def stored_or_same(argument):
     return stored(argument) if isinstance(argument, np.ndarray) else argument
 
 
-# Each combination of types is compiled, so not all are tried: float32's all, of each other table's one plain one full.
+# Each combination of types is compiled, so not all are tried: of float32 one of each kind, of others a plain and a full.
 COMBINATIONS = [
-    *(("float32", ids, weighted, padded) for ids in (np.int32, np.int64) for weighted in (0, 1) for padded in (0, 1)),
+    *(("float32", *each) for each in ((np.int32, 0, 0), (np.int32, 1, 1), (np.int64, 0, 1), (np.int64, 1, 0))),
     *((dtype, np.int64, full, full) for dtype in ("float64", "float16", "bfloat16") for full in (0, 1)),
 ]
 
