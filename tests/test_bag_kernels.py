@@ -57,7 +57,7 @@ def stored_or_same(argument):
     return stored(argument) if isinstance(argument, np.ndarray) else argument
 
 
-# Each combination of types is compiled, so not all are tried: of float32 one of each kind, of others a plain and a full.
+# Each combination of types is compiled, so not all are tried: four of float32, of others a plain one and a full one.
 COMBINATIONS = [
     *(("float32", *each) for each in ((np.int32, 0, 0), (np.int32, 1, 1), (np.int64, 0, 1), (np.int64, 1, 0))),
     *((dtype, np.int64, full, full) for dtype in ("float64", "float16", "bfloat16") for full in (0, 1)),
@@ -237,3 +237,12 @@ def test_shift_matches_the_reference(padding_idx):
             assert lookups.shift(found, indices, 1000, 10, padding_idx, 0, size) == status
             if status == -1:
                 np.testing.assert_array_equal(found, expected)
+
+
+def test_indices_of_a_table_without_columns_are_checked():
+    weight, indices, offsets = np.zeros((3, 0), np.float32), np.array([2, 0, 3]), np.array([0, 1, 3])
+    out, winners = np.zeros((2, 0), np.float32), np.zeros((2, 0), np.int32)
+    assert lookups.lookup(np.zeros((3, 0), np.float32), weight, indices, None, 0, 3) == 2
+    assert bags.reduce(out, weight, indices, offsets, None, None, bags.SUM, 0, 2) == 2
+    assert bags.extremes(out, winners, weight, indices, offsets, None, 1.0, 0, 2) == 2
+    assert bags.extremes(out, winners, weight, indices, offsets, None, 1.0, 0, 1) == -1

@@ -183,8 +183,8 @@ def extremes(out, winners, weight, indices, offsets, padding_idx, sign, start, s
             return -2 - b
         bag = (ids, first, end, edge)
         column, bad = 0, -1
-        while column < dim and bad < 0:
-            pieces = (dim - column + lanes - 1) // lanes
+        while (column < dim or column == 0) and bad < 0:  # of no columns, the indices are checked all the same
+            pieces = max(1, (dim - column + lanes - 1) // lanes)
             pieces = 4 if pieces >= 4 else min(pieces, 2)
             after = min((pieces - 1) * lanes, dim - column - lanes)
             at, last = column * size, after * size

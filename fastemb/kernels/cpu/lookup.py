@@ -9,7 +9,7 @@ from fastemb.kernels.cpu.pieces import copy, get, lookahead, mutable_pointer, po
 __all__ = ["lookup", "parallel_lookup", "shift"]
 
 BLOCK = 64  # rows that are copied span by span
-B1, B2, B4, B8, B16, B32, B64 = (0,), (0,) * 2, (0,) * 4, (0,) * 8, (0,) * 16, (0,) * 32, (0,) * 64
+B0, B1, B2, B4, B8, B16, B32, B64 = (), (0,), (0,) * 2, (0,) * 4, (0,) * 8, (0,) * 16, (0,) * 32, (0,) * 64
 B128, B256, B512 = (0,) * 128, (0,) * 256, (0,) * 512
 
 
@@ -27,18 +27,20 @@ def copy_span(rows, lookups, column, last, size, padding_idx, block):
         if row < 0 or row >= num_rows:
             return i
         to, at = i * out_bytes + column, row * row_bytes + column
-        copy(target, to, table, at, block)
-        copy(target, to + last, table, at + last, block)
+        if len(block) > 0:
+            copy(target, to, table, at, block)
+            copy(target, to + last, table, at + last, block)
     return -1
 
 
 @inline
 def copy_rows(rows, lookups, size, padding_idx):
     """Copy `size` bytes of some rows; return the status."""
+    if size == 0:  # only to check the indices
+        return copy_span(rows, lookups, 0, 0, 0, padding_idx, B0)
     column, bad = 0, -1
     while column < size and bad == -1:
-        left = size - column
-        span = min(left, 1024)
+        span = min(size - column, 1024)
         if span > 512:
             bad = copy_span(rows, lookups, column, span - 512, span, padding_idx, B512)
         elif span > 256:

@@ -336,7 +336,7 @@ def copy(typingctx, target, to, source, at, block):
     """Copy as many bytes as the tuple `block` is long, from `at` behind `source` to `to` behind `target`."""
     if not target.mutable:
         raise TypingError(f"a mutable pointer is needed, got {target}")
-    vector = ir.VectorType(_I8, len(block))
+    vector = ir.VectorType(_I8, max(1, len(block)))
 
     def codegen(context, builder, sig, args):
         read = builder.inttoptr(builder.add(args[2], args[3]), vector.as_pointer())
