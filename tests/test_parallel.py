@@ -114,27 +114,26 @@ def test_compiling_is_announced_on_a_terminal_once(monkeypatch, capsys):
 
 def test_a_machine_whose_cores_are_busy_is_noticed():
     congestion = parallel._Congestion()
-    congestion.note(0.050, 1 << 20)
-    assert not congestion.is_passing()  # once may be chance
-    lengths = []
+    congestion.note(0.0, 0.050, 1 << 20)
+    assert not congestion.is_passing(0.050)  # once may be chance
+    lengths, now = [], 1.0
     for _ in range(9):
-        congestion.note(0.050, 1 << 20)
-        length = 0
-        while congestion.is_passing():
-            length += 1
-        lengths.append(length)
-    assert lengths == [32, 64, 128, 256, 512, 1024, 2048, 4096, 4096]
-    congestion.note(0.050, 1 << 30)  # much work takes its time
-    congestion.note(0.050, 1 << 20)
-    assert not congestion.is_passing()
-    congestion.note(0.050, 1 << 20)
-    assert congestion.is_passing()
+        congestion.note(now - 0.050, now, 1 << 20)
+        assert congestion.is_passing(now)
+        lengths.append(round(congestion._until - now, 6))
+        now = congestion._until
+        assert not congestion.is_passing(now)
+    assert lengths == [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5]
+    congestion.note(now, now + 0.050, 1 << 30)  # much work takes its time
+    congestion.note(now, now + 0.050, 1 << 20)
+    assert not congestion.is_passing(now + 0.050)
+    congestion.note(now, now + 0.050, 1 << 20)
+    assert congestion.is_passing(now + 0.050)
 
 
 def test_results_are_the_same_without_threads(monkeypatch):
-    monkeypatch.setattr(parallel._congestion, "_left", 1)
+    monkeypatch.setattr(parallel._congestion, "_until", float("inf"))
     weight, out = np.ones((10, 4), np.float32), np.zeros((3, 4), np.float32)
     lookups = backend.kernels("cpu", "lookup")
     assert parallel.run(lookups, "lookup", (out, weight, np.array([1, 2, 10]), None), 3, 1 << 30) == 2
-    assert parallel._congestion._left == 0
     assert (out[:2] == 1).all()

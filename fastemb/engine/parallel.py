@@ -133,7 +133,7 @@ def run(module: ModuleType, name: str, arguments: tuple, size: int, cost: int) -
         return -1 if status is None else status
     if _forked or not _prange_is_safe():
         return _run_pooled(kernel, arguments, size, team if cost > POOLED_BYTES else 1)
-    if _congestion.is_passing():
+    if _congestion.is_passing(perf_counter()):
         status = kernel(*arguments, 0, size)
         return -1 if status is None else status
     if not _run_twin(twin, (*arguments, 0, size), team, cost):
@@ -151,7 +151,7 @@ def run_whole(module: ModuleType, name: str, arguments: tuple, cost: int) -> Any
     """
     team = 1 if cost < SERIAL_BYTES else get_num_threads()
     twin = getattr(module, f"parallel_{name}", None) if team > 1 else None
-    if twin is None or _forked or not _prange_is_safe() or _congestion.is_passing():
+    if twin is None or _forked or not _prange_is_safe() or _congestion.is_passing(perf_counter()):
         return getattr(module, name)(*arguments)
     return _run_twin(twin, arguments, team, cost)
 
@@ -160,30 +160,28 @@ class _Congestion:
     """Notices when all cores are busy with something else.
 
     A launch then waits for a time slice, thousands of times what the work takes. After two such launches in a row one
-    thread does the work of the next calls, of more and more of them until a launch is quick again.
+    thread does the work for a while, for longer and longer until a launch is quick again.
     """
 
     SLOW_SECONDS, SLOW_BYTES = 1e-3, 3e9  # slower than this, and than so many bytes a second, is not the work itself
-    FIRST, LAST = 32, 4096  # calls
+    FIRST, LAST = 0.005, 0.5  # seconds
 
     def __init__(self) -> None:
-        self._left, self._length, self._slow = 0, self.FIRST, 0
+        self._until, self._length, self._slow = 0.0, self.FIRST, 0
 
-    def is_passing(self) -> bool:
-        """Return whether to do without threads, once more."""
-        if self._left <= 0:
-            return False
-        self._left -= 1
-        return True
+    def is_passing(self, now: float) -> bool:
+        """Return whether to do without threads, for now."""
+        return now < self._until
 
-    def note(self, seconds: float, cost: int) -> None:
-        """Take note of a launch."""
+    def note(self, start: float, stop: float, cost: int) -> None:
+        """Take note of when a launch began and ended."""
+        seconds = stop - start
         if seconds < self.SLOW_SECONDS or seconds * self.SLOW_BYTES < cost:
             self._slow, self._length = 0, self.FIRST
             return
         self._slow += 1
         if self._slow > 1:
-            self._left, self._length = self._length, min(2 * self._length, self.LAST)
+            self._until, self._length = stop + self._length, min(2 * self._length, self.LAST)
 
 
 _congestion = _Congestion()
@@ -194,7 +192,7 @@ def _run_twin(twin: Any, arguments: tuple, team: int, cost: int) -> Any:
         return _launch(twin, arguments, team)
     start = perf_counter()
     result = _launch(twin, arguments, team)
-    _congestion.note(perf_counter() - start, cost)
+    _congestion.note(start, perf_counter(), cost)
     return result
 
 
