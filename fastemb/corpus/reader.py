@@ -14,10 +14,12 @@ import numpy as np
 from fastemb.corpus._ids import cut_sentences, remap
 from fastemb.corpus._scan import Scanner
 from fastemb.corpus._table import WordTable
+from fastemb.corpus.columns import column_feed, is_column
 from fastemb.corpus.feeds import Feed, Scanned, TextFeed, TokenFeed
 from fastemb.corpus.merge import all_words, extend_vocabulary, find_words, merge_tables, rank_words
 from fastemb.corpus.pruning import Pruner
 from fastemb.corpus.selection import Selection, TrimRule
+from fastemb.corpus.sentences import FileSentences, SentenceCutter
 from fastemb.corpus.sources import BLOCK_BYTES
 from fastemb.corpus.spool import Output, Spool, TemporaryArray, parse_size
 from fastemb.corpus.vocabulary import Vocabulary
@@ -107,7 +109,8 @@ def read_corpus(
     source
         A path (a text file, a .gz, .bz2, .xz or .zst of one, or a folder of such files, read in the order of their
         paths), ``"-"`` for standard input, or an iterable of token lists. Each line or list is a sentence. Tokens of
-        lists are taken as they are, spaces included; empty ones are left out.
+        lists are taken as they are, spaces included; empty ones are left out. Or a column of texts or of token lists:
+        an Arrow array, a pandas or polars Series, or anything else with Arrow's C interface (needs pyarrow).
     vocabulary
         Encode with this vocabulary, leaving out other words, rather than count a new one.
     min_count, max_final_vocab, trim_rule, sorted_vocab
@@ -211,6 +214,11 @@ def _nothing_left(tally: "_Tally", errors: str, pruner: Pruner | None) -> str:
 def _open(source: Source, lowercase: bool, errors: str, block_bytes: int) -> Feed:
     if isinstance(source, (str, os.PathLike)):
         return TextFeed(os.fsdecode(source), lowercase, errors, block_bytes)
+    if isinstance(source, FileSentences) and source.paths is not None:
+        cutter = SentenceCutter(source.max_sentence_length, source.by_line)
+        return TextFeed(source.paths, lowercase, errors, block_bytes, cutter)
+    if is_column(source):
+        return column_feed(source, lowercase, errors, block_bytes)
     if isinstance(source, (bytes, bytearray, memoryview)) or not isinstance(source, Iterable):
         raise TypeError(f"source must be a path, '-' or an iterable of token lists, got {source!r}")
     return TokenFeed(source, lowercase, errors, block_bytes)
@@ -247,6 +255,7 @@ def _scan(feed: Feed, spool: Spool, workers: int, progress: ProgressFunction | N
     told = time.monotonic()
     way = (scan, workers) if pruner is None else (scan_and_prune, 1)
     for number, scanned in ordered_map(way[0], feed.blocks(), way[1]):
+        scanned = feed.arrange(scanned)
         spool.append(scanned.record)
         tally.records.append((number, scanned.num_words))
         tally.num_words += scanned.num_words
@@ -280,11 +289,13 @@ def _encode(
     ids = Output(np.int32, tally.num_words, spool.file)
     num_cuts = tally.num_words // max_sentence_length
     with closing(TemporaryArray()) if spool.file else nullcontext() as offsets_file:
-        offsets = Output(np.int64, 1 + tally.num_line_ends + num_cuts, offsets_file)
+        offsets = Output(np.int64, 2 + tally.num_line_ends + num_cuts, offsets_file)
         offsets.append(np.zeros(1, np.int64))
         start = 0
         for record, num_words, kept in ordered_map(encode, records(), workers):
             ends, start = cut_sentences(record[num_words:], kept, ids.size, start, max_sentence_length)
             ids.append(record[:kept])
             offsets.append(ends)
+        if start < ids.size:  # the last sentence of a text that has no lines
+            offsets.append(np.array([ids.size]))
         return ids.finish(), offsets.finish()
