@@ -183,7 +183,8 @@ class TokenColumnFeed(TokenScan):
                 text = np.zeros(size + PADDING, np.uint8)
                 text[:size] = data[edges[start] : edges[stop]]
                 own_edges = (edges[start : stop + 1] - edges[start]).astype(np.uint32)
-                lines = np.unique(ends[row:last] - start).astype(np.int32)
+                lines = (ends[row:last] - start).astype(np.int32)
+                lines = lines[np.diff(lines, prepend=-1) > 0]  # line ends without a word between them are one
                 yield TokenBlock(text, own_edges, lines, base, last - row)
                 base += size
                 self._rows += last - row
@@ -201,10 +202,9 @@ def _check_size(what: str, size: int) -> None:
 
 
 def _stop(offsets: np.ndarray, start: int, size: int) -> int:
-    """Return where the strings from `start` on fill `size` bytes, a byte more for each; at least one string further."""
-    ends = offsets[start + 1 : start + 1 + max(1, size)]
-    filled = ends - offsets[start] + np.arange(1, len(ends) + 1)
-    return start + max(1, int(np.searchsorted(filled, size, side="right")))
+    """Return where a block of strings from `start` on ends: after `size` bytes, or an eighth as many strings."""
+    ends = offsets[start + 1 : start + 1 + max(1, size // 8)]
+    return start + max(1, int(np.searchsorted(ends, offsets[start] + size, side="right")))
 
 
 def _tokens(array: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -215,6 +215,8 @@ def _tokens(array: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     lengths = pyarrow.compute.fill_null(pyarrow.compute.list_value_length(array), 0)
     text, offsets = _packed(pyarrow.compute.list_flatten(array))
     ends = np.cumsum(lengths.to_numpy(zero_copy_only=False), dtype=np.int64)
-    there = offsets[1:] > offsets[:-1]  # an empty token has no edge of its own
-    edges = offsets[np.concatenate([[True], there])]
-    return text, edges, np.concatenate([[0], np.cumsum(there)])[ends]
+    there = offsets[1:] > offsets[:-1]
+    if there.all():
+        return text, offsets, ends
+    # An empty token has no edge of its own.
+    return text, offsets[np.concatenate([[True], there])], np.concatenate([[0], np.cumsum(there)])[ends]

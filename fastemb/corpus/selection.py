@@ -11,8 +11,11 @@ from fastemb.engine.validate import boolean, integer
 __all__ = ["RULE_DEFAULT", "RULE_DISCARD", "RULE_KEEP", "Selection", "TrimRule"]
 
 RULE_DEFAULT = 0
+"""What a `trim_rule` returns to leave a word to `min_count`."""
 RULE_DISCARD = 1
+"""What a `trim_rule` returns to leave a word out."""
 RULE_KEEP = 2
+"""What a `trim_rule` returns to keep a word, however rare."""
 
 TrimRule = Callable[[str, int, int], int]
 
