@@ -143,7 +143,7 @@ def test_search_in_blocks_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     kv = make(5000, 20)
     batch = kv.index_to_key[:50]
     whole, norms = kv.most_similar_batch(batch), kv.norms
-    monkeypatch.setattr("fastemb.vectors.search._BUDGET", 1 << 12)
+    monkeypatch.setattr("fastemb.vectors.search.MEMORY", 1 << 12)
     assert kv.most_similar_batch(batch) == whole
     kv.fill_norms(force=True)
     np.testing.assert_array_equal(kv.norms, norms)

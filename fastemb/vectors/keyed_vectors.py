@@ -268,8 +268,8 @@ class KeyedVectors:
         if integer("topn", topn, -(1 << 62)) < 1:
             return [[] for _ in own]
         words = self.index_to_key
-        found = search.top_k(vectors, norms, queries, topn, own)
-        return [[(words[row], cosine) for row, cosine in zip(r.tolist(), c.tolist(), strict=True)] for r, c in found]
+        ids, scores = search.top_k(vectors, norms, queries, topn, own)
+        return [[(words[row], cosine) for row, cosine in zip(r, c, strict=True) if row >= 0] for r, c in zip(ids.tolist(), scores.tolist(), strict=True)]
 
     def similarity(self, w1: Key, w2: Key) -> float:
         """Return the cosine of the angle between two words' vectors."""
