@@ -14,9 +14,11 @@ import numpy as np
 from fastemb.engine.backend import announce, kernels
 from fastemb.engine.blas import one_thread_each
 from fastemb.engine.parallel import get_num_threads, ordered_map
+from fastemb.formats.compact import CompactVectors
 
 MEMORY = 1 << 25  # bytes that a search may use besides its answer
 _QUERIES, _PRODUCTS = 256, 1 << 18  # of a block, such that it stays in a core's cache
+_DECODED = 1024  # rows of codes that become numbers at a time
 _NORM_BYTES = 1 << 20  # squares that stay in the cache
 _SPARE = 8  # rows kept besides, since products are rounded
 _WIDER = 8  # how many times more are kept where that was not enough
@@ -41,6 +43,11 @@ def norms_of(vectors: Any) -> np.ndarray:
     return norms
 
 
+def part_of(vectors: Any, start: int, stop: int) -> Any:
+    """Return rows of a table as a table of the same kind, without a copy."""
+    return vectors.take(slice(start, stop)) if isinstance(vectors, CompactVectors) else vectors[start:stop]
+
+
 def units(vectors: np.ndarray) -> np.ndarray:
     """Return rows of length one; a row of zeros stays one."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -59,14 +66,32 @@ def similarities(vectors: Any, norms: np.ndarray, queries: np.ndarray) -> np.nda
         Of length one.
     """
     with np.errstate(all="ignore"):
-        if isinstance(vectors, np.ndarray):
-            result = queries @ vectors.T
-        else:
+        if isinstance(vectors, CompactVectors):
             result = np.empty((len(queries), len(vectors)), np.float32)
-            for start in range(0, len(vectors), _QUERIES):
-                result[:, start : start + _QUERIES] = queries @ vectors[start : start + _QUERIES].T
+            for start in range(0, len(vectors), _DECODED):
+                result[:, start : start + _DECODED] = queries @ vectors[start : start + _DECODED].T
+        else:
+            result = queries @ vectors.T
         result /= np.where(norms == 0, np.float32(1), norms)
     return result
+
+
+def nearer_rows(vectors: Any, norms: np.ndarray, vector: np.ndarray, than: np.ndarray) -> np.ndarray:
+    """Return the rows whose angle with `vector` is less than that of `than`, rising; equal vectors are never nearer."""
+    query = units(np.asarray(vector, np.float32)[None])
+    bound = exact_cosines(than[None], norms_of(than[None]), query[0])[0]
+    rough = similarities(vectors, norms, query)[0]
+    slack = _ROUNDING * len(vector)
+    rows = np.flatnonzero(rough > bound + slack)
+    near = np.flatnonzero(np.abs(rough - bound) <= slack)
+    near = near[exact_cosines(vectors[near], norms[near], query[0]) > bound]
+    return np.union1d(rows, near)
+
+
+def exact_cosines(vectors: np.ndarray, norms: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Return the cosines of a query of length one with some rows, each rounded once from float64."""
+    products = np.einsum("ij,j->i", vectors, query, dtype=np.float64)
+    return (products / np.where(norms == 0, 1, norms.astype(np.float64))).astype(np.float32)
 
 
 def top_k(
@@ -127,6 +152,30 @@ def top_k(
         waiting, keep = np.concatenate(missed), min(_WIDER * keep, len(vectors))
     scores[ids < 0] = np.nan
     return ids, scores
+
+
+def best(scores: np.ndarray, k: int, own: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers and the values of the `k` greatest scores of each row, but for its own, as `top_k` does.
+
+    Parameters
+    ----------
+    scores : float32 array of shape (num_queries, num_words)
+    k, own
+        As in `top_k`.
+
+    Examples
+    --------
+    >>> best(np.array([[3, 9, 7]], np.float32), 2, [[1]])
+    (array([[2, 0]]), array([[7., 3.]], dtype=float32))
+    """
+    size, num_words = scores.shape
+    found = np.full((size, min(k, num_words)), -np.inf, np.float32), np.full((size, min(k, num_words)), -1, np.int64)
+    if num_words:
+        ones = np.ones(num_words, np.float32)
+        _kernels().scan(*found, np.ascontiguousarray(scores), ones, 0, *_packed(own), 0, size)
+    order = np.lexsort((found[1], -found[0]), axis=1)
+    values, ids = (np.take_along_axis(array, order, axis=1) for array in found)
+    return ids, np.where(ids < 0, np.float32(np.nan), values)
 
 
 def _packed(lists: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -196,6 +245,8 @@ class _Search:
         )
         offsets = self.own_offsets[first : last + 1]
         step = max(1, _PRODUCTS // size)
+        if isinstance(self.vectors, CompactVectors):
+            step = min(step, _DECODED)
         room = np.empty(size * min(step, stop - start), np.float32)
         for row in range(start, stop, step):
             block = self.vectors[row : min(row + step, stop)]
