@@ -6,7 +6,7 @@ import numpy as np
 
 from fastemb.engine.arrays import BFLOAT16, FLOAT16, FLOAT32
 from fastemb.engine.backend import kernels, require_half
-from fastemb.engine.quantized import END_BYTES, HALF_BYTES, quantize, row_bytes, shorten
+from fastemb.engine.quantized import HALF_BYTES, quantize, row_bytes, shorten
 from fastemb.engine.validate import choice, integer
 
 KINDS = ("int8", "int4", "float16", "bfloat16")

@@ -1,7 +1,7 @@
 """Words and vectors that are added, replaced, sorted or chosen."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,8 +87,7 @@ class Changes(Lookup):
             rows = np.append(rows, np.array([self.key_to_index[names[place]] for place in old], np.int64))
         if not len(rows):
             return
-        self._own_table()
-        self._vectors[rows] = table[new]
+        self._own_table()[rows] = table[new]
         self._norms = None
         self.allocate_vecattrs()
         for name, array in values.items():
@@ -131,19 +130,20 @@ class Changes(Lookup):
             self._own_table(len(words))
         return rows
 
-    def _own_table(self, num_words: int | None = None) -> None:
-        """Make the table one that may be written to, and of at least `num_words` rows."""
+    def _own_table(self, num_words: int | None = None) -> np.ndarray:
+        """Make the table one that may be written to, of `num_words` rows, and return it."""
         table = self._vectors
         if isinstance(table, CompactVectors):
             raise TypeError(f"{table.kind} vectors cannot be changed; make KeyedVectors of np.array(kv.vectors)")
         size = len(table) if num_words is None else num_words
         if table.flags.writeable and size == len(table):
-            return
+            return table
         if self._room is None or table.base is not self._room or len(self._room) < size:
             more = len(table) // 2 if size > len(table) else 0
             self._room = np.zeros((max(size, len(table) + more), self.vector_size), np.float32)
             self._room[: len(table)] = table
         self._vectors = self._room[:size]
+        return self._vectors
 
     def allocate_vecattrs(self, attrs: Sequence[str] | None = None, types: Sequence[Any] | None = None) -> None:
         """Make arrays for attributes, zeros of the given types, or make those that there are as long as the words.
@@ -201,8 +201,7 @@ class Changes(Lookup):
     def unit_normalize_all(self) -> None:
         """Give every vector length one, in place (a read-only table is copied); a vector of zeros stays one."""
         norms = self.norms
-        self._own_table()
-        normalise(self._vectors, norms)
+        normalise(self._own_table(), norms)
         self._norms = None
 
     def sort_by_descending_frequency(self) -> None:

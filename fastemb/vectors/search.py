@@ -143,7 +143,9 @@ def top_k(
     team = get_num_threads() if workers is None else workers
     waiting, keep = np.arange(len(queries) if k else 0), min(k + _SPARE, len(vectors))
     while len(waiting):
-        search = _Search(vectors, lengths, factors, queries[waiting], *_packed([own[row] for row in waiting]), k, keep)
+        search = _Search(
+            vectors, lengths, factors, queries[waiting], *_packed([own[row] for row in waiting.tolist()]), k, keep
+        )
         missed = []
         for first, last, found in search.run(team, memory):
             rows, enough = waiting[first:last], ~found.crowded

@@ -140,7 +140,7 @@ class Similarities(Lookup):
             raise ValueError(f"at least one word must be known, got {list(words)!r:.200}")
         vectors = np.array([self.get_vector(word, norm=use_norm) for word in known], np.float32)
         mean = self.get_mean_vector(vectors, post_normalize=True)
-        return sorted(zip((vectors @ mean).tolist(), known, strict=True), reverse=True)  # type: ignore[type-var]
+        return sorted(zip((vectors @ mean).tolist(), known, strict=True), reverse=True)
 
     def doesnt_match(self, words: Sequence[Key]) -> Key:
         """Return the word that is farthest from the mean of some words' unit vectors; unknown words are left out.

@@ -36,10 +36,10 @@ def sink(scores, ids, place, size, score, number):
 
 @inline
 def is_own(own, lo, hi, number):
+    found = False
     for i in range(lo, hi):
-        if own[i] == number:
-            return True
-    return False
+        found |= own[i] == number
+    return found
 
 
 @inline
