@@ -41,7 +41,7 @@ cdef class Joiner:
     Parameters
     ----------
     candidates : TermTable
-        What may be a phrase, with its count; its parts are its number.
+        What may be a phrase, with its count; its parts are its number. It must not change any more.
     scoring : int
         One of DEFAULT, NPMI, WORD2PHRASE, STORED, CUSTOM.
     threshold, min_count : float
@@ -54,6 +54,7 @@ cdef class Joiner:
     """
 
     cdef readonly TermTable candidates
+    cdef int64_t num_candidates
     cdef int scoring
     cdef readonly double threshold
     cdef double min_count, num_terms, num_words
@@ -62,8 +63,12 @@ cdef class Joiner:
 
     def __init__(self, TermTable candidates not None, int scoring, double threshold, double min_count=0,
                  double num_terms=0, double num_words=0, scores=None, function=None):
-        if not 0 <= scoring <= C_CUSTOM or (scoring == C_STORED and len(scores) < len(candidates)):
-            raise ValueError("each candidate must have a score")
+        numbers = candidates.terms()[0]
+        self.num_candidates = int(numbers.max()) + 1 if len(numbers) else 0
+        if len(numbers) and numbers.min() < 0:
+            raise ValueError(f"candidates must have numbers, got {numbers.min()}")
+        if not 0 <= scoring <= C_CUSTOM or (scoring == C_STORED and len(scores) < self.num_candidates):
+            raise ValueError(f"scoring must be in [0, {C_CUSTOM}], and {self.num_candidates} candidates have scores")
         self.candidates, self.scoring, self.threshold, self.min_count = candidates, scoring, threshold, min_count
         # word2phrase compares in single precision.
         if scoring == 2:
@@ -158,8 +163,8 @@ cdef class Joiner:
         cdef int64_t first = start, last
         if not 0 <= start <= stop <= ids.shape[0]:
             raise ValueError(f"the range must lie in [0, {ids.shape[0]}], got [{start}, {stop})")
-        if numbers.shape[0] < len(self.candidates):
-            raise ValueError(f"there must be {len(self.candidates)} numbers, got {numbers.shape[0]}")
+        if numbers.shape[0] < self.num_candidates:
+            raise ValueError(f"there must be {self.num_candidates} numbers, got {numbers.shape[0]}")
         # The sentences that end in (start, stop], and what is left.
         sentence, last_sentence = np.searchsorted(offsets, (start, stop), "right") - 1
         joined, ends = np.empty(stop - start, np.int32), np.empty(max(last_sentence - sentence, 0), np.int64)

@@ -41,7 +41,7 @@ class TermCounts(Mapping[str, int]):
     num_words : int
         Words read, connectors included.
     min_reduce : int
-        Terms that occur less often have been dropped; 1 if none have.
+        What stays occurs so often at least when terms are dropped the next time.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ import numpy as np
 
 import fastemb
 from fastemb.corpus._joining import STORED, Joiner
-from fastemb.corpus._terms import TermTable, prepare_words
+from fastemb.corpus._terms import IS_WORD, TermTable, prepare_words
 from fastemb.corpus.joining import Segmenter
 from fastemb.corpus.terms import encode
 from fastemb.corpus.vocabulary import Vocabulary
@@ -55,7 +55,8 @@ class PhrasePass:
         phrases = Vocabulary.from_words(list(self.phrasegrams))
         words = prepare_words(phrases.packed, phrases.offsets, encode(self.delimiter))
         table, numbers = TermTable(), np.arange(len(phrases))
-        table.add_words(words, numbers, np.ones_like(numbers))
+        none = np.zeros(0, np.int32), np.zeros(1, np.int64)
+        table.add_terms(words, IS_WORD | numbers, np.ones_like(numbers), numbers, *none)
         scores = np.fromiter(self.phrasegrams.values(), np.float64, len(phrases))
         joiner = Joiner(table, STORED, self.threshold, scores=scores)
         return Segmenter(joiner, phrases.packed, phrases.offsets, self.delimiter, self.connector_words)

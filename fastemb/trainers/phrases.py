@@ -77,7 +77,7 @@ class Phrases(PhraseModel):
     corpus_word_count : int
         Words read.
     min_reduce : int
-        Words and phrases that occurred less often have been dropped; 1 if none have.
+        What stays occurs so often at least when terms are dropped the next time.
 
     Raises
     ------
@@ -149,7 +149,7 @@ class Phrases(PhraseModel):
 
     @property
     def min_reduce(self) -> int:
-        """Words and phrases that occurred less often have been dropped; 1 if none have."""
+        """What stays occurs so often at least when terms are dropped the next time."""
         return self._counts.min_reduce
 
     def add_vocab(
@@ -187,6 +187,7 @@ class Phrases(PhraseModel):
             )
         self._joining = None
         if len(self._counts) == 0:
+            counts.min_reduce = self._counts.min_reduce  # as gensim: dropping starts anew with each text
             self._counts = counts
         else:
             self._counts.merge(counts, self.max_vocab_size)
