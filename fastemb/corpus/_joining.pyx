@@ -4,12 +4,14 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 import numpy as np
 
-from fastemb.corpus._terms cimport CONNECTOR, Entry, Key, TermTable, Word, extend, join, power, prepare, words_of
+from fastemb.corpus._terms cimport (
+    CONNECTOR, SHARDS, Entry, Key, Shard, TermTable, Word, extend, join, power, prepare, words_of,
+)
 
 from fastemb.corpus._strings import shorten
 
@@ -55,14 +57,17 @@ cdef class Joiner:
 
     cdef readonly TermTable candidates
     cdef int64_t num_candidates
+    # A bit for some of a key's own bits: small enough for a core's cache, it turns most pairs of words away.
+    cdef uint64_t* filter
+    cdef uint64_t filter_mask
     cdef int scoring
     cdef readonly double threshold
     cdef double min_count, num_terms, num_words
     cdef const double[::1] scores
     cdef object function
 
-    def __init__(self, TermTable candidates not None, int scoring, double threshold, double min_count=0,
-                 double num_terms=0, double num_words=0, scores=None, function=None):
+    def __cinit__(self, TermTable candidates not None, int scoring, double threshold, double min_count=0,
+                  double num_terms=0, double num_words=0, scores=None, function=None):
         numbers = candidates.terms()[0]
         self.num_candidates = int(numbers.max()) + 1 if len(numbers) else 0
         if len(numbers) and numbers.min() < 0:
@@ -70,10 +75,35 @@ cdef class Joiner:
         if not 0 <= scoring <= C_CUSTOM or (scoring == C_STORED and len(scores) < self.num_candidates):
             raise ValueError(f"scoring must be in [0, {C_CUSTOM}], and {self.num_candidates} candidates have scores")
         self.candidates, self.scoring, self.threshold, self.min_count = candidates, scoring, threshold, min_count
+        self.fill_filter()
         # word2phrase compares in single precision.
         if scoring == 2:
             self.threshold = <float>threshold
         self.num_terms, self.num_words, self.scores, self.function = num_terms, num_words, scores, function
+
+    def __dealloc__(self):
+        free(self.filter)
+
+    cdef int fill_filter(self) except -1:
+        cdef int i
+        cdef uint64_t slot, bits = 64
+        cdef const Shard* shard
+        while bits < <uint64_t>len(self.candidates) * 16:
+            bits *= 2
+        self.filter, self.filter_mask = <uint64_t*>calloc(bits // 64, 8), bits - 1
+        if self.filter == NULL:
+            raise MemoryError(f"no memory for a filter of {len(self.candidates):,} phrases")
+        for i in range(SHARDS):
+            shard = &self.candidates.shards[i]
+            for slot in range(shard.mask + 1):
+                if shard.entries[slot].count > 0:
+                    bits = shard.entries[slot].key.low & self.filter_mask
+                    self.filter[bits >> 6] |= <uint64_t>1 << (bits & 63)
+        return 0
+
+    cdef const Entry* find(self, Key key) noexcept nogil:
+        cdef uint64_t bit = key.low & self.filter_mask
+        return self.candidates.find(key) if self.filter[bit >> 6] >> (bit & 63) & 1 else NULL
 
     cdef double score(self, const Word* a, const Word* b, const Entry* entry) except? -1 nogil:
         if self.scoring == C_STORED:
@@ -110,7 +140,7 @@ cdef class Joiner:
             n += 1
             if word.flags & CONNECTOR:
                 continue
-            entry = self.candidates.find(key)
+            entry = self.find(key)
             if entry != NULL:
                 score = self.score(&words[ids[start]], word, entry)
                 if score > self.threshold:
