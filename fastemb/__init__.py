@@ -9,16 +9,22 @@ if TYPE_CHECKING:
     from fastemb.layers.bag import EmbeddingBag
     from fastemb.layers.collection import EmbeddingBagCollection
     from fastemb.layers.embedding import Embedding
+    from fastemb.trainers.phrases import FrozenPhrases, Phraser, Phrases
+    from fastemb.trainers.phrasing import ENGLISH_CONNECTOR_WORDS
     from fastemb.trainers.word2vec import Word2Vec
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ENGLISH_CONNECTOR_WORDS",
     "Embedding",
     "EmbeddingBag",
     "EmbeddingBagCollection",
+    "FrozenPhrases",
     "KeyedVectors",
+    "Phraser",
+    "Phrases",
     "Word2Vec",
     "__version__",
     "functional",
@@ -30,10 +36,14 @@ __all__ = [
 
 # NumPy and Numba take tenths of a second to import, so each name is imported when it is first used.
 _HOME = {
+    "ENGLISH_CONNECTOR_WORDS": "fastemb.trainers.phrasing",
     "Embedding": "fastemb.layers.embedding",
     "EmbeddingBag": "fastemb.layers.bag",
     "EmbeddingBagCollection": "fastemb.layers.collection",
+    "FrozenPhrases": "fastemb.trainers.frozen_phrases",
     "KeyedVectors": "fastemb.vectors.keyed_vectors",
+    "Phraser": "fastemb.trainers.phrases",
+    "Phrases": "fastemb.trainers.phrases",
     "Word2Vec": "fastemb.trainers.word2vec",
     "get_num_threads": "fastemb.engine.parallel",
     "num_threads": "fastemb.engine.parallel",
