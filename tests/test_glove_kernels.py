@@ -169,10 +169,9 @@ class Text:
 
     def occurrences(self, module, parts):
         found, ends = np.zeros(300, np.int64), self.starts[:-1].copy()
-        for start, stop in parts:
-            module.list_occurrences(
-                found, ends, self.ids, self.offsets, 0, len(self.offsets) - 1, self.window, start, stop
-            )
+        for places in ((0, 100), (100, 300)):
+            for words in parts:
+                module.list_occurrences(found, ends, self.ids, self.offsets, *places, self.window, *words)
         np.testing.assert_array_equal(ends, self.starts[1:])
         return found
 

@@ -78,6 +78,9 @@ class TemporaryArray:
 
     def finish(self, size: int, dtype: type[np.generic]) -> np.ndarray:
         """Return the first `size` numbers as a memory map; the file lives as long as the map does."""
+        if not size:  # which cannot be mapped
+            self.close()
+            return np.empty(0, dtype)
         self._file.truncate(size * np.dtype(dtype).itemsize)
         with self._file:
             # Copy-on-write rather than read-only: Numba takes it for an array in memory, and kernels compile only once.
@@ -137,7 +140,7 @@ class Output:
     dtype
         Type of the numbers.
     capacity
-        How many may come.
+        How many may come; memory grows if more do.
     file
         Where to write them; None for memory.
     """
@@ -151,15 +154,20 @@ class Output:
     def append(self, values: np.ndarray) -> None:
         """Write numbers after those written before."""
         if self._file is None:
+            self._reserve(self.size + values.size)
             self._array[self.size : self.size + values.size] = values
         else:
             self._file.write(self.size * self._array.itemsize, values.astype(self._dtype, copy=False))
         self.size += values.size
 
+    def _reserve(self, size: int) -> None:
+        # Nobody else can hold this array yet, so that it may grow, where the system can do that without a copy.
+        if size > self._array.size:
+            self._array.resize(max(size, 2 * self._array.size), refcheck=False)
+
     def finish(self) -> np.ndarray:
         """Return what was written."""
         if self._file is not None:
             return self._file.finish(self.size, self._dtype)
-        # Nobody else can hold this array yet, so that it may shrink in place.
         self._array.resize(self.size, refcheck=False)
         return self._array

@@ -36,9 +36,9 @@ def allocate_scratch(num_words: int) -> Scratch:
 
 @exact_kernel
 def list_occurrences(occurrences, ends, ids, offsets, first, last, window, start, stop):
-    for i in range(first, last):
+    for i in range(offsets.shape[0] - 1):
         begin, end = offsets[i], offsets[i + 1]
-        for place in range(begin, end):
+        for place in range(max(begin, first), min(end, last)):
             word = ids[place]
             if start <= word < stop:
                 left = min(window, place - begin)

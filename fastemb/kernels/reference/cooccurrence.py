@@ -15,7 +15,7 @@ NEAR_BITS = 8  # of each of the two numbers of neighbours in an occurrence
 
 
 def list_occurrences(occurrences, ends, ids, offsets, first, last, window, start, stop):
-    """List where words occur, and how many neighbours are on either side, in the sentences ``[first, last)``.
+    """List where words occur at the places ``[first, last)``, and how many neighbours are on either side.
 
     Parameters
     ----------
@@ -26,17 +26,18 @@ def list_occurrences(occurrences, ends, ids, offsets, first, last, window, start
         Where the next occurrence of each word goes; moved on.
     ids : int32 (num_ids,)
     offsets : int64 (num_sentences + 1,)
+        Of the sentences that these places are in.
     first, last : int
     window : int
         At most 255.
     start, stop : int
         The range of words.
     """
-    for i in range(first, last):
-        for place in range(offsets[i], offsets[i + 1]):
+    for begin, end in zip(offsets[:-1], offsets[1:], strict=True):
+        for place in range(max(begin, first), min(end, last)):
             if start <= ids[place] < stop:
-                left = min(window, place - offsets[i])
-                right = min(window, offsets[i + 1] - 1 - place)
+                left = min(window, place - begin)
+                right = min(window, end - 1 - place)
                 occurrences[ends[ids[place]]] = place << 2 * NEAR_BITS | left << NEAR_BITS | right
                 ends[ids[place]] += 1
 
