@@ -2,7 +2,7 @@
 
 import math
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,7 +17,7 @@ from fastemb.engine.backend import kernels
 from fastemb.engine.parallel import get_num_threads, ordered_map
 from fastemb.engine.validate import boolean, integer
 
-__all__ = ["MAX_WINDOW", "Cooccurrence", "count_cooccurrences"]
+__all__ = ["MAX_WINDOW", "Cooccurrence", "count_cooccurrences", "first_words"]
 
 MAX_WINDOW = 255
 ENTRIES = 1 << 20  # of the matrix that a thread writes at a time, at most, unless one row has more
@@ -151,7 +151,7 @@ def count_cooccurrences(
         most = np.minimum(np.diff(starts) * num_neighbours, len(starts) - 1)
         outputs = _outputs(int(most.sum()), dtype, budget)
         rows = counter.count_rows(occurrences, starts, float(unit), most)
-        return Cooccurrence(*_collect(rows, *outputs, len(most)), corpus.vocabulary)
+        return Cooccurrence(*_collect(rows, outputs, len(most)), corpus.vocabulary)
     with closing(TemporaryArray()) as cols_file, closing(TemporaryArray()) as counts_file:
         run_cols, run_counts = Output(np.int32, 0, cols_file), Output(np.float64, 0, counts_file)
         runs = []
@@ -166,7 +166,33 @@ def count_cooccurrences(
         most = np.minimum(np.diff(offsets).sum(axis=0), offsets.shape[1] - 1)
         outputs = _outputs(int(most.sum()), dtype, budget)
         rows = counter.merge_rows(offsets, run_cols.finish(), run_counts.finish(), float(unit), most)
-        return Cooccurrence(*_collect(rows, *outputs, len(most)), corpus.vocabulary)
+        return Cooccurrence(*_collect(rows, outputs, len(most)), corpus.vocabulary)
+
+
+def first_words(corpus: Corpus, num_words: int) -> Corpus:
+    """Return a corpus of its first words only, the most frequent ones; the others are left out.
+
+    Examples
+    --------
+    >>> from fastemb.corpus.reader import read_corpus
+    >>> with read_corpus([["a", "b", "a", "c", "b", "a"], ["c"], ["b"]], min_count=1) as corpus:
+    ...     first = first_words(corpus, 2)
+    >>> first.vocabulary.words, first.ids, first.offsets
+    (['a', 'b'], array([0, 1, 0, 1, 0, 1], dtype=int32), array([0, 5, 6]))
+    """
+    if num_words >= len(corpus.vocabulary):
+        return Corpus(**vars(corpus))
+    on_disk = isinstance(corpus.ids, np.memmap)
+    ids = Output(np.int32, len(corpus.ids), TemporaryArray() if on_disk else None)
+    offsets = np.zeros(len(corpus.offsets), np.int64)
+    for start in range(0, len(corpus.ids), ENTRIES):
+        block = corpus.ids[start : start + ENTRIES]
+        kept = block < num_words
+        first, last = np.searchsorted(corpus.offsets, (start, start + len(block)), "right")
+        offsets[first:last] = ids.size + np.cumsum(kept)[corpus.offsets[first:last] - start - 1]
+        ids.append(block[kept])
+    words = corpus.vocabulary.first(num_words)
+    return Corpus(ids.finish(), np.unique(offsets), words, corpus.num_words, corpus.num_sentences_read)
 
 
 class _Rows(NamedTuple):
@@ -248,9 +274,7 @@ class _Counter:
         ):
             yield rows
 
-    def _map(
-        self, kernel: Callable[..., None], most: np.ndarray, events: np.ndarray
-    ) -> Iterator[tuple[int, _Rows]]:
+    def _map(self, kernel: Callable[..., None], most: np.ndarray, events: np.ndarray) -> Iterator[tuple[int, _Rows]]:
         """Hand ranges of rows to threads; yield the end of each range, and its rows, in order."""
 
         def compute(part: tuple[int, int]) -> tuple[int, _Rows]:
@@ -283,10 +307,13 @@ def _ranges(most: np.ndarray, events: np.ndarray) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _outputs(most: int, dtype: type[np.generic], budget: int | None) -> Sequence[Output]:
+def _outputs(most: int, dtype: type[np.generic], budget: int | None) -> tuple[Output, Output]:
     """Return outputs of columns and counts, in temporary files if `most` entries do not fit into the budget."""
     on_disk = budget is not None and most * (4 + np.dtype(dtype).itemsize) > budget
-    return [Output(kind, min(most, ENTRIES), TemporaryArray() if on_disk else None) for kind in (np.int32, dtype)]
+    cols, counts = (
+        Output(kind, min(most, ENTRIES), TemporaryArray() if on_disk else None) for kind in (np.int32, dtype)
+    )
+    return cols, counts
 
 
 def _append(rows: Iterator[_Rows], cols: Output, counts: Output, num_rows: int) -> np.ndarray:
@@ -303,7 +330,8 @@ def _append(rows: Iterator[_Rows], cols: Output, counts: Output, num_rows: int) 
 
 
 def _collect(
-    rows: Iterator[_Rows], cols: Output, counts: Output, num_rows: int
+    rows: Iterator[_Rows], outputs: tuple[Output, Output], num_rows: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    cols, counts = outputs
     offsets = _append(rows, cols, counts, num_rows)
     return offsets, cols.finish(), counts.finish()

@@ -77,7 +77,7 @@ def read_cooccurrence(
     in_order, last = True, 0
     for start in range(0, len(records), _BLOCK):
         block = records[start : start + _BLOCK]
-        _check(str(found), block, start, num_words)
+        _check(str(found), block, start, num_words, dtype)
         rows = block["row"]
         in_order &= bool(last <= rows[0] and (rows[1:] >= rows[:-1]).all())
         last = rows[-1]
@@ -88,9 +88,11 @@ def read_cooccurrence(
     return Cooccurrence(offsets, *read(records, offsets, dtype, on_disk), vocabulary)
 
 
-def _check(path: str, block: np.ndarray, start: int, num_words: int) -> None:
+def _check(path: str, block: np.ndarray, start: int, num_words: int, dtype: type[np.generic]) -> None:
     """Raise ValueError at the first record that is wrong."""
-    wrong = ~((block["count"] > 0) & (block["count"] < np.inf))
+    with np.errstate(over="ignore", under="ignore"):
+        counts = block["count"].astype(dtype)
+    wrong = ~((counts > 0) & (counts < np.inf))
     for name in ("row", "col"):
         wrong |= (block[name] < 1) | (block[name] > num_words)
     if wrong.any():
@@ -119,7 +121,7 @@ def _read_shuffled(
     records: np.ndarray, offsets: np.ndarray, dtype: type[np.generic], on_disk: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     cols, counts = (
-        TemporaryArray().finish(len(records), kind) if on_disk else np.empty(len(records), kind)
+        TemporaryArray().finish(len(records), kind, writable=True) if on_disk else np.empty(len(records), kind)
         for kind in (np.int32, dtype)
     )
     ends = offsets[:-1].copy()

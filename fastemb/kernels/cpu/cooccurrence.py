@@ -1,8 +1,8 @@
 """Counting which words occur near each other; the specification is `kernels/reference/cooccurrence.py`.
 
 A row's sums lie in an array with a place for every word, which stays in the cache: an addition is a load and a store.
-The places that became positive are listed, and marked in bits to be read in order. Every sum is exact or in the order of
-the text, so nothing may be reassociated.
+The places that became positive are listed, and marked in bits to be read in order. Sums are exact, or in the order of
+the text: nothing may be reassociated.
 """
 
 from typing import NamedTuple
@@ -48,7 +48,9 @@ def list_occurrences(occurrences, ends, ids, offsets, first, last, window, start
 
 
 @exact_kernel
-def count_rows(cols_out, counts_out, ends_out, occurrences, starts, ids, weights, symmetric, unit, start, stop, scratch):
+def count_rows(
+    cols_out, counts_out, ends_out, occurrences, starts, ids, weights, symmetric, unit, start, stop, scratch
+):
     at = np.int64(0)
     text = int32_address(ids, 0)
     sums = float64_address(scratch.sums, 0)

@@ -1,7 +1,7 @@
 """GloVe's steps on SIMD vectors; the specification is `kernels/reference/glove.py`.
 
-A row holds parameters and their sums of squares side by side, biases and all, and the rows of the co-occurrences to come
-are asked for ahead. Logarithms and weights are computed for `CHUNK` co-occurrences at once.
+A row holds parameters and their sums of squares side by side, biases and all, and the rows of the pairs to come are
+asked for ahead. Logarithms and weights are computed for `CHUNK` pairs at once.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from fastemb.kernels.cpu.options import inline, kernel
 from fastemb.kernels.cpu.random import random_u64
 from fastemb.kernels.cpu.rows import dot, prefetch_row, step_of
 from fastemb.kernels.cpu.simd import (
-    BLOCK, W16, add, address, clamp, div, exp, fma, get_float32, get_int32, int32_address, load, log, mul,
+    BLOCK, W16, add, clamp, div, exp, fma, get_float32, get_int32, int32_address, load, log, mul,
     mutable_address, put_float32, splat, sqrt, store, sub, where_positive,
 )  # fmt: skip
 

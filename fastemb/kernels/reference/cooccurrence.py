@@ -7,6 +7,8 @@ rows can be handed out in any way, and every sum is taken in the order of the te
 ascending.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 __all__ = ["NEAR_BITS", "count_rows", "list_occurrences", "merge_rows"]
@@ -33,7 +35,7 @@ def list_occurrences(occurrences, ends, ids, offsets, first, last, window, start
     start, stop : int
         The range of words.
     """
-    for begin, end in zip(offsets[:-1], offsets[1:], strict=True):
+    for begin, end in pairwise(offsets):
         for place in range(max(begin, first), min(end, last)):
             if start <= ids[place] < stop:
                 left = min(window, place - begin)

@@ -79,8 +79,8 @@ def fill_blocks(rows_out, cols_out, counts_out, starts, offsets, cols, counts, n
     ----------
     rows_out, cols_out : int32 (num_pairs,)
     counts_out : float32 (num_pairs,)
-        Outputs: block b is ``[starts[b], starts[b + 1])``, with b the stratum of the row times `num_strata` plus that of
-        the column.
+        Outputs: block b is ``[starts[b], starts[b + 1])``, with b the stratum of the row times `num_strata`, plus that
+        of the column.
     starts : int64 (num_strata ** 2 + 1,)
     offsets : int64 (num_words + 1,)
     cols : int32 (num_pairs,)
