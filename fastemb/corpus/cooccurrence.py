@@ -260,6 +260,8 @@ class _Counter:
             events,
         ):
             self._done = before + int(starts[stop])
+            if self.progress is not None:
+                self.progress(self._done)
             yield rows
 
     def merge_rows(
@@ -290,10 +292,7 @@ class _Counter:
             return stop, _Rows(rows.cols[:size], rows.counts[:size], rows.ends)
 
         with closing(ordered_map(compute, _ranges(most, events), self.workers)) as parts:
-            for part in parts:
-                if self.progress is not None:
-                    self.progress(self._done)
-                yield part
+            yield from parts
 
 
 def _ranges(most: np.ndarray, events: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -333,5 +332,6 @@ def _collect(
     rows: Iterator[_Rows], outputs: tuple[Output, Output], num_rows: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     cols, counts = outputs
-    offsets = _append(rows, cols, counts, num_rows)
-    return offsets, cols.finish(), counts.finish()
+    with closing(cols), closing(counts):
+        offsets = _append(rows, cols, counts, num_rows)
+        return offsets, cols.finish(), counts.finish()

@@ -126,10 +126,10 @@ class TemporaryArray:
         if not size:  # which cannot be mapped
             self.close()
             return np.empty(0, dtype)
-        self._file.truncate(size * np.dtype(dtype).itemsize)
-        if writable:
-            self._reserve(size * np.dtype(dtype).itemsize)
         with self._file:
+            self._file.truncate(size * np.dtype(dtype).itemsize)
+            if writable:
+                self._reserve(size * np.dtype(dtype).itemsize)
             # Copy-on-write rather than read-only: Numba takes it for an array in memory, and kernels compile only once.
             return np.memmap(self._file, dtype, "r+" if writable else "c", shape=(size,))
 
@@ -206,6 +206,11 @@ class Output:
         else:
             self._file.write(self.size * self._array.itemsize, values.astype(self._dtype, copy=False))
         self.size += values.size
+
+    def close(self) -> None:
+        """Remove the temporary file if there is one, unless `finish` has returned it."""
+        if self._file is not None:
+            self._file.close()
 
     def _reserve(self, size: int) -> None:
         # Nobody else can hold this array yet, so that it may grow, where the system can do that without a copy.
