@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from fastemb.corpus.cooccurrence import Cooccurrence, count_cooccurrences, first_words
+from fastemb.corpus.reader import read_corpus
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.formats.cooccurrence import read_cooccurrence, read_vocabulary
 from fastemb.trainers.schedule import Monitor
-from fastemb.trainers.text import PathLike, Sentences, read_text
+from fastemb.trainers.text import PathLike, Sentences
 
 __all__ = ["Matrix", "Words", "count_text", "to_cooccurrence", "to_vocabulary"]
 
@@ -33,14 +34,20 @@ def count_text(
 
     Parameters
     ----------
-    source, monitor
-        As `read_text` takes them.
+    source : path or iterable of list of str
+    monitor : Monitor
     max_vocab : int or None
         Keep only so many words.
     text, how, limits : dict
         Options of `read_corpus`, of `count_cooccurrences`, and of both.
     """
-    with read_text(source, monitor, max_sentence_length=WHOLE_LINES, **text, **limits) as corpus:
+    monitor.begin("scanning")
+
+    def progress(words: int, fraction: float | None) -> None:
+        monitor.report(words, 0, math.nan, total=round(words / fraction) if fraction else None)
+
+    with read_corpus(source, max_sentence_length=WHOLE_LINES, progress=progress, **text, **limits) as corpus:
+        monitor.report(corpus.num_words, 0, math.nan, total=corpus.num_words, force=True)
         read = {"num_words": corpus.num_words, "num_sentences": corpus.num_sentences_read}
         kept = corpus if max_vocab is None else first_words(corpus, max_vocab)
         monitor.begin("counting", len(kept.ids))

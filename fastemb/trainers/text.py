@@ -1,29 +1,12 @@
-"""The text that a trainer is given: which one it is, and reading it with progress."""
+"""The text that a trainer learns from."""
 
-import math
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from fastemb.corpus.reader import Corpus, read_corpus
-from fastemb.trainers.schedule import Monitor
-
-__all__ = ["PathLike", "Sentences", "one_source", "read_text"]
+__all__ = ["PathLike", "Sentences", "one_source"]
 
 PathLike = str | os.PathLike[str]
 Sentences = Iterable[Sequence[str]]
-
-
-def read_text(source: Sentences | PathLike, monitor: Monitor, **options: Any) -> Corpus:
-    """Return a text as word numbers, and tell of the stage "scanning"; `options` are those of `read_corpus`."""
-    monitor.begin("scanning")
-
-    def progress(words: int, fraction: float | None) -> None:
-        monitor.report(words, 0, math.nan, total=round(words / fraction) if fraction else None)
-
-    corpus = read_corpus(source, progress=progress, **options)
-    monitor.report(corpus.num_words, 0, math.nan, total=corpus.num_words, force=True)
-    return corpus
 
 
 def one_source(sentences: Sentences | None, corpus_file: PathLike | None) -> Sentences | PathLike:

@@ -4,14 +4,14 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastemb
-from fastemb.corpus.reader import Corpus
+from fastemb.corpus.reader import Corpus, read_corpus
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS, get_num_threads
@@ -20,10 +20,12 @@ from fastemb.trainers.estimator import Estimator
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.skipgram import SkipGram
 from fastemb.trainers.state import State
-from fastemb.trainers.text import PathLike, Sentences, one_source, read_text
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["Word2Vec"]
+
+PathLike = str | os.PathLike[str]
+Sentences = Iterable[Sequence[str]]
 
 DEFAULT_ALPHA = 0.035
 MAX_VECTOR_SIZE = 1 << 16
@@ -183,7 +185,7 @@ class Word2Vec(Estimator):
         """
         self._check()
         monitor = Monitor(self, self.callbacks)
-        with self._read(one_source(sentences, corpus_file), monitor) as corpus:
+        with self._read(_one_source(sentences, corpus_file), monitor) as corpus:
             self._state = State.of_corpus(corpus, self.vector_size, self.seed)
             self._train(corpus, self.epochs, self.alpha, self.min_alpha, monitor)
         return self
@@ -197,7 +199,7 @@ class Word2Vec(Estimator):
             As for the class; one of them.
         """
         self._check()
-        with self._read(one_source(sentences, corpus_file), Monitor(self, self.callbacks)) as corpus:
+        with self._read(_one_source(sentences, corpus_file), Monitor(self, self.callbacks)) as corpus:
             self._state = State.of_corpus(corpus, self.vector_size, self.seed)
 
     def train(
@@ -243,7 +245,7 @@ class Word2Vec(Estimator):
         alpha = self.alpha if start_alpha is None else validate.real("start_alpha", start_alpha, 0, low_open=True)
         end = self.min_alpha if end_alpha is None else validate.real("end_alpha", end_alpha, 0)
         monitor = Monitor(self, self.callbacks)
-        with self._read(one_source(sentences, corpus_file), monitor, vocabulary) as corpus:
+        with self._read(_one_source(sentences, corpus_file), monitor, vocabulary) as corpus:
             return self._train(corpus, epochs, alpha, end, monitor)
 
     @property
@@ -355,9 +357,13 @@ class Word2Vec(Estimator):
         return self._state
 
     def _read(self, source: Sentences | PathLike, monitor: Monitor, vocabulary: Vocabulary | None = None) -> Corpus:
-        return read_text(
+        monitor.begin("scanning")
+
+        def progress(words: int, fraction: float | None) -> None:
+            monitor.report(words, 0, math.nan, total=round(words / fraction) if fraction else None)
+
+        corpus = read_corpus(
             source,
-            monitor,
             vocabulary=vocabulary,
             min_count=self.min_count,
             lowercase=self.lowercase,
@@ -365,7 +371,10 @@ class Word2Vec(Estimator):
             errors=self.errors,
             max_memory=self.max_memory,
             workers=self.workers,
+            progress=progress,
         )
+        monitor.report(corpus.num_words, 0, math.nan, total=corpus.num_words, force=True)
+        return corpus
 
     def _train(self, corpus: Corpus, epochs: int, alpha: float, min_alpha: float, monitor: Monitor) -> tuple[int, int]:
         state = self._trained
@@ -401,3 +410,22 @@ class Word2Vec(Estimator):
             )
         monitor.call("on_train_end")
         return trained, corpus.num_words * epochs
+
+
+def _one_source(sentences: Sentences | None, corpus_file: PathLike | None) -> Sentences | PathLike:
+    if (sentences is None) == (corpus_file is None):
+        given = "neither" if sentences is None else "both"
+        raise TypeError(f"one of sentences and corpus_file must be given, got {given}")
+    if corpus_file is not None:
+        if not isinstance(corpus_file, str | os.PathLike):
+            raise TypeError(f"corpus_file must be a path or '-', got {corpus_file!r:.80}")
+        return corpus_file
+    assert sentences is not None
+    if isinstance(sentences, str | bytes | os.PathLike):
+        raise TypeError(
+            f"sentences must be an iterable of lists of words, got {str(sentences)!r:.80}; "
+            "a file's name goes into corpus_file="
+        )
+    if not isinstance(sentences, Iterable):
+        raise TypeError(f"sentences must be an iterable of lists of words, got {sentences!r:.80}")
+    return sentences
