@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastemb.trainers.callbacks import CallbackAny2Vec
     from fastemb.trainers.phrases import FrozenPhrases, Phraser, Phrases
     from fastemb.trainers.phrasing import ENGLISH_CONNECTOR_WORDS
+    from fastemb.trainers.glove import GloVe
     from fastemb.trainers.word2vec import Word2Vec
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
@@ -29,6 +30,7 @@ __all__ = [
     "EmbeddingBag",
     "EmbeddingBagCollection",
     "FrozenPhrases",
+    "GloVe",
     "KeyedVectors",
     "LineSentence",
     "PathLineSentences",
@@ -52,6 +54,7 @@ _HOME = {
     "EmbeddingBag": "fastemb.layers.bag",
     "EmbeddingBagCollection": "fastemb.layers.collection",
     "FrozenPhrases": "fastemb.trainers.frozen_phrases",
+    "GloVe": "fastemb.trainers.glove",
     "KeyedVectors": "fastemb.vectors.keyed_vectors",
     "LineSentence": "fastemb.corpus.sentences",
     "PathLineSentences": "fastemb.corpus.sentences",
