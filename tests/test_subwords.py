@@ -1,5 +1,7 @@
 """Hashes of words and n-grams, beside fastText, gensim, floret and plain Python."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -84,7 +86,7 @@ def murmur(text, seed):
 
 def rows_of(words, num_words=0, **how):
     values, offsets = Subwords(**how).of_words(Vocabulary.from_bytes(words), num_words)
-    return [values[a:b].tolist() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [values[a:b].tolist() for a, b in itertools.pairwise(offsets)]
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +110,7 @@ def test_fasttext_has_the_same_rows(models):
         values, offsets = Subwords(**how).of_vocabulary(Vocabulary.from_words(words))
         for i, word in enumerate(words):
             assert values[offsets[i] : offsets[i + 1]].tolist() == model.get_subwords(word)[1].tolist()
-        unseen = [*BYTES, "unseen".encode(), "東京".encode(), "🙂".encode()]
+        unseen = [*BYTES, b"unseen", "東京".encode(), "🙂".encode()]
         found = rows_of(unseen, len(words), **how)
         for word, rows in zip(unseen, found, strict=True):
             assert rows == list(model.f.getSubwords(word, "replace")[1])
@@ -213,7 +215,7 @@ def test_word_ngrams():
                     found.append(10 + h % 77)
             expected.append(found)
         values, ends = word_ngram_rows(hashes, offsets, n, 77, 10)
-        assert [values[a:b].tolist() for a, b in zip(ends[:-1], ends[1:], strict=True)] == expected
+        assert [values[a:b].tolist() for a, b in itertools.pairwise(ends)] == expected
 
 
 @pytest.mark.parametrize(
