@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from fastemb.layers.collection import EmbeddingBagCollection
     from fastemb.layers.embedding import Embedding
     from fastemb.trainers.callbacks import CallbackAny2Vec
+    from fastemb.trainers.phrases import FrozenPhrases, Phraser, Phrases
+    from fastemb.trainers.phrasing import ENGLISH_CONNECTOR_WORDS
+    from fastemb.trainers.glove import GloVe
     from fastemb.trainers.word2vec import Word2Vec
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ENGLISH_CONNECTOR_WORDS",
     "RULE_DEFAULT",
     "RULE_DISCARD",
     "RULE_KEEP",
@@ -25,9 +29,13 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "EmbeddingBagCollection",
+    "FrozenPhrases",
+    "GloVe",
     "KeyedVectors",
     "LineSentence",
     "PathLineSentences",
+    "Phraser",
+    "Phrases",
     "Text8Corpus",
     "Word2Vec",
     "__version__",
@@ -41,12 +49,17 @@ __all__ = [
 # NumPy and Numba take tenths of a second to import, so each name is imported when it is first used.
 _HOME = {
     "CallbackAny2Vec": "fastemb.trainers.callbacks",
+    "ENGLISH_CONNECTOR_WORDS": "fastemb.trainers.phrasing",
     "Embedding": "fastemb.layers.embedding",
     "EmbeddingBag": "fastemb.layers.bag",
     "EmbeddingBagCollection": "fastemb.layers.collection",
+    "FrozenPhrases": "fastemb.trainers.frozen_phrases",
+    "GloVe": "fastemb.trainers.glove",
     "KeyedVectors": "fastemb.vectors.keyed_vectors",
     "LineSentence": "fastemb.corpus.sentences",
     "PathLineSentences": "fastemb.corpus.sentences",
+    "Phraser": "fastemb.trainers.phrases",
+    "Phrases": "fastemb.trainers.phrases",
     "RULE_DEFAULT": "fastemb.corpus.selection",
     "RULE_DISCARD": "fastemb.corpus.selection",
     "RULE_KEEP": "fastemb.corpus.selection",
