@@ -88,6 +88,7 @@ mutable_address = _address_of(types.float32, writable=True)
 int32_address = _address_of(types.int32, writable=False)
 int64_address = _address_of(types.int64, writable=False)
 uint32_address = _address_of(types.uint32, writable=False)
+uint8_address = _address_of(types.uint8, writable=False)
 
 
 def _getter(dtype: types.Type, item: ir.Type) -> Any:
@@ -119,6 +120,7 @@ get_float32, put_float32 = _getter(types.float32, _F32), _putter(types.float32, 
 get_int32, put_int32 = _getter(types.int32, _I32), _putter(types.int32, _I32)
 get_int64, put_int64 = _getter(types.int64, ir.IntType(64)), _putter(types.int64, ir.IntType(64))
 get_uint32 = _getter(types.uint32, _I32)
+get_uint8 = _getter(types.uint8, _I8)
 
 
 @intrinsic
