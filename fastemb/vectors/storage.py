@@ -25,8 +25,18 @@ class Storage(Lookup):
         formats.write(path, self._as_table(), format=format)
 
     @classmethod
-    def load(cls, path: PathLike, format: str | None = None, errors: str = "strict", limit: int | None = None) -> Self:
-        """Read vectors from a file in any of the formats; see `fastemb.formats.read`."""
+    def load(
+        cls,
+        path: PathLike,
+        format: str | None = None,
+        errors: str = "strict",
+        limit: int | None = None,
+        mmap: str | None = None,
+    ) -> Self:
+        """Read vectors from a file in any of the formats; see `fastemb.formats.read`.
+
+        gensim's argument `mmap` has no effect: files that can be mapped always are.
+        """
         table = formats.read(path, format=format, errors=errors, limit=limit)
         result = cls(table.vectors, table.vocabulary, table.metadata)
         result._attributes |= table.attributes
