@@ -128,6 +128,7 @@ def test_train(text, tmp_path, capsys):
         (["--no-distance-weighting"], "distance_weighting", False),
         (["--max-vocab", "4"], "max_vocab", 4),
         (["--vectors", "context"], "vectors", "context"),
+        (["--compat", "glove"], "compat", "glove"),
         (["--min-count", "2"], "min_count", 2),
         (["--lowercase"], "lowercase", True),
         (["--errors", "ignore"], "errors", "ignore"),

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["OWN", "CheckpointOption", "DistanceOption", "EtaOption", "ExponentOption", "MaxVocabOption",
+__all__ = ["OWN", "CheckpointOption", "CompatOption", "DistanceOption", "EtaOption", "ExponentOption", "MaxVocabOption",
            "SymmetricOption", "UnkOption", "VectorsOption", "VocabOption", "XMaxOption", "parameters"]  # fmt: skip
 
 _PANEL = "GloVe"
@@ -36,6 +36,12 @@ VocabOption = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+CompatOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="glove: forget the rate in the biases' step, as it does.", rich_help_panel=_PANEL
+    ),
+]
 UnkOption = Annotated[
     bool, typer.Option("--unk", help="Write a row <unk>, the mean of the 100 rarest words.", rich_help_panel=_PANEL)
 ]
@@ -47,7 +53,7 @@ CheckpointOption = Annotated[
 # Options of `train` that only GloVe has, by the name of its argument.
 OWN = {"x_max": "x_max", "exponent": "alpha", "eta": "eta", "symmetric": "symmetric",
        "distance_weighting": "distance_weighting", "max_vocab": "max_vocab", "vectors": "vectors",
-       "checkpoint": "checkpoint"}  # fmt: skip
+       "checkpoint": "checkpoint", "compat": "compat"}  # fmt: skip
 
 
 def parameters(given: dict[str, Any]) -> dict[str, Any]:

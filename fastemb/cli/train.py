@@ -102,6 +102,7 @@ def train(
     distance_weighting: glove.DistanceOption = True,
     max_vocab: glove.MaxVocabOption = None,
     vectors: glove.VectorsOption = "sum",
+    compat: glove.CompatOption = None,
     checkpoint: glove.CheckpointOption = None,
     vocab: glove.VocabOption = None,
     unk: glove.UnkOption = False,
@@ -143,6 +144,7 @@ def train(
         "distance_weighting": distance_weighting,
         "max_vocab": max_vocab,
         "vectors": vectors,
+        "compat": compat,
         "checkpoint": checkpoint,
     }
     given = {name: value for name, value in (parameters | own).items() if _is_given(context, name)}
