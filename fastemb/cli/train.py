@@ -2,10 +2,12 @@
 
 import os
 import sys
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from fastemb.cli import glove
 from fastemb.cli.console import Console
 from fastemb.cli.files import check_output, check_vectors_output
 from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption
@@ -14,6 +16,13 @@ from fastemb.cli.training import save, train_model
 EXAMPLE = "fastemb train text.txt.gz -o vectors.safetensors --vector-size 300 --epochs 3"
 
 _TEXT, _MODEL, _RUN = "Text", "Model", "Run"
+
+
+class Model(StrEnum):
+    """What `--model` chooses."""
+
+    SKIPGRAM = "skipgram"
+    GLOVE = "glove"
 
 
 # What --continue takes from the model's file: another value would not fit its vectors or its vocabulary.
@@ -33,6 +42,7 @@ def train(
         str,
         typer.Option("--output", "-o", metavar="OUT", help="File for the vectors; its suffix decides the format."),
     ],
+    model: Annotated[Model, typer.Option(help="What is learned.", rich_help_panel=_MODEL)] = Model.SKIPGRAM,
     vector_size: Annotated[int, typer.Option(help="Dimensions of a vector.", rich_help_panel=_MODEL)] = 100,
     window: Annotated[int, typer.Option(help="Words of context on each side, at most.", rich_help_panel=_MODEL)] = 5,
     negative: Annotated[int, typer.Option(help="Noise words a pair is set against.", rich_help_panel=_MODEL)] = 5,
@@ -85,10 +95,23 @@ def train(
             rich_help_panel=_RUN,
         ),
     ] = None,
+    x_max: glove.XMaxOption = 100.0,
+    exponent: glove.ExponentOption = 0.75,
+    eta: glove.EtaOption = 0.05,
+    symmetric: glove.SymmetricOption = True,
+    distance_weighting: glove.DistanceOption = True,
+    max_vocab: glove.MaxVocabOption = None,
+    vectors: glove.VectorsOption = "sum",
+    compat: glove.CompatOption = None,
+    checkpoint: glove.CheckpointOption = None,
+    vocab: glove.VocabOption = None,
+    unk: glove.UnkOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train skip-gram vectors on a text.
+    """Train vectors on a text: skip-gram, or GloVe.
+
+    With --model glove, --window is 15 and --epochs 25 by default, and CORPUS may be a file of co-occurrences.
 
     Ctrl-C ends training early and keeps what was learned.
     """
@@ -113,14 +136,31 @@ def train(
         "seed": seed,
         "max_memory": max_memory,
     }
+    own = {
+        "x_max": x_max,
+        "exponent": exponent,
+        "eta": eta,
+        "symmetric": symmetric,
+        "distance_weighting": distance_weighting,
+        "max_vocab": max_vocab,
+        "vectors": vectors,
+        "compat": compat,
+        "checkpoint": checkpoint,
+    }
+    given = {name: value for name, value in (parameters | own).items() if _is_given(context, name)}
+    if model is Model.GLOVE:
+        parameters = glove.parameters(given)
+    elif wrong := [name for name in (*own, "vocab", "unk") if _is_given(context, name)]:
+        raise typer.BadParameter(f"--{wrong[0].replace('_', '-')} needs --model glove")
+    elif continue_model is not None:
+        parameters = given
     if continue_model is not None:
-        parameters = {name: value for name, value in parameters.items() if _is_given(context, name)}
         for name in set(_FIXED) & set(parameters):
             raise typer.BadParameter(f"--{name.replace('_', '-')} is the saved model's own with --continue")
     if corpus == "-" and sys.stdin.isatty():
         console.say("Reading from this terminal: end the text with Ctrl-D.")
-    outcome = train_model(corpus, parameters, console, continue_model)
-    save(outcome, output, save_model, console)
+    outcome = train_model(corpus, parameters, console, continue_model, model.value, vocab)
+    save(outcome, output, save_model, console, **({"unk": True} if unk else {}))
     if outcome.interrupted:
         raise typer.Exit(130)
 

@@ -21,11 +21,13 @@ def warmup(json: JsonOption = False, quiet: QuietOption = False) -> None:
     console = Console(quiet=quiet, json=json)
     watch = _Watch(console)
     start = time.perf_counter()
+    from fastemb.trainers.glove import GloVe
     from fastemb.trainers.word2vec import Word2Vec
 
     text = [["to", "be", "or", "not", "to", "be"], ["that", "is", "the", "question"]]
     for shared in (True, False):
         Word2Vec(text, vector_size=16, min_count=1, sample=0, epochs=1, shared_negatives=shared, callbacks=[watch])
+    GloVe(text, vector_size=16, min_count=1, epochs=1, callbacks=[watch])
     before = _num_compiled()
     _train_layers()
     watch.compiled |= _num_compiled() > before
