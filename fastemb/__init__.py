@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fastemb.layers.bag import EmbeddingBag
     from fastemb.layers.collection import EmbeddingBagCollection
     from fastemb.layers.embedding import Embedding
+    from fastemb.trainers.classification.classifier import FastTextClassifier
     from fastemb.trainers.word2vec import Word2Vec
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
@@ -18,6 +19,7 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "EmbeddingBagCollection",
+    "FastTextClassifier",
     "KeyedVectors",
     "Word2Vec",
     "__version__",
@@ -33,6 +35,7 @@ _HOME = {
     "Embedding": "fastemb.layers.embedding",
     "EmbeddingBag": "fastemb.layers.bag",
     "EmbeddingBagCollection": "fastemb.layers.collection",
+    "FastTextClassifier": "fastemb.trainers.classification.classifier",
     "KeyedVectors": "fastemb.vectors.keyed_vectors",
     "Word2Vec": "fastemb.trainers.word2vec",
     "get_num_threads": "fastemb.engine.parallel",

@@ -169,6 +169,17 @@ def test_an_absurd_rate_never_crashes(loss):
     assert not np.isfinite(result[0]) or np.abs(tables[0]).max() > 1e3
 
 
+@pytest.mark.parametrize("dim", [1, 100])
+def test_hidden_vectors_equal_the_reference(dim):
+    case = Case(8, dim)
+    got, wanted = (np.full((case.num_lines, row_length(dim)), 9, np.float32) for _ in range(2))
+    bags = case.features, case.offsets, case.tables[0]
+    cpu.classify_hidden(*bags, got, 3, case.num_lines, simd_width())
+    reference.classify_hidden(*bags, wanted, 3, case.num_lines)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+    assert (np.diff(case.offsets) == 0).any() and (got[:3] == 9).all()
+
+
 class Scores:
     """Hidden vectors and output rows, and both backends' predictions."""
 

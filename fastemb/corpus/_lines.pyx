@@ -14,16 +14,17 @@ from fastemb.corpus._table import raise_problem
 
 cdef enum:
     STEP = 1024                      # words that are found, then looked up
-    WORD, SPACE, NEWLINE             # what a byte belongs to
+
+cdef enum Kind:                      # what a byte belongs to
+    WORD, SPACE, NEWLINE
 
 cdef Py_ssize_t MAX_BLOCK = 1 << 30
 cdef uint8_t[256] KIND
 
 memset(KIND, WORD, 256)
 # C's isspace and NUL; unlike str.split(), a space beyond ASCII is part of a word.
-for _byte in b"\t\v\f\r \0":
-    KIND[_byte] = SPACE
-KIND[10] = NEWLINE
+KIND[c"\0"] = KIND[c"\t"] = KIND[c"\v"] = KIND[c"\f"] = KIND[c"\r"] = KIND[c" "] = SPACE
+KIND[c"\n"] = NEWLINE
 
 
 def last_space(const uint8_t[::1] text, Py_ssize_t size):

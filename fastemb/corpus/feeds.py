@@ -24,9 +24,8 @@ class Scanned(NamedTuple):
 class Feed(Protocol):
     """A source of blocks."""
 
-    @property
-    def strict(self) -> bool:
-        """Whether its words must be checked to be UTF-8 without NUL bytes."""
+    def new_scanner(self) -> Any:
+        """Return what a thread numbers the words of its blocks with."""
 
     @property
     def fraction(self) -> float | None:
@@ -35,7 +34,7 @@ class Feed(Protocol):
     def blocks(self) -> Iterator[Any]:
         """Read the source, once, in the calling thread."""
 
-    def scan(self, scanner: Scanner, block: Any) -> Scanned:
+    def scan(self, scanner: Any, block: Any) -> Scanned:
         """Turn a block's words into numbers; runs in any thread."""
 
     def describe_empty(self) -> str:
@@ -55,12 +54,18 @@ class TokenBlock(NamedTuple):
 class TextFeed:
     """Text files, see `TextSource`."""
 
-    def __init__(self, path: str, lowercase: bool, errors: str, block_bytes: int) -> None:
-        self.strict = errors == "strict"
-        self._source = TextSource(path)
+    def __init__(
+        self, path: str, lowercase: bool, errors: str, block_bytes: int, source: TextSource | None = None
+    ) -> None:
+        self._strict = errors == "strict"
+        self._source = TextSource(path) if source is None else source
         self._lowercase = lowercase
         self._block_bytes = block_bytes
         self._thread = threading.local()
+
+    def new_scanner(self) -> Any:
+        """Return a scanner, which checks words where errors are strict."""
+        return Scanner(self._strict)
 
     @property
     def fraction(self) -> float | None:
@@ -71,7 +76,7 @@ class TextFeed:
         """Read the files."""
         return self._source.blocks(self._block_bytes)
 
-    def scan(self, scanner: Scanner, block: Block | FileBlock) -> Scanned:
+    def scan(self, scanner: Any, block: Block | FileBlock) -> Scanned:
         """Turn a block's words into numbers.
 
         Raises
@@ -110,19 +115,19 @@ def _describe_bad(bad: BadWord, name: str, offset: int) -> str:
     wide = "UTF-16" if offset == 0 and word.startswith((b"\xff\xfe", b"\xfe\xff")) else ""
     if bad.problem == "nul" or wide:
         kind = wide or "a binary file or UTF-16"
-        return f"{name}: looks like {kind}, not UTF-8 text: {_show(word, word.find(0))} at byte {offset:,}"
+        return f"{name}: looks like {kind}, not UTF-8 text: {show(word, word.find(0))} at byte {offset:,}"
     try:
         word.decode("utf-8")
         start = len(word)
     except UnicodeDecodeError as error:
         start = error.start
     return (
-        f"{name}: invalid UTF-8 at byte {offset + start:,}: {_show(word, start)}; pass errors='surrogateescape' or "
+        f"{name}: invalid UTF-8 at byte {offset + start:,}: {show(word, start)}; pass errors='surrogateescape' or "
         "'replace' to read it all the same, or convert the file to UTF-8 (for example with iconv)"
     )
 
 
-def _show(word: bytes, place: int) -> str:
+def show(word: bytes, place: int) -> str:
     """Show the bytes around a place."""
     begin = max(0, place - 20)
     return repr(word[begin : place + 20])
@@ -132,12 +137,14 @@ class TokenFeed:
     """An iterable of token lists."""
 
     fraction = None
-    # A str that could be packed is valid.
-    strict = False
 
     def __init__(self, sentences: Iterable[Sequence[str]], lowercase: bool, errors: str, block_bytes: int) -> None:
         self._lowercase = lowercase
         self._packer = Packer(sentences, errors, max(1, block_bytes // 8), block_bytes)
+
+    def new_scanner(self) -> Scanner:
+        """Return a scanner; a str that could be packed is valid, and need not be checked."""
+        return Scanner(False)
 
     def blocks(self) -> Iterator[TokenBlock]:
         """Pack the sentences.
@@ -166,7 +173,7 @@ class TokenFeed:
         try:
             scanned = scanner.scan_tokens(block.text, block.edges, block.lines, block.base, self._lowercase)
         except BadWord as bad:
-            shown = _show(bad.word, 0)
+            shown = show(bad.word, 0)
             raise ValueError(f"tokens must have at most {MAX_WORD_BYTES:,} bytes, got {shown}...") from None
         record, num_words, num_line_ends = scanned
         return Scanned(record, num_words, num_line_ends, block.num_sentences)

@@ -136,7 +136,7 @@ def read_corpus(
         raise TypeError(f"vocabulary must be a Vocabulary, got {vocabulary!r}")
     feed = _open(source, bool(lowercase), errors, _block_bytes)
     with closing(Spool(budget)) as spool:
-        tally = _scan(feed, spool, workers, progress)
+        tally = scan(feed, spool, workers, progress)
         if tally.num_words == 0:
             raise ValueError(feed.describe_empty())
         tables = [scanner.table for scanner in tally.scanners]
@@ -175,20 +175,20 @@ class _Tally:
     num_sentences: int = 0
 
 
-def _scan(feed: Feed, spool: Spool, workers: int, progress: ProgressFunction | None) -> _Tally:
+def scan(feed: Feed, spool: Spool, workers: int, progress: ProgressFunction | None) -> _Tally:
     """Give all words provisional numbers, by the tables that happen to take their blocks."""
-    tally = _Tally([Scanner(feed.strict) for _ in range(workers)])
+    tally = _Tally([feed.new_scanner() for _ in range(workers)])
     # Each thread keeps to one table, which is then in its core's cache.
     thread = threading.local()
     unused = iter(range(workers))
 
-    def scan(block: Any) -> tuple[int, Scanned]:
+    def scan_block(block: Any) -> tuple[int, Scanned]:
         if not hasattr(thread, "number"):
             thread.number = next(unused)
         return thread.number, feed.scan(tally.scanners[thread.number], block)
 
     told = time.monotonic()
-    for number, scanned in ordered_map(scan, feed.blocks(), workers):
+    for number, scanned in ordered_map(scan_block, feed.blocks(), workers):
         spool.append(scanned.record)
         tally.records.append((number, scanned.num_words))
         tally.num_words += scanned.num_words

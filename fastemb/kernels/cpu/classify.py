@@ -15,7 +15,7 @@ import numpy as np
 
 from fastemb.kernels.cpu.options import inline, kernel
 from fastemb.kernels.cpu.random import random_u64
-from fastemb.kernels.cpu.rows import add_row, dot, fill_row, give_back, lend, prefetch_row, publish, step_of
+from fastemb.kernels.cpu.rows import add_row, dot, fill_row, lend, prefetch_row, publish, step_of
 from fastemb.kernels.cpu.simd import (
     BLOCK, W16, add, address, clamp, div, exp, fma, get_float32, get_int32, get_int64, int32_address, int64_address,
     load, load_splat, log, mul, mutable_address, put_float32, put_int32, put_int64, splat, store, sub, total, totals,
@@ -24,7 +24,8 @@ from fastemb.kernels.cpu.simd import (
 from fastemb.kernels.cpu.skipgram import draw_noise
 
 __all__ = [
-    "Scratch", "allocate_scratch", "classify_best", "classify_best_in_tree", "classify_scores", "classify_train",
+    "Scratch", "allocate_scratch", "classify_best", "classify_best_in_tree", "classify_hidden", "classify_scores",
+    "classify_train",
 ]  # fmt: skip
 
 SOFTMAX, ONE_VS_ALL, HIERARCHICAL, NEGATIVE = range(4)
@@ -94,7 +95,7 @@ def classify_train(
     lend_rows(table_in, private_in, num_private_in, row_bytes, width)
     lend_rows(table_out, private_out, num_private_out, row_bytes, width)
     n = np.int64(0)
-    if loss == SOFTMAX or loss == ONE_VS_ALL:
+    if loss in (SOFTMAX, ONE_VS_ALL):
         n = num_labels
         for k in range(n):
             put_int64(rows, k, row_of(k, table_out, private_out, num_private_out, row_bytes))
@@ -173,7 +174,7 @@ def lend_rows(table, private, num_private, row_bytes, width):
         lend(table + k * row_bytes, row, row + num_private * row_bytes, row_bytes, width)
 
 
-@inline
+@kernel
 def publish_rows(table, private, num_private, row_bytes, width):
     for k in range(num_private):
         row = private + k * row_bytes
@@ -216,16 +217,35 @@ def draw_outputs(drawn, truths, counts, target, line, noise_list, num_labels, no
     return n
 
 
-@inline
+@kernel
 def mean_of(hidden, feature_list, first, last, table, private, num_private, row_bytes, width):
-    """hidden = the mean of input rows."""
+    """hidden = the mean of input rows, 0 of none."""
     fill_row(hidden, row_bytes, width)
-    for j in range(first, last):
-        feature = np.int64(get_int32(feature_list, j))
-        add_row(hidden, row_of(feature, table, private, num_private, row_bytes), row_bytes, width)
-    share = splat(np.float32(1) / np.float32(last - first), width)
+    for j in range(first, last, 4):
+        x0 = feature_row(feature_list, j, last, table, private, num_private, row_bytes)
+        x1 = feature_row(feature_list, j + 1, last, table, private, num_private, row_bytes)
+        x2 = feature_row(feature_list, j + 2, last, table, private, num_private, row_bytes)
+        x3 = feature_row(feature_list, j + 3, last, table, private, num_private, row_bytes)
+        if j + 4 <= last:
+            for c in range(0, row_bytes, step_of(width)):
+                sums = add(add(load(x0 + c, width), load(x1 + c, width)), add(load(x2 + c, width), load(x3 + c, width)))
+                store(hidden + c, add(load(hidden + c, width), sums))
+            continue
+        add_row(hidden, x0, row_bytes, width)
+        if j + 1 < last:
+            add_row(hidden, x1, row_bytes, width)
+        if j + 2 < last:
+            add_row(hidden, x2, row_bytes, width)
+    share = splat(np.float32(1) / np.float32(max(1, last - first)), width)
     for c in range(0, row_bytes, step_of(width)):
         store(hidden + c, mul(load(hidden + c, width), share))
+
+
+@inline
+def feature_row(feature_list, j, last, table, private, num_private, row_bytes):
+    """Return the address of the input row of feature `j`, of the last one beyond the end."""
+    feature = np.int64(get_int32(feature_list, min(j, last - 1)))
+    return row_of(feature, table, private, num_private, row_bytes)
 
 
 @inline
@@ -334,6 +354,19 @@ def train_outputs(gradients, hidden, error, rows, n, row_bytes, width):
     # fmt: on
 
 
+@kernel
+def classify_hidden(features, feature_offsets, weight_in, out, start, stop, width=W16):
+    row_bytes = np.int64(4) * weight_in.shape[1]
+    feature_list, table = int32_address(features, 0), address(weight_in.reshape(-1), 0)
+    vectors = mutable_address(out.reshape(-1), 0)
+    for i in range(start, stop):
+        first, last = feature_offsets[i], feature_offsets[i + 1]
+        if i + 1 < stop:
+            for j in range(last, min(last + AHEAD, feature_offsets[i + 2])):
+                prefetch_row(table + get_int32(feature_list, j) * row_bytes, row_bytes, width)
+        mean_of(vectors + i * row_bytes, feature_list, first, last, table, table, np.int64(0), row_bytes, width)
+
+
 @inline
 def list_outputs(rows, weight_out, n, row_bytes):
     """List all output rows; the last one fills the list up."""
@@ -404,9 +437,9 @@ def classify_best(hidden, weight_out, loss, sigmoid, threshold, labels, probabil
         count = np.int64(0)
         for label in range(n):
             count = insert_best(labels, probabilities, i, count, most, label, get_float32(logits, label))
-        norm, most_logit = np.float32(1), np.float32(0)
+        norm = np.float32(1)
         if loss == SOFTMAX:
-            most_logit, norm = softmax_of(logits, n)
+            _, norm = softmax_of(logits, n)
         else:
             squash(logits, n, sigmoid)
         kept = np.int64(0)

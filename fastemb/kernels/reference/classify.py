@@ -15,7 +15,7 @@ from fastemb.kernels.reference.skipgram import draw_noise
 
 __all__ = [
     "ATTEMPTS", "HIERARCHICAL", "LOGIT_LIMIT", "NEGATIVE", "ONE_VS_ALL", "SOFTMAX", "classify_best",
-    "classify_best_in_tree", "classify_scores", "classify_train",
+    "classify_best_in_tree", "classify_hidden", "classify_scores", "classify_train",
 ]  # fmt: skip
 
 SOFTMAX, ONE_VS_ALL, HIERARCHICAL, NEGATIVE = range(4)
@@ -116,6 +116,20 @@ def _draw_negatives(noise, seed, line, negative, target):
         attempts = draw_noise(noise, seed, n * ATTEMPTS, ATTEMPTS)
         drawn.append(next((label for label in attempts if label != target), (target + 1) % len(noise)))
     return drawn
+
+
+def classify_hidden(features, feature_offsets, weight_in, out, start, stop):
+    """Write the hidden vectors of lines ``[start, stop)``: the mean of their features' rows, 0 where there are none.
+
+    Parameters
+    ----------
+    features, feature_offsets, weight_in
+        As for `classify_train`.
+    out : float32 (num_lines, row length)
+    """
+    for i in range(start, stop):
+        bag = features[feature_offsets[i] : feature_offsets[i + 1]]
+        out[i] = weight_in[bag].sum(axis=0) / max(1, len(bag))
 
 
 def classify_scores(hidden, weight_out, loss, points, codes, point_offsets, sigmoid, raw, out, start, stop):
