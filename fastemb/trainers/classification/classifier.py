@@ -1,37 +1,44 @@
 """FastTextClassifier: text into classes, by the mean of its features' vectors and a linear layer."""
 
-import math
+import json
 import os
-import warnings
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.corpus.lines import Lines, read_lines
+import fastemb
 from fastemb.corpus.reader import ERRORS
-from fastemb.corpus.subwords import MAX_BUCKET, Subwords
+from fastemb.corpus.spool import parse_size
+from fastemb.corpus.subwords import MAX_BUCKET
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
-from fastemb.trainers.classification.features import Bags, Features
-from fastemb.trainers.classification.measures import Report, Tally
+from fastemb.formats.safetensors import read_tensors, write_tensors
+from fastemb.trainers.classification.autotune import Trial
+from fastemb.trainers.classification.features import Bags
+from fastemb.trainers.classification.metrics import Metric
 from fastemb.trainers.classification.model import LOSSES, Model
 from fastemb.trainers.classification.predictor import Predictor
-from fastemb.trainers.classification.targets import Targets, as_list, read_targets
+from fastemb.trainers.classification.quantizing import check_sizes, prune, quantize
+from fastemb.trainers.classification.saving import model_of, tensors_of
+from fastemb.trainers.classification.start import Start
+from fastemb.trainers.classification.targets import KINDS
+from fastemb.trainers.classification.text import Text, read_text
 from fastemb.trainers.classification.training import Training
-from fastemb.trainers.classification.vocabularies import count_words, with_words
+from fastemb.trainers.classification.tuner import Tuner
 from fastemb.trainers.estimator import Estimator
 from fastemb.trainers.schedule import Monitor
-from fastemb.trainers.tables import allocate_table, uniform_table
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["FastTextClassifier"]
 
 PathLike = str | os.PathLike[str]
+Source = PathLike | tuple[Any, Any]
 
-DEFAULT_SIZE = 100
 MAX_VECTOR_SIZE = 1 << 16
+MODEL_FORMAT = "fastemb.FastTextClassifier/1"
 
 
 class FastTextClassifier(Predictor, Estimator):
@@ -87,6 +94,8 @@ class FastTextClassifier(Predictor, Estimator):
         The labels, in order, as they were given to `fit`.
     losses : list of float
         Mean loss of a text in each epoch.
+    trials_ : list of Trial
+        What `autotune` tried.
 
     Notes
     -----
@@ -100,6 +109,8 @@ class FastTextClassifier(Predictor, Estimator):
     >>> classifier.fit(texts, ["drink", "drink", "travel", "travel"] * 20).predict(["tea", "the late train"])
     array(['drink', 'travel'], dtype='<U6')
     """
+
+    trials_: list[Trial]
 
     def __init__(
         self,
@@ -180,126 +191,196 @@ class FastTextClassifier(Predictor, Estimator):
         """
         self._check()
         monitor = Monitor(self, self.callbacks)
-        lines, targets = self._read(X, y, corpus_file, monitor)
-        model, bags = self._start(lines, targets)
-        tokens = np.diff(lines.ends, prepend=0) + 1
-        if targets is not None:
-            tokens += np.diff(bags.label_offsets)
-        self._train(model, bags, tokens, monitor)
+        self._fit(read_text(X, y, corpus_file, self.errors, self._workers, monitor), monitor)
         return self
 
-    def _start(self, lines: Lines, targets: Targets | None) -> tuple[Model, Bags]:
-        """Return a model with starting vectors, and the text as it reads it."""
-        words, labels = count_words(lines, self.label_prefix, self.min_count, self.min_count_label)
-        self._kind = "str" if targets is None else targets.kind
-        if targets is not None:
-            labels = targets.names
-        vectors = self._pretrained()
-        places = np.zeros(0, np.int64)
-        if vectors is not None:
-            words, places = with_words(words, vectors.vocabulary)
-        size = self._size(vectors)
-        uses_buckets = self.word_ngrams > 1 or self.max_n > 0
-        subwords = Subwords(self.min_n, self.max_n, self.bucket if uses_buckets else 0)
-        features = Features(words, subwords, self.word_ngrams, labels, self.label_prefix)
-        bags = features.of_lines(lines, self._workers)
-        if targets is not None:
-            bags = Bags(bags.features, bags.offsets, targets.labels, targets.offsets)
-        self._check_labels(lines, bags)
-        weight_in = uniform_table(features.num_rows, size, self.seed, bound=1)
-        if vectors is not None:
-            weight_in[places, :size] = vectors.vectors
-        table = self.compat == "fasttext"
-        return Model(features, size, self.loss, weight_in, allocate_table(len(labels), size), table), bags
+    def _fit(self, text: Text, monitor: Monitor) -> None:
+        start = Start(**{field.name: getattr(self, field.name) for field in fields(Start)})
+        self._model, bags = start.model(text, self._workers)
+        self._kind = "str" if text.targets is None else text.targets.kind
+        self._train(self._model, text.num_tokens(bags), bags, self.lr, self.epochs, monitor)
 
-    def _train(self, model: Model, bags: Bags, tokens: NDArray[np.int64], monitor: Monitor) -> None:
-        self._model = model
-        loop = Training(
-            model, bags, tokens, self.lr, self.epochs, self.negative, self.shuffle, self.seed, self._workers
-        )  # fmt: skip
+    def _train(
+        self, model: Model, tokens: NDArray[np.int64], bags: Bags, lr: float, epochs: int, monitor: Monitor
+    ) -> None:  # fmt: skip
+        loop = Training(model, bags, tokens, lr, epochs, self.negative, self.shuffle, self.seed, self._workers)
         monitor.call("on_train_begin")
         for loss in loop.run(monitor):
             model.losses.append(loss)
             monitor.call("on_epoch_end")
         monitor.call("on_train_end")
 
-    def test(
-        self, X: Any = None, y: Any = None, *, corpus_file: PathLike | None = None, k: int = 1, threshold: float = 0.0
-    ) -> Report:
-        """Measure precision and recall, in all and label by label, as fastText's ``test`` and ``test-label``.
+    def quantize(
+        self,
+        X: Any = None,
+        y: Any = None,
+        *,
+        corpus_file: PathLike | None = None,
+        cutoff: int = 0,
+        retrain: bool = False,
+        qnorm: bool = False,
+        qout: bool = False,
+        dsub: int = 2,
+        epochs: int | None = None,
+        lr: float | None = None,
+    ) -> Self:
+        """Make the classifier many times smaller, in place, as fastText's ``quantize``.
+
+        A row of the table becomes a byte for each `dsub` of its columns (product quantization). `nbytes` tells the
+        size, `test` what it costs. A quantized classifier predicts, and is not trained any further.
 
         Parameters
         ----------
         X, y, corpus_file
-            As for `fit`. Labels that the classifier does not know, and texts without another, are passed over.
-        k, threshold
-            As for `top_labels`.
+            As for `fit`, with `retrain`.
+        cutoff : int, default 0
+            Keep only so many words and n-grams, those with the longest vectors; 0 keeps all.
+        retrain : bool, default False
+            Train the rows that are kept once more, on the text.
+        qnorm : bool, default False
+            Quantize the vectors' lengths apart from their directions, a byte more a row.
+        qout : bool, default False
+            Quantize the labels' vectors, too.
+        dsub : int, default 2
+            Columns of a piece.
+        epochs, lr : optional
+            Of the training; default the classifier's.
+
+        Raises
+        ------
+        RuntimeError
+            If it is quantized already.
+        ValueError
+            If there are fewer than 256 words and n-grams, or labels with `qout`.
+        """
+        model = self._trained
+        check_sizes(model, validate.integer("cutoff", cutoff, 0), dsub, qout)
+        if retrain != (X is not None or corpus_file is not None):
+            raise TypeError("retrain goes with a text, X or corpus_file")
+        if cutoff and cutoff < model.features.num_rows:
+            model = prune(model, cutoff)
+            if retrain:
+                self._retrain(model, X, y, corpus_file, epochs, lr)
+        self._model = quantize(model, dsub, qnorm, qout, self.seed, self._workers)
+        return self
+
+    def _retrain(
+        self, model: Model, X: Any, y: Any, corpus_file: PathLike | None, epochs: int | None, lr: float | None
+    ) -> None:  # fmt: skip
+        rate = self.lr if lr is None else validate.real("lr", lr, 0, low_open=True)
+        passes = self.epochs if epochs is None else validate.integer("epochs", epochs, 1)
+        monitor = Monitor(self, self.callbacks)
+        text = read_text(X, y, corpus_file, self.errors, self._workers, monitor)
+        bags = text.bags(model.features, self._workers)
+        self._train(model, text.num_tokens(bags), bags, rate, passes, monitor)
+
+    def save(self, path: PathLike) -> None:
+        """Write the classifier to a file.
+
+        Parameters
+        ----------
+        path : path
+            ``.safetensors`` keeps everything.
+        """
+        if not os.fspath(path).endswith(".safetensors"):
+            raise ValueError(f"path must end in '.safetensors', got {os.fspath(path)!r}")
+        tensors, described = tensors_of(self._trained)
+        parameters = {name: value for name, value in self.get_params().items() if name != "callbacks"}
+        if isinstance(self.pretrained_vectors, KeyedVectors | os.PathLike):
+            parameters["pretrained_vectors"] = None
+        metadata = {
+            "format": MODEL_FORMAT,
+            "fastemb": fastemb.__version__,
+            "parameters": json.dumps(parameters),
+            "model": json.dumps(described),
+            "label_kind": self._kind,
+        }
+        write_tensors(path, tensors, metadata)
+
+    @classmethod
+    def load(cls, path: PathLike) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is no classifier.
+        """
+        tensors, metadata = read_tensors(path)
+        if metadata.get("format") != MODEL_FORMAT:
+            raise ValueError(
+                f"{os.fspath(path)}: not a classifier, which has the format {MODEL_FORMAT!r}, "
+                f"got {metadata.get('format')!r}"
+            )
+        try:
+            classifier = cls(**json.loads(metadata["parameters"]))
+            classifier._model = model_of(tensors, json.loads(metadata["model"]))
+            classifier._kind = validate.choice("label_kind", metadata["label_kind"], KINDS)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{os.fspath(path)}: a damaged classifier ({error})") from error
+        return classifier
+
+    @classmethod
+    def autotune(
+        cls,
+        train: Source,
+        validation: Source,
+        *,
+        seconds: float | None = None,
+        trials: int | None = None,
+        metric: str = "f1",
+        k: int = 1,
+        max_memory: int | str = "2G",
+        callbacks: Sequence[object] = (),
+        **fixed: Any,
+    ) -> Self:
+        """Search for the hyper-parameters that do best on validation texts, and return the best classifier.
+
+        It is fastText's search, over `lr`, `epochs`, `vector_size`, `word_ngrams`, `min_n`, `max_n` and `bucket`.
+
+        Parameters
+        ----------
+        train, validation : path or tuple (X, y)
+            Texts to train and to measure with: a file, or texts and labels, as for `fit`.
+        seconds : float, optional
+            Time for the search; default 300, or no limit if `trials` is given.
+        trials : int, optional
+            Most models to try. Given this alone, and one worker, a search repeats.
+        metric : str, default "f1"
+            What to make as large as possible: ``"f1"``, ``"f1:label"``, ``"precisionAtRecall:30"`` (the best precision
+            at a recall of at least 30 %), ``"precisionAtRecall:30:label"``, and ``recallAtPrecision`` in the same way.
+        k : int, default 1
+            Predictions a text with F1.
+        max_memory : int or str, default "2G"
+            Bytes of a table of n-grams, at most.
+        callbacks : sequence of object
+            ``on_trial_end(classifier, trial)`` is called after each trial, with the best classifier so far (None if
+            there is none) and a `Trial`.
+        **fixed
+            Arguments of the classifier, which are not searched.
 
         Returns
         -------
-        Report
-            With ``num_texts``, ``precision``, ``recall``, ``f1``, and a measure of each label in ``labels``.
+        FastTextClassifier
+            Trained; its `trials_` holds a `Trial` for each model that was tried.
+
+        Raises
+        ------
+        RuntimeError
+            If there was no time to train once.
+
+        Examples
+        --------
+        >>> texts, labels = ["a cup of tea", "a late train"] * 50, ["drink", "travel"] * 50
+        >>> best = FastTextClassifier.autotune(
+        ...     (texts, labels), (texts, labels), trials=2, workers=1, vector_size=8, word_ngrams=1, max_n=0)
+        >>> best.score(texts, labels), len(best.trials_)
+        (1.0, 2)
         """
-        model = self._trained
-        k, threshold = self._check_best(k, threshold)
-        lines, targets = self._read(X, y, corpus_file, Monitor(self, ()))
-        bags = model.features.of_lines(lines, self._workers)
-        if targets is not None:
-            known = {name: number for number, name in enumerate(model.features.labels.words)}
-            ids = np.array([known.get(name, -1) for name in targets.names.words], np.int32)[targets.labels]
-            ends = np.concatenate([[0], np.cumsum(ids >= 0)])[targets.offsets]
-            bags = Bags(bags.features, bags.offsets, ids[ids >= 0], ends)
-        tally = Tally(model.num_labels)
-        tally.add(model.best(bags, k, threshold)[0], bags.labels, bags.label_offsets)
-        return tally.report(self._names.tolist())
-
-    def _read(
-        self, X: Any, y: Any, corpus_file: PathLike | None, monitor: Monitor
-    ) -> tuple[Lines, Targets | None]:  # fmt: skip
-        if (X is None) == (corpus_file is None):
-            raise TypeError(f"one of X and corpus_file must be given, got {'neither' if X is None else 'both'}")
-        if corpus_file is not None and y is not None:
-            raise TypeError("y goes with X: corpus_file holds the labels")
-        texts: str | list[str] = os.fspath(corpus_file) if corpus_file is not None else as_list("X", X)
-        targets = None if y is None else read_targets(y, len(texts), self.min_count_label)
-        monitor.begin("scanning")
-
-        def progress(words: int, fraction: float | None) -> None:
-            monitor.report(words, 0, math.nan, total=round(words / fraction) if fraction else None)
-
-        lines = read_lines(texts, errors=self.errors, workers=self._workers, progress=progress)
-        monitor.report(len(lines.numbers), 0, math.nan, total=len(lines.numbers), force=True)
-        if not len(lines.numbers):
-            raise ValueError("there are no texts" if corpus_file is None else f"{corpus_file} holds no words")
-        return lines, targets
-
-    def _check_labels(self, lines: Lines, bags: Bags) -> None:
-        """Refuse a text without any label, and warn of lines without one."""
-        has_words = np.diff(lines.ends, prepend=0) > 0
-        missing = np.flatnonzero((np.diff(bags.label_offsets) == 0) & has_words)
-        if not len(missing):
-            return
-        first = int(missing[0])
-        start = lines.ends[first - 1] if first else 0
-        words = [lines.words.words[number] for number in lines.numbers[start : min(start + 8, lines.ends[first])]]
-        where = f"first in line {first + 1}: {' '.join(words)!r:.80}"
-        if not len(bags.labels):
-            raise ValueError(f"no text has a label, which begins with {self.label_prefix!r}; {where}")
-        warnings.warn(f"{len(missing):,} texts have no label and are left out, {where}", UserWarning, stacklevel=4)
-
-    def _pretrained(self) -> KeyedVectors | None:
-        vectors = self.pretrained_vectors
-        return vectors if vectors is None or isinstance(vectors, KeyedVectors) else KeyedVectors.load(vectors)
-
-    def _size(self, vectors: KeyedVectors | None) -> int:
-        if vectors is None:
-            return self.vector_size or DEFAULT_SIZE
-        if self.vector_size not in (None, vectors.vector_size):
-            raise ValueError(
-                f"vector_size is {self.vector_size}, and the pretrained vectors have {vectors.vector_size} numbers: "
-                "leave it out"
-            )
-        return vectors.vector_size
+        tuner = Tuner(cls, fixed, Metric.parse(metric, fixed.get("label_prefix", "__label__")), k, callbacks)
+        best, done = tuner.run(train, validation, seconds, trials, parse_size(max_memory, "max_memory"))
+        best.trials_ = done
+        return best
 
     def _check(self) -> None:
         """Check the arguments."""

@@ -115,7 +115,8 @@ class Tally:
         guesses = predicted[kept].astype(np.int64)
         true = np.repeat(np.arange(len(lengths)), lengths) * size + labels
         is_correct = np.isin(texts * size + guesses, true)
-        for kind, found in enumerate((labels, guesses, guesses[is_correct])):
+        counted: list[NDArray] = [labels, guesses, guesses[is_correct]]
+        for kind, found in enumerate(counted):
             self._counts[kind] += np.bincount(found, minlength=size)
 
     def total(self) -> Measure:

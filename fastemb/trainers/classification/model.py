@@ -7,10 +7,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.corpus.lines import Lines, read_texts
+from fastemb.corpus.lines import read_texts
+from fastemb.engine import ragged
 from fastemb.engine.backend import announce, kernels, simd_width
 from fastemb.engine.huffman import HuffmanTree, huffman_tree
 from fastemb.engine.parallel import ordered_map
+from fastemb.engine.product import ProductRows
 from fastemb.trainers.classification.features import Bags, Features
 from fastemb.trainers.tables import allocate_table
 
@@ -55,20 +57,24 @@ class Model:
     features : Features
     vector_size : int
     loss : {"softmax", "ova", "hs", "ns"}
-    weight_in : float32 (num_rows, row length)
-        A padded table, see `tables.allocate_table`.
+    weight_in : float32 (num_rows, row length), or ProductRows
+        A padded table, see `tables.allocate_table`; of codes once it is quantized.
     weight_out : float32 (num_labels, row length)
     fasttext_sigmoid : bool, default False
         Predict with fastText's table of the sigmoid where it does.
+    output_codes : ProductRows, optional
+        What `weight_out` was made from, where it is quantized.
+    losses : list of float
+        Mean loss of a text in each epoch of training.
     """
 
     features: Features
     vector_size: int
     loss: str
-    weight_in: NDArray[np.float32]
+    weight_in: NDArray[np.float32] | ProductRows
     weight_out: NDArray[np.float32]
     fasttext_sigmoid: bool = False
-    tree: HuffmanTree = field(init=False)
+    output_codes: ProductRows | None = None
     losses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -83,6 +89,38 @@ class Model:
         """How many labels there are."""
         return len(self.features.labels)
 
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the input rows are codes, which cannot be trained."""
+        return isinstance(self.weight_in, ProductRows)
+
+    @property
+    def dense_rows(self) -> NDArray[np.float32]:
+        """The padded table of input rows.
+
+        Raises
+        ------
+        RuntimeError
+            If it is quantized.
+        """
+        if isinstance(self.weight_in, ProductRows):
+            raise RuntimeError("the classifier is quantized, and cannot be changed any more")
+        return self.weight_in
+
+    def word_vectors(self) -> NDArray[np.float32]:
+        """Return the rows of the words, (num_words, vector_size)."""
+        num_words = len(self.features.words)
+        if isinstance(self.weight_in, ProductRows):
+            return self.weight_in.lookup(np.arange(num_words))
+        return self.weight_in[:num_words, : self.vector_size]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the numbers, the padding of rows left out."""
+        size = 4 * self.vector_size
+        rows = self.weight_in.nbytes if isinstance(self.weight_in, ProductRows) else size * len(self.weight_in)
+        return rows + (size * len(self.weight_out) if self.output_codes is None else self.output_codes.nbytes)
+
     def map_texts(self, texts: list[str], function: Callable[[Bags], T], errors: str, workers: int) -> Iterator[T]:
         """Yield what `function` returns for the features of some texts after the other, in order."""
         starts = range(0, len(texts), TEXTS)
@@ -92,14 +130,13 @@ class Model:
 
         return ordered_map(apply, starts, min(workers, len(starts)) or 1)
 
-    def map_lines(self, lines: Lines, function: Callable[[Bags], T], workers: int) -> T:
-        """Return what `function` returns for the features of lines."""
-        return function(self.features.of_lines(lines, workers))
-
     def hidden(self, bags: Bags) -> NDArray[np.float32]:
         """Return the hidden vectors of lines, float32 (num_lines, row length)."""
-        module = kernels("cpu", "classify")
         out = allocate_table(len(bags), self.vector_size)
+        if isinstance(self.weight_in, ProductRows):
+            out[:, : self.vector_size] = self.weight_in.reduce(ragged.Bags(bags.features, bags.offsets), "mean")
+            return out
+        module = kernels("cpu", "classify")
         announce(module.classify_hidden)
         module.classify_hidden(bags.features, bags.offsets, self.weight_in, out, 0, len(bags), simd_width())
         return out

@@ -7,9 +7,13 @@ from numpy.typing import NDArray
 
 from fastemb.engine import validate
 from fastemb.engine.parallel import get_num_threads
+from fastemb.formats.files import PathLike
 from fastemb.trainers.classification.features import Bags
+from fastemb.trainers.classification.measures import Report, Tally
 from fastemb.trainers.classification.model import Model
 from fastemb.trainers.classification.targets import as_list, restored
+from fastemb.trainers.classification.text import read_text
+from fastemb.trainers.schedule import Monitor
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["Predictor"]
@@ -109,6 +113,31 @@ class Predictor:
         ]
         return float(np.average(hits, weights=sample_weight))
 
+    def test(
+        self, X: Any = None, y: Any = None, *, corpus_file: PathLike | None = None, k: int = 1, threshold: float = 0.0
+    ) -> Report:
+        """Measure precision and recall, in all and label by label, as fastText's ``test`` and ``test-label``.
+
+        Parameters
+        ----------
+        X, y, corpus_file
+            As for `fit`. Labels that the classifier does not know, and texts without another, are passed over.
+        k, threshold
+            As for `top_labels`.
+
+        Returns
+        -------
+        Report
+            With ``num_texts``, ``precision``, ``recall``, ``f1``, and a measure of each label in ``labels``.
+        """
+        model = self._trained
+        k, threshold = self._check_best(k, threshold)
+        text = read_text(X, y, corpus_file, self.errors, self._workers, Monitor(self, ()))
+        bags = text.bags(model.features, self._workers)
+        tally = Tally(model.num_labels)
+        tally.add(model.best(bags, k, threshold)[0], bags.labels, bags.label_offsets)
+        return tally.report(self._names.tolist())
+
     @property
     def classes_(self) -> NDArray:
         """The labels, in order."""
@@ -120,11 +149,14 @@ class Predictor:
         return self._trained.losses
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of the vectors, or of their codes once they are quantized."""
+        return self._trained.nbytes
+
+    @property
     def wv(self) -> KeyedVectors:
         """The words and their vectors, without their n-grams."""
-        model = self._trained
-        words = model.features.words
-        return KeyedVectors(model.weight_in[: len(words), : model.vector_size], words)
+        return KeyedVectors(self._trained.word_vectors(), self._trained.features.words)
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._model is not None

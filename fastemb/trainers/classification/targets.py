@@ -61,7 +61,7 @@ def as_list(name: str, values: Any) -> list[Any]:
     return list(values)
 
 
-def read_targets(y: Any, num_texts: int, min_count: int = 0) -> Targets:
+def read_targets(y: Any, num_texts: int) -> Targets:
     """Return the labels of `num_texts` texts.
 
     Parameters
@@ -69,8 +69,6 @@ def read_targets(y: Any, num_texts: int, min_count: int = 0) -> Targets:
     y : list, array, Series or Arrow column
         For each text a label (a str, an int, a float or a bool), or a list, tuple, set or array of labels.
     num_texts : int
-    min_count : int, default 0
-        Labels that occur less often are left out.
 
     Raises
     ------
@@ -102,14 +100,11 @@ def read_targets(y: Any, num_texts: int, min_count: int = 0) -> Targets:
     found = np.array(labels, np.int32)
     counts = np.bincount(found, minlength=len(numbers)).astype(np.int64)
     order = np.lexsort((np.arange(len(counts)), -counts))
-    order = order[counts[order] >= min_count]
-    ranks = np.full(len(numbers) + 1, -1, np.int32)
+    ranks = np.empty(len(numbers), np.int32)
     ranks[order] = np.arange(len(order), dtype=np.int32)
     names = [str(label) for label in numbers]
     vocabulary = Vocabulary.from_words([names[place] for place in order.tolist()], counts[order])
-    kept = ranks[found] >= 0
-    ends = np.concatenate([[0], np.cumsum(kept)])[offsets]
-    return Targets(vocabulary, kinds.pop() if kinds else "str", ranks[found[kept]], ends.astype(np.int64))
+    return Targets(vocabulary, kinds.pop() if kinds else "str", ranks[found], offsets)
 
 
 def _labels_of(row: Any) -> Iterable[Any]:

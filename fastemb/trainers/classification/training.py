@@ -81,7 +81,7 @@ class Training:
         FloatingPointError
             If the loss or the tables are no longer finite.
         """
-        step = self._step(monitor)
+        model, step = self.model, self._step(monitor)
         lines = np.flatnonzero((np.diff(self.bags.offsets) > 0) & (np.diff(self.bags.label_offsets) > 0))
         num_tokens = int(self.tokens[lines].sum())
         rate = Rate(self.lr, 0.0, self.epochs, num_tokens)
@@ -102,15 +102,12 @@ class Training:
             with closing(ordered_map(step, work, self.workers)) as done_tasks:
                 for task, result in done_tasks:
                     done = int(places[task.stop])
-                    if not math.isfinite(result[0]):
-                        raise self._diverged(epoch)
+                    self._check(epoch, result)
                     monitor.add_loss(result[0], result[1])
                     monitor.report(epoch * num_tokens + done, epoch, first + slope * done)
-            if not all(
-                np.isfinite(t.min()) and np.isfinite(t.max()) for t in (self.model.weight_in, self.model.weight_out)
-            ):
-                raise self._diverged(epoch)
+            self._check(epoch, model.weight_out)
             yield monitor.loss
+        self._check(self.epochs - 1, model.dense_rows)  # it may be large, and what is wrong in it spreads to the other
         monitor.report(num_tokens * self.epochs, self.epochs - 1, 0.0, force=True)
 
     def _shuffled(self, lines: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
@@ -121,7 +118,7 @@ class Training:
     def _step(self, monitor: Monitor) -> Step:
         """Return a compiled function that trains a range of lines."""
         module = kernels("cpu", "classify")
-        model, bags, tree = self.model, self.bags, self.model.tree
+        model, bags, tree, table = self.model, self.bags, self.model.tree, self.model.dense_rows
         counts = model.features.labels.counts
         assert counts is not None
         noise = noise_table(counts, NOISE_EXPONENT) if model.loss == "ns" else np.zeros((0, 2), np.uint32)
@@ -130,7 +127,7 @@ class Training:
         publish_every = max(1, STALENESS // self.workers)
         free: queue.SimpleQueue = queue.SimpleQueue()
         for _ in range(self.workers):
-            free.put(module.allocate_scratch(model.weight_in.shape[1], num_outputs, private_in + private_out))
+            free.put(module.allocate_scratch(table.shape[1], num_outputs, private_in + private_out))
 
         def step(task: Task) -> tuple[Task, NDArray[np.float64]]:
             result = np.zeros(2)
@@ -138,7 +135,7 @@ class Training:
             try:
                 module.classify_train(
                     bags.features, bags.offsets, bags.labels, bags.label_offsets, task.order, task.places, task.start,
-                    task.stop, model.weight_in, model.weight_out, LOSSES.index(model.loss), *tree, noise, self.negative,
+                    task.stop, table, model.weight_out, LOSSES.index(model.loss), *tree, noise, self.negative,
                     task.alpha, task.slope, task.seed, result, scratch, private_in, private_out, publish_every,
                     simd_width(),
                 )  # fmt: skip
@@ -155,7 +152,7 @@ class Training:
         """Return how many input and output rows each thread keeps to itself."""
         if self.workers == 1:
             return 0, 0
-        rows = PRIVATE_BYTES // (4 * self.model.weight_in.shape[1])
+        rows = PRIVATE_BYTES // (4 * self.model.dense_rows.shape[1])
         private_out = min(self.model.num_labels, rows)
         return min(len(self.model.features.words), PRIVATE_WORDS, rows - private_out), private_out
 
@@ -166,7 +163,8 @@ class Training:
         lines = max(1, min(RANGE_WORK // work_per_line, num_lines // (RANGES_PER_WORKER * self.workers)))
         return max(1, lines * num_tokens // max(1, num_lines))
 
-    def _diverged(self, epoch: int) -> FloatingPointError:
-        return FloatingPointError(
-            f"training met a value that is not finite in epoch {epoch + 1}, at lr={self.lr:g}; try a lower lr"
-        )
+    def _check(self, epoch: int, values: NDArray) -> None:
+        if not (math.isfinite(values.min()) and math.isfinite(values.max())):
+            raise FloatingPointError(
+                f"training met a value that is not finite in epoch {epoch + 1}, at lr={self.lr:g}; try a lower lr"
+            )
