@@ -80,16 +80,18 @@ class Subwords:
         return self.num_rows + (num_words if self.has_word_rows else 0)
 
     def of_vocabulary(
-        self, words: Vocabulary, workers: int | None = None
+        self, words: Vocabulary, workers: int | None = None, *, num_words: int | None = None
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the rows of each word of the vocabulary, its own first.
 
         Parameters
         ----------
         words : Vocabulary
-            All words of the table, in order.
+            The first words of the table, or all, in order.
         workers : int, optional
             Threads; default `fastemb.get_num_threads()`.
+        num_words : int, optional
+            Rows for words in the table; default as many as there are words.
 
         Returns
         -------
@@ -97,7 +99,7 @@ class Subwords:
         offsets : int64 (num_words + 1,)
             Word `i` has the rows ``values[offsets[i]:offsets[i + 1]]``.
         """
-        return self._rows(words, len(words), self.has_word_rows, workers)
+        return self._rows(words, len(words) if num_words is None else num_words, self.has_word_rows, workers)
 
     def of_words(
         self, words: Vocabulary, num_words: int, workers: int | None = None

@@ -180,7 +180,9 @@ def _norms(weight: NDArray[np.float32]) -> NDArray[np.float32]:
 def _directions(rows: NDArray[np.float32], norms: NDArray[np.float32] | None) -> NDArray[np.float32]:
     if norms is None:
         return rows
-    return rows / np.where(norms > 0, norms, FLOAT32.type(1))[:, None]
+    lengths = norms.copy()
+    lengths[lengths == 0] = 1
+    return rows / lengths[:, None]
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ import math
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from fastemb.corpus.vocabulary import Vocabulary
-from fastemb.formats.files import PathLike, replacing, require_file
+from fastemb.formats import subword_tensors
+from fastemb.formats.files import PathLike, replacing, require_file, write_array
+from fastemb.formats.subwords import SubwordTable
 from fastemb.formats.table import Table, as_float32
 from fastemb.formats.words import decoded
 
@@ -25,7 +27,6 @@ _DTYPES = {
 _NAMES = {np.dtype(code).newbyteorder("="): name for name, code in _DTYPES.items()}
 # What the safetensors package allows; a header is read whole, so a lie about its length must not cost memory.
 _MAX_HEADER = 100_000_000
-_BLOCK = 1 << 22
 # The data start at a multiple of a cache line; the header is padded with spaces, which JSON ignores.
 _ALIGNMENT = 64
 
@@ -75,19 +76,6 @@ def write_tensors(path: PathLike, tensors: Mapping[str, np.ndarray], metadata: M
         file.write(text)
         for name in order:
             write_array(file, arrays[name])
-
-
-def write_array(file: BinaryIO, array: np.ndarray) -> None:
-    """Write an array's items in C order and little-endian, copying at most a block at a time."""
-    little = array.dtype.newbyteorder("<")
-    if array.flags.c_contiguous and array.dtype == little:
-        if array.size:
-            file.write(array.data.cast("B"))
-        return
-    rows = array.reshape(-1, 1) if array.ndim < 2 else array
-    step = max(1, _BLOCK // max(1, rows[0:1].nbytes))
-    for first in range(0, len(rows), step):
-        file.write(np.ascontiguousarray(rows[first : first + step], dtype=little).tobytes())
 
 
 def _checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -229,7 +217,8 @@ def read_table(path: PathLike, errors: str = "strict", limit: int | None = None)
     Returns
     -------
     Table
-        Its vectors are a read-only memory map, or a copy if they are not float32.
+        Its vectors are a read-only memory map, or a copy if they are not float32. A `SubwordTable` where the file has
+        rows of n-grams.
 
     Raises
     ------
@@ -260,13 +249,23 @@ def read_table(path: PathLike, errors: str = "strict", limit: int | None = None)
     except ValueError as error:
         raise _bad(found, f"its words' {error}") from error
     stop = num_words if limit is None else min(limit, num_words)
-    return Table(decoded(words.first(stop), errors), as_float32(vectors[:stop]), metadata)
+    table = Table(decoded(words.first(stop), errors), as_float32(vectors[:stop]), metadata)
+    if subword_tensors.KEY not in metadata:
+        return table
+    try:
+        return subword_tensors.of_tensors(tensors, metadata[subword_tensors.KEY], table, num_words)
+    except ValueError as error:
+        raise _bad(found, str(error)) from error
 
 
 def write_table(path: PathLike, table: Table) -> None:
     """Write words, vectors and counts as tensors that `read_table` opens."""
     words = table.vocabulary
     tensors = {"vectors": table.vectors, "words": words.packed, "words_offsets": words.offsets}
+    metadata = dict(table.metadata)
     if words.counts is not None:
         tensors["counts"] = words.counts
-    write_tensors(path, tensors, table.metadata)
+    if isinstance(table, SubwordTable):
+        rows, metadata[subword_tensors.KEY] = subword_tensors.as_tensors(table)
+        tensors |= rows
+    write_tensors(path, tensors, metadata)
