@@ -119,6 +119,13 @@ class SubwordTable(Table):
         """Return the rows that each word of the vocabulary is the mean of, as values and offsets."""
         return self.subwords.of_vocabulary(self.spelling, num_words=self.num_word_rows)
 
+    def vector_at(self, row: int) -> np.ndarray:
+        """Return the vector of one word of the vocabulary, float32 (dim,), without computing the others'."""
+        if self._vectors is not None:
+            return self._vectors[row]
+        values = self.subwords.of_word(self.spelling, row, self.num_word_rows)
+        return mean_rows(self.rows, values, np.array([0, len(values)]))[0]
+
     def vectors_of(self, words: Vocabulary) -> np.ndarray:
         """Return the vectors of words that are not in the vocabulary, float32 (num_words, dim); zeros without n-grams.
 

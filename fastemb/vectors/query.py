@@ -30,8 +30,9 @@ def parse(kv: "KeyedVectors", positive: Any, negative: Any = None) -> tuple[np.n
         if isinstance(item, tuple | list) and len(item) == 2:
             item, weight = item
         if isinstance(item, KEY_TYPES):
-            rows.append(kv.get_index(item))
-            mean += weight * kv.get_vector(rows[-1], norm=True).astype(np.float64)
+            mean += weight * kv.get_vector(item, norm=True).astype(np.float64)
+            row = kv.get_index(item, -1)  # words that are made of n-grams have none
+            rows += [row] if row >= 0 else []
         else:
             mean += weight * _checked(item, kv.vector_size)
     length = np.linalg.norm(mean)
