@@ -12,6 +12,7 @@ from fastemb.corpus.subwords import Subwords
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.product import ProductRows, quantize_product
 from fastemb.formats import Table, detect, read, write
+from fastemb.formats.compact import CompactVectors
 from fastemb.formats.fasttext import Arguments, Dictionary, FastTextModel, read_model, write_model
 from fastemb.formats.subwords import Origin, SubwordTable
 
@@ -224,16 +225,17 @@ def test_words_that_are_not_utf8(tmp_path: Path) -> None:
         np.testing.assert_array_equal(again.vectors, table.vectors)  # hashed as they are in the file
 
 
-@pytest.mark.parametrize(("suffix", "dtype"), [(".safetensors", np.float32), (".safetensors", np.float16)])
-def test_safetensors(tmp_path: Path, suffix: str, dtype) -> None:
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
+def test_safetensors(tmp_path: Path, kind: str) -> None:
     table = table_of()
-    table = SubwordTable(table.vocabulary, table.rows.astype(dtype), table.subwords, vectors=table.vectors)
-    write(tmp_path / f"a{suffix}", table)
-    again = read(tmp_path / f"a{suffix}")
-    assert again.rows.dtype == dtype
+    rows = table.rows if kind == "float32" else CompactVectors.of(table.rows, kind)
+    table = SubwordTable(table.vocabulary, rows, table.subwords, vectors=table.vectors)
+    write(tmp_path / "a.safetensors", table)
+    again = read(tmp_path / "a.safetensors")
+    assert getattr(again.rows, "kind", "float32") == kind
     np.testing.assert_array_equal(again.vectors, table.vectors)
     np.testing.assert_array_equal(again.vectors_of(words_of(UNSEEN)), table.vectors_of(words_of(UNSEEN)))
-    assert read(tmp_path / f"a{suffix}", limit=1).words == ["the"]
+    assert read(tmp_path / "a.safetensors", limit=1).words == ["the"]
 
 
 def test_safetensors_of_codes_and_of_a_model(tmp_path: Path, trained) -> None:

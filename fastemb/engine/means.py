@@ -1,19 +1,28 @@
-"""Means of rows of any table: float32, a memory map that need not be aligned, short floats, codes."""
+"""Means of rows of any table: float32, a memory map that need not be aligned, codes."""
 
 import itertools
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.backend import kernels
 from fastemb.engine.parallel import ordered_map
-from fastemb.engine.product import ProductRows
-from fastemb.engine.quantized import CodedRows
 
 __all__ = ["Rows", "gather", "mean_rows"]
 
-# A float array of shape (num_rows, dim), or such rows as codes.
-Rows = NDArray[np.floating] | CodedRows | ProductRows
+
+class Rows(Protocol):
+    """A table of floats, or one that reads as float32."""
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Rows and columns."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
 
 _MEAN = 1
 _BLOCK = 1 << 20  # bytes of rows that are gathered at a time
@@ -21,23 +30,19 @@ _FEW = 1 << 18  # bytes of rows for which no kernel is worth compiling
 
 
 def gather(rows: Rows, indices: NDArray) -> NDArray[np.float32]:
-    """Return copies of rows, float32 (num_indices, dim); the indices must be in the table.
+    """Return copies of rows, float32 (num_indices, dim), of numbers that are in the table.
 
     Examples
     --------
-    >>> gather(np.array([[1.5], [2.5]], np.float16), np.array([1, 1]))
+    >>> gather(np.array([[1.5], [2.5]], np.float32), np.array([1, 1]))
     array([[2.5],
            [2.5]], dtype=float32)
     """
-    if isinstance(rows, ProductRows):
-        return rows.lookup(indices)
-    if isinstance(rows, CodedRows):
-        return CodedRows(rows.array[indices], rows.bits, rows.embedding_dim, "reference").dequantize()
-    if rows.dtype.isnative and rows.flags.c_contiguous and rows.size:
+    if isinstance(rows, np.ndarray) and rows.flags.c_contiguous and rows.size:
         # Bytes are copied whole rows at a time, wherever the table begins.
-        taken = np.take(rows.view(np.uint8), indices, axis=0)
-        return taken.view(rows.dtype).astype(np.float32, copy=False)
-    return rows[indices].astype(np.float32, copy=False)
+        rows = rows.view(np.uint8)
+        return np.take(rows, indices, axis=0).view(np.float32)
+    return rows[indices]
 
 
 def mean_rows(
@@ -49,7 +54,7 @@ def mean_rows(
 
     Parameters
     ----------
-    rows : array (num_rows, dim), CodedRows or ProductRows
+    rows : float32 array of shape (num_rows, dim), or a table of codes that reads as one
     values : integers (num_values,)
         Rows of the table. They are not checked.
     offsets : int64 (num_bags + 1,)
@@ -68,8 +73,7 @@ def mean_rows(
            [0. ],
            [4. ]], dtype=float32)
     """
-    dim = rows.embedding_dim if isinstance(rows, CodedRows) else rows.shape[1]
-    num_bags = len(offsets) - 1
+    num_bags, dim = len(offsets) - 1, rows.shape[1]
     out = np.zeros((num_bags, dim), np.float32)
     row_bytes = max(1, 4 * dim)
     if len(values) * row_bytes <= _FEW:

@@ -10,7 +10,6 @@ import numpy as np
 from fastemb.corpus.subwords import Subwords
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.product import ProductRows
-from fastemb.engine.quantized import CodedRows
 from fastemb.formats.fasttext_file import MAGIC, Arguments, Dictionary, Reader, Writer
 from fastemb.formats.files import PathLike, replacing
 from fastemb.formats.subwords import Origin, SubwordTable
@@ -193,7 +192,7 @@ def write_table(path: PathLike, table: Table) -> None:
         return
     _require_whole(table)
     origin = table.origin or Origin(Arguments(table.vector_size), total)
-    rows = table.rows.dequantize() if isinstance(table.rows, CodedRows) else table.rows
+    rows = table.rows if isinstance(table.rows, ProductRows) else np.asarray(table.rows, np.float32)
     dictionary = Dictionary(table.spelling, none, origin.num_tokens, _pruned(table.subwords))
     write_model(path, FastTextModel(_arguments(table, origin.arguments), dictionary, rows, origin.output))
 

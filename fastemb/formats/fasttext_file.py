@@ -299,7 +299,7 @@ class Writer:
             self.numbers("<i8", *told.shape)
             self.numbers("<i4", told.codes.size)
             write_array(self._file, told.codes)
-            self._centroids(told.centroids, told.embedding_dim, told.dsub)
+            self._centroids(told.centroids, told.shape[1], told.dsub)
             if told.norm_codes is not None and told.norm_centroids is not None:
                 write_array(self._file, told.norm_codes)
                 self._centroids(told.norm_centroids, 1, 1)

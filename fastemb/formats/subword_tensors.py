@@ -10,7 +10,7 @@ import numpy as np
 from fastemb.corpus.subwords import Subwords
 from fastemb.engine.means import Rows
 from fastemb.engine.product import CENTROIDS, ProductRows
-from fastemb.engine.quantized import CodedRows, row_bytes
+from fastemb.formats.compact import CompactVectors
 from fastemb.formats.fasttext_file import LOSSES, MODELS, Arguments
 from fastemb.formats.subwords import Origin, SubwordTable
 from fastemb.formats.table import Table
@@ -18,8 +18,6 @@ from fastemb.formats.table import Table
 __all__ = ["KEY", "as_tensors", "of_tensors"]
 
 KEY = "subwords"  # of the metadata
-_BITS = 8
-_FLOATS = (np.float16, np.float32)
 
 
 def as_tensors(table: SubwordTable) -> tuple[dict[str, np.ndarray], str]:
@@ -44,12 +42,12 @@ def as_tensors(table: SubwordTable) -> tuple[dict[str, np.ndarray], str]:
         described |= {"storage": "product", "dsub": rows.dsub}
         found |= {"rows": rows.codes, "centroids": rows.centroids}
         found |= {"norm_codes": rows.norm_codes, "norm_centroids": rows.norm_centroids}
-    elif isinstance(rows, CodedRows):
-        described |= {"storage": "int8"}
-        found |= {"rows": rows.array}
+    elif isinstance(rows, CompactVectors):
+        described |= {"storage": rows.kind}
+        found |= {"rows": rows.stored}
     else:
-        described |= {"storage": rows.dtype.name}
-        found |= {"rows": rows}
+        described |= {"storage": "float32"}
+        found |= {"rows": np.asarray(rows)}
     tensors = {f"subword_{name}": array for name, array in found.items() if array is not None}
     return tensors, json.dumps(described)
 
@@ -74,7 +72,7 @@ def of_tensors(tensors: Mapping[str, np.ndarray], text: str, table: Table, num_w
     """
     try:
         told = json.loads(text)
-        rows = _rows(tensors, told)
+        rows = _rows(tensors, told, table.vectors.shape[1])
         kept, kept_rows = (tensors.get(f"subword_{name}") for name in ("kept", "kept_rows"))
         _check_kept(kept, kept_rows)
         subwords = Subwords(told["min_n"], told["max_n"], told["bucket"], told["hash_count"], kept, kept_rows)
@@ -82,25 +80,22 @@ def of_tensors(tensors: Mapping[str, np.ndarray], text: str, table: Table, num_w
             raise ValueError(f"num_word_rows must be 0 or {num_words}, got {told['num_word_rows']!r}")
         return SubwordTable(
             table.vocabulary, rows, subwords, vectors=table.vectors, num_word_rows=told["num_word_rows"],
-            metadata=table.metadata, origin=_origin(told),
+            metadata=table.metadata, attributes=table.attributes, origin=_origin(told),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"its rows of n-grams cannot be read: {error}") from error
 
 
-def _rows(tensors: Mapping[str, np.ndarray], told: Mapping[str, Any]) -> Rows:
+def _rows(tensors: Mapping[str, np.ndarray], told: Mapping[str, Any], dim: int) -> Rows:
     rows = tensors["subword_rows"]
     if rows.ndim != 2:
         raise ValueError(f"subword_rows must have two dimensions, got {rows.ndim}")
     if told["storage"] == "product":
         return _product(tensors, rows, told["dsub"])
-    if told["storage"] == "int8":
-        dim = rows.shape[1] - row_bytes(0, _BITS)
-        if rows.dtype != np.uint8 or dim < 1:
-            raise ValueError(f"subword_rows must be rows of codes, got {rows.dtype} of shape {rows.shape}")
-        return CodedRows(rows, _BITS, dim)
-    if rows.dtype not in _FLOATS:
-        raise ValueError(f"subword_rows must be float32 or float16, got {rows.dtype}")
+    if told["storage"] != "float32":
+        return CompactVectors(rows, told["storage"], dim)
+    if rows.dtype != np.float32 or rows.shape[1] != dim:
+        raise ValueError(f"subword_rows must be float32 of {dim} columns, got {rows.dtype} of shape {rows.shape}")
     return rows
 
 

@@ -37,11 +37,11 @@ class SubwordTable(Table):
     Parameters
     ----------
     vocabulary : Vocabulary
-    rows : float array (num_rows, dim), CodedRows or ProductRows
+    rows : float32 array of shape (num_rows, dim), CompactVectors or ProductRows
         A row for each word, as far as `num_word_rows` says, then the buckets of the n-grams. May be a memory map.
     subwords : Subwords
         How words are taken apart.
-    vectors : float32 (num_words, dim), optional
+    vectors : float32 array of shape (num_words, dim), or CompactVectors, optional
         The words' vectors; by default the means of their rows, which are computed when they are first asked for.
     num_word_rows : int, optional
         Rows for words: as many as the vocabulary has, by default; more where only its first words were read; 0 where
@@ -49,6 +49,7 @@ class SubwordTable(Table):
     spelling : Vocabulary, optional
         The words as they are hashed, if their bytes are not those of `vocabulary`.
     metadata : dict of str to str, optional
+    attributes : dict of str to array, optional
     origin : Origin, optional
 
     Raises
@@ -63,10 +64,11 @@ class SubwordTable(Table):
         rows: Rows,
         subwords: Subwords,
         *,
-        vectors: np.ndarray | None = None,
+        vectors: Any = None,
         num_word_rows: int | None = None,
         spelling: Vocabulary | None = None,
         metadata: dict[str, str] | None = None,
+        attributes: dict[str, np.ndarray] | None = None,
         origin: Origin | None = None,
     ) -> None:
         self.vocabulary = vocabulary
@@ -75,11 +77,11 @@ class SubwordTable(Table):
         self.num_word_rows = self._word_rows(num_word_rows)
         self.spelling = vocabulary if spelling is None else spelling
         self.metadata = dict(metadata or {})
+        self.attributes = dict(attributes or {})
         self.origin = origin
-        num_rows = len(rows) if isinstance(rows, np.ndarray) else rows.num_embeddings
-        if num_rows != self.num_word_rows + subwords.num_rows:
+        if len(rows) != self.num_word_rows + subwords.num_rows:
             raise ValueError(
-                f"rows must be {self.num_word_rows} for words and {subwords.num_rows} for n-grams, got {num_rows}"
+                f"rows must be {self.num_word_rows} for words and {subwords.num_rows} for n-grams, got {len(rows)}"
             )
         self._vectors = vectors
         if vectors is not None and vectors.shape != (len(vocabulary), self.vector_size):
@@ -97,17 +99,17 @@ class SubwordTable(Table):
     @property
     def vector_size(self) -> int:
         """Numbers in a vector."""
-        return self.rows.shape[1] if isinstance(self.rows, np.ndarray) else self.rows.embedding_dim
+        return int(self.rows.shape[1])
 
     @property
-    def vectors(self) -> np.ndarray:
-        """The vectors of the vocabulary's words, float32 (num_words, dim); computed once."""
+    def vectors(self) -> Any:
+        """The vectors of the vocabulary's words, (num_words, dim); computed once."""
         if self._vectors is None:
             self._vectors = mean_rows(self.rows, *self.parts())
         return self._vectors
 
     @vectors.setter
-    def vectors(self, values: np.ndarray | None) -> None:
+    def vectors(self, values: Any) -> None:
         self._vectors = values
 
     @property
