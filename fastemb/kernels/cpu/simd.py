@@ -266,6 +266,27 @@ def where_positive(typingctx, condition, a, b):
 
 
 @intrinsic
+def maximum(typingctx, a, b):
+    """Return the greater of two vectors, lane by lane: `b` where `a` is not a number."""
+
+    def codegen(context, builder, sig, args):
+        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[0], args[1])
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def any_greater(typingctx, a, b):
+    """Return whether `a` is greater than `b` in any lane; a NaN never is."""
+
+    def codegen(context, builder, sig, args):
+        greater = builder.fcmp_ordered(">", args[0], args[1])
+        return _call(builder, f"llvm.vector.reduce.or.v{sig.args[0].lanes}i1", _I1, [greater])
+
+    return types.boolean(a, a), codegen
+
+
+@intrinsic
 def clamp(typingctx, a, bound):
     """Limit `a` to [-bound, bound] lane by lane, `bound` a float32; NaN stays NaN."""
 
