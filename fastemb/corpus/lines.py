@@ -138,14 +138,17 @@ class _LineFeed(TextFeed):
     """A text file, whose blocks are cut at white space of ASCII only."""
 
     def __init__(self, path: str, errors: str, block_bytes: int) -> None:
-        super().__init__(path, False, errors, block_bytes, TextSource(path, last_space))
+        super().__init__(path, False, errors, block_bytes)
+        self._source = TextSource(path, last_space)
 
     def new_scanner(self) -> LineScanner:
-        return LineScanner(self._strict)
+        return LineScanner(self.strict)
 
 
 class _TextsFeed:
     """A sequence of texts, a line each."""
+
+    strict = False  # a str that could be packed is valid
 
     def __init__(self, texts: Sequence[str], errors: str) -> None:
         self._texts, self._errors = texts, errors
@@ -172,6 +175,9 @@ class _TextsFeed:
             return Scanned(*scanner.scan_text(block.buffer, block.size, block.base))
         except BadWord as bad:
             raise ValueError(f"a text holds a word that is too long: {show(bad.word, 0)}...") from None
+
+    def arrange(self, scanned: Scanned) -> Scanned:
+        return scanned
 
     def describe_empty(self) -> str:
         return "there are no texts"

@@ -5,7 +5,7 @@ import stat
 import sys
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +107,7 @@ class FileBlock:
 
 
 class TextSource:
-    """The text behind a path: a file, a compressed file, a folder of them, or ``"-"`` for standard input.
+    """The text behind a path: a file, a compressed file, a folder of them, or ``"-"`` for standard input; or of files.
 
     Compression (gzip, bzip2, xz, Zstandard) is recognised by a file's first bytes. A folder's files are read in the
     order of their paths; hidden ones are skipped, and links to folders are not followed. Each file's end ends a line,
@@ -116,15 +116,19 @@ class TextSource:
     Parameters
     ----------
     path
-        What to read.
+        What to read; several files are read one after the other.
     find_cut
         Finds the place after the last white space of a block, 0 if there is none; what white space is, it decides.
     """
 
-    def __init__(self, path: str, find_cut: FindCut = last_cut) -> None:
+    def __init__(self, path: str | Sequence[str], find_cut: FindCut = last_cut) -> None:
         self._find_cut = find_cut
-        self.name = _STDIN_NAME if path == "-" else path
-        self._paths = _list_files(path) if path != "-" and os.path.isdir(path) else [path]
+        if not isinstance(path, str):
+            self._paths = list(path)
+            self.name = self._paths[0] if len(self._paths) == 1 else f"{len(self._paths)} files"
+        else:
+            self.name = _STDIN_NAME if path == "-" else path
+            self._paths = _list_files(path) if path != "-" and os.path.isdir(path) else [path]
         self._total = _total_size(self._paths)
         self._done = 0
         self._current: _Input | None = None
