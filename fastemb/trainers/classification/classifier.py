@@ -15,8 +15,10 @@ from fastemb.corpus.spool import parse_size
 from fastemb.corpus.subwords import MAX_BUCKET
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
+from fastemb.formats.registry import detect
 from fastemb.formats.safetensors import read_tensors, write_tensors
 from fastemb.trainers.classification.autotune import Trial
+from fastemb.trainers.classification.fasttext_files import read_fasttext, write_fasttext
 from fastemb.trainers.classification.features import Bags
 from fastemb.trainers.classification.metrics import Metric
 from fastemb.trainers.classification.model import LOSSES, Model
@@ -280,10 +282,18 @@ class FastTextClassifier(Predictor, Estimator):
         Parameters
         ----------
         path : path
-            ``.safetensors`` keeps everything.
+            ``.safetensors`` keeps everything. ``.bin``, and ``.ftz`` of a quantized classifier, are fastText's own
+            files, which its program and its Python package load.
         """
-        if not os.fspath(path).endswith(".safetensors"):
-            raise ValueError(f"path must end in '.safetensors', got {os.fspath(path)!r}")
+        name = os.fspath(path)
+        if name.endswith((".bin", ".ftz")):
+            if name.endswith(".ftz") != self._trained.is_quantized:
+                is_so = "is" if self._trained.is_quantized else "is not"
+                raise ValueError(f"a .ftz is a quantized classifier, a .bin is not, got {name!r}; this one {is_so}")
+            write_fasttext(path, self._trained, self.get_params())
+            return
+        if not name.endswith(".safetensors"):
+            raise ValueError(f"path must end in '.safetensors', '.bin' or '.ftz', got {name!r}")
         tensors, described = tensors_of(self._trained)
         parameters = {name: value for name, value in self.get_params().items() if name != "callbacks"}
         if isinstance(self.pretrained_vectors, KeyedVectors | os.PathLike):
@@ -298,14 +308,25 @@ class FastTextClassifier(Predictor, Estimator):
         write_tensors(path, tensors, metadata)
 
     @classmethod
-    def load(cls, path: PathLike) -> Self:
-        """Read what `save` wrote.
+    def load(cls, path: PathLike, label_prefix: str = "__label__") -> Self:
+        """Read what `save` wrote, or fastText's ``.bin`` or ``.ftz``.
+
+        Parameters
+        ----------
+        path : path
+        label_prefix : str, default "__label__"
+            What the labels in fastText's file begin with, which the file does not tell.
 
         Raises
         ------
         ValueError
             If the file is no classifier.
         """
+        if detect(path) == "fasttext":
+            model, parameters = read_fasttext(path, label_prefix)
+            classifier = cls(**parameters)
+            classifier._model, classifier._kind = model, "str"
+            return classifier
         tensors, metadata = read_tensors(path)
         if metadata.get("format") != MODEL_FORMAT:
             raise ValueError(

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.corpus.lines import read_texts
-from fastemb.engine import ragged
 from fastemb.engine.backend import announce, kernels, simd_width
 from fastemb.engine.huffman import HuffmanTree, huffman_tree
+from fastemb.engine.means import mean_rows
 from fastemb.engine.parallel import ordered_map
 from fastemb.engine.product import ProductRows
 from fastemb.trainers.classification.features import Bags, Features
@@ -111,7 +111,7 @@ class Model:
         """Return the rows of the words, (num_words, vector_size)."""
         num_words = len(self.features.words)
         if isinstance(self.weight_in, ProductRows):
-            return self.weight_in.lookup(np.arange(num_words))
+            return self.weight_in[:num_words]
         return self.weight_in[:num_words, : self.vector_size]
 
     @property
@@ -134,7 +134,7 @@ class Model:
         """Return the hidden vectors of lines, float32 (num_lines, row length)."""
         out = allocate_table(len(bags), self.vector_size)
         if isinstance(self.weight_in, ProductRows):
-            out[:, : self.vector_size] = self.weight_in.reduce(ragged.Bags(bags.features, bags.offsets), "mean")
+            out[:, : self.vector_size] = mean_rows(self.weight_in, bags.features, bags.offsets, 1)
             return out
         module = kernels("cpu", "classify")
         announce(module.classify_hidden)
