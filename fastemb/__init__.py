@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from fastemb.layers.collection import EmbeddingBagCollection
     from fastemb.layers.embedding import Embedding
     from fastemb.trainers.callbacks import CallbackAny2Vec
+    from fastemb.trainers.classification.classifier import FastTextClassifier
+    from fastemb.trainers.glove import GloVe
     from fastemb.trainers.phrases import FrozenPhrases, Phraser, Phrases
     from fastemb.trainers.phrasing import ENGLISH_CONNECTOR_WORDS
-    from fastemb.trainers.glove import GloVe
     from fastemb.trainers.word2vec import Word2Vec
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
@@ -29,6 +30,7 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "EmbeddingBagCollection",
+    "FastTextClassifier",
     "FrozenPhrases",
     "GloVe",
     "KeyedVectors",
@@ -53,6 +55,7 @@ _HOME = {
     "Embedding": "fastemb.layers.embedding",
     "EmbeddingBag": "fastemb.layers.bag",
     "EmbeddingBagCollection": "fastemb.layers.collection",
+    "FastTextClassifier": "fastemb.trainers.classification.classifier",
     "FrozenPhrases": "fastemb.trainers.frozen_phrases",
     "GloVe": "fastemb.trainers.glove",
     "KeyedVectors": "fastemb.vectors.keyed_vectors",
