@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fastemb.layers.collection import EmbeddingBagCollection
     from fastemb.layers.embedding import Embedding
     from fastemb.trainers.word2vec import Word2Vec
+    from fastemb.vectors.fasttext_vectors import FastTextKeyedVectors
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __version__ = "0.1.0"
@@ -18,6 +19,7 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "EmbeddingBagCollection",
+    "FastTextKeyedVectors",
     "KeyedVectors",
     "Word2Vec",
     "__version__",
@@ -33,6 +35,7 @@ _HOME = {
     "Embedding": "fastemb.layers.embedding",
     "EmbeddingBag": "fastemb.layers.bag",
     "EmbeddingBagCollection": "fastemb.layers.collection",
+    "FastTextKeyedVectors": "fastemb.vectors.fasttext_vectors",
     "KeyedVectors": "fastemb.vectors.keyed_vectors",
     "Word2Vec": "fastemb.trainers.word2vec",
     "get_num_threads": "fastemb.engine.parallel",
