@@ -202,7 +202,7 @@ def kernels_of(device, stem):
 
 SHARED = sorted(kernel_modules("reference") & kernel_modules("cpu"))
 # What a backend needs besides: vectors, how kernels are compiled, memory that a caller lends.
-TOOLS = {"codes", "compress", "simd", "options", "pieces", "rows"}
+TOOLS = {"codes", "compress", "counting", "simd", "options", "pieces", "rows"}
 HELPERS = {"allocate_scratch"}
 
 
