@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastemb.trainers.phrases import FrozenPhrases, Phraser, Phrases
     from fastemb.trainers.phrasing import ENGLISH_CONNECTOR_WORDS
     from fastemb.trainers.word2vec import Word2Vec
+    from fastemb.vectors.fasttext_vectors import FastTextKeyedVectors
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __all__ = [
     "EmbeddingBag",
     "EmbeddingBagCollection",
     "FastTextClassifier",
+    "FastTextKeyedVectors",
     "FrozenPhrases",
     "GloVe",
     "KeyedVectors",
@@ -56,6 +58,7 @@ _HOME = {
     "EmbeddingBag": "fastemb.layers.bag",
     "EmbeddingBagCollection": "fastemb.layers.collection",
     "FastTextClassifier": "fastemb.trainers.classification.classifier",
+    "FastTextKeyedVectors": "fastemb.vectors.fasttext_vectors",
     "FrozenPhrases": "fastemb.trainers.frozen_phrases",
     "GloVe": "fastemb.trainers.glove",
     "KeyedVectors": "fastemb.vectors.keyed_vectors",
