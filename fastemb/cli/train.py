@@ -131,7 +131,7 @@ def train(
     eta: glove.EtaOption = 0.05,
     symmetric: glove.SymmetricOption = True,
     distance_weighting: glove.DistanceOption = True,
-    max_vocab: glove.MaxVocabOption = None,
+    max_final_vocab: glove.MaxVocabOption = None,
     vectors: glove.VectorsOption = "sum",
     checkpoint: glove.CheckpointOption = None,
     vocab: glove.VocabOption = None,
@@ -177,7 +177,7 @@ def train(
         "eta": eta,
         "symmetric": symmetric,
         "distance_weighting": distance_weighting,
-        "max_vocab": max_vocab,
+        "max_final_vocab": max_final_vocab,
         "vectors": vectors,
         "checkpoint": checkpoint,
     }
