@@ -295,7 +295,6 @@ def test_unknown_format(tmp_path: Path) -> None:
     ("start", "what"),
     [
         (b"\xba\x16\x4f\x2f", "a fastText model"),
-        (b"FiFu", "a finalfusion file"),
         (b"\x80\x04\x95", "a Python pickle"),
         (b"PK\x03\x04", "a zip archive"),
         (b"BZh9", "a bzip2 file"),

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fastemb.engine.validate import choice, integer
-from fastemb.formats import glove, npy, safetensors, word2vec
+from fastemb.formats import finalfusion, glove, npy, safetensors, word2vec
 from fastemb.formats.files import PathLike, reading, replacing
 from fastemb.formats.rows import is_number
 from fastemb.formats.table import Table
 from fastemb.formats.words import ERRORS
 
-FORMATS = ("safetensors", "word2vec", "word2vec-binary", "glove", "npy")
+FORMATS = ("safetensors", "word2vec", "word2vec-binary", "glove", "npy", "finalfusion")
 SUFFIXES = {
     ".safetensors": "safetensors",
     ".txt": "word2vec",
@@ -22,6 +22,7 @@ SUFFIXES = {
     ".bin": "word2vec-binary",
     ".glove": "glove",
     ".npy": "npy",
+    ".fifu": "finalfusion",
     ".model": "safetensors",
     ".kv": "safetensors",
     ".wordvectors": "safetensors",
@@ -32,6 +33,7 @@ _READERS: dict[str, Callable[[PathLike, str, int | None], Table]] = {
     "word2vec-binary": word2vec.read_binary,
     "glove": glove.read_text,
     "npy": npy.read_table,
+    "finalfusion": finalfusion.read_table,
 }
 _WHOLE_WRITERS: dict[str, Callable[[PathLike, Table], None]] = {
     "safetensors": safetensors.write_table,
@@ -41,6 +43,7 @@ _STREAM_WRITERS: dict[str, Callable[[BinaryIO, Table], None]] = {
     "word2vec": word2vec.write_text,
     "word2vec-binary": word2vec.write_binary,
     "glove": glove.write_text,
+    "finalfusion": finalfusion.write_table,
 }
 _PICKLE = (
     "a Python pickle, as gensim's save writes, and could run any code if it was read; load it where it was made and "
@@ -49,7 +52,6 @@ _PICKLE = (
 # Files that people try, and that are something else.
 _FOREIGN = {
     b"\xba\x16\x4f\x2f": "a fastText model; load it with fasttext and save its .vec",
-    b"FiFu": "a finalfusion file; convert it to word2vec",
     b"\x80\x02": _PICKLE,
     b"\x80\x03": _PICKLE,
     b"\x80\x04": _PICKLE,
@@ -68,7 +70,7 @@ def read(path: PathLike, *, format: str | None = None, errors: str = "strict", l
     ----------
     path : str or PathLike
         A file in any of the formats; text and word2vec binary may be packed by gzip.
-    format : {"safetensors", "word2vec", "word2vec-binary", "glove", "npy"}, optional
+    format : {"safetensors", "word2vec", "word2vec-binary", "glove", "npy", "finalfusion"}, optional
         Default: told from the content and the suffix.
     errors : {"strict", "surrogateescape", "replace", "ignore"}
         What to do with words that are not UTF-8: raise, keep their bytes as lone surrogates (and write the same bytes
@@ -119,7 +121,7 @@ def write(path: PathLike, table: Table, *, format: str | None = None) -> None:
         The file. Text and word2vec binary are packed by gzip if the name ends in ``.gz``.
     table : Table
         What to write; memory use does not grow with its size.
-    format : {"safetensors", "word2vec", "word2vec-binary", "glove", "npy"}, optional
+    format : {"safetensors", "word2vec", "word2vec-binary", "glove", "npy", "finalfusion"}, optional
         Default: told by the suffix: ``.safetensors``, or what gensim's users write: ``.model``, ``.kv``,
         ``.wordvectors``; ``.txt``, ``.vec`` or ``.w2v`` for word2vec text; ``.bin`` for word2vec binary; ``.glove``;
         ``.npy`` (with the words in ``.vocab.txt`` beside it).
@@ -203,6 +205,8 @@ def detect(path: PathLike) -> str:
     suffix = SUFFIXES.get(Path(_without_gz(path)[0]).suffix.lower())
     if sample.startswith(npy.MAGIC):
         return "npy"
+    if sample.startswith(finalfusion.MAGIC):
+        return "finalfusion"
     if sample[8:9] == b"{" and sample[4:8] == bytes(4):
         return "safetensors"
     for magic, what in _FOREIGN.items():
