@@ -110,7 +110,7 @@ class FrozenPhrases(PhraseModel):
     threshold, min_count, delimiter, scoring, connector_words
         The last pass's.
     phrasegrams : dict of str to float
-        All phrases and their scores.
+        All phrases and their scores, the first one of a phrase that several passes join.
 
     Raises
     ------
@@ -148,7 +148,7 @@ class FrozenPhrases(PhraseModel):
     @property
     def phrasegrams(self) -> dict[str, float]:
         """All phrases and their scores."""
-        return {phrase: score for one in self.passes for phrase, score in one.phrasegrams.items()}
+        return {phrase: score for one in reversed(self.passes) for phrase, score in one.phrasegrams.items()}
 
     def export_phrases(self) -> dict[str, float]:
         """Return all phrases and their scores."""

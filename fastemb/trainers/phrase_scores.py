@@ -99,7 +99,7 @@ class PhraseScores:
         One that can be split in several ways has the best one's score.
         """
         found = self._candidates(self._counts.prepared())
-        doubtful = np.flatnonzero(found.ambiguous)
+        doubtful = np.flatnonzero(found.ambiguous & ~is_word(found.parts))
         found.scores[doubtful] = self._best_scores(found, doubtful)
         accepted = np.flatnonzero(found.scores > self.threshold)
         accepted = accepted[np.argsort(-found.scores[accepted], kind="stable")]

@@ -10,6 +10,7 @@ import numpy as np
 import fastemb
 from fastemb.corpus._terms import TermTable
 from fastemb.corpus.joining import Segmenter
+from fastemb.corpus.reader import Corpus
 from fastemb.corpus.spool import parse_size
 from fastemb.corpus.terms import TermCounts
 from fastemb.corpus.vocabulary import Vocabulary
@@ -177,14 +178,32 @@ class Phrases(PhraseModel):
         models = [phrases] if isinstance(phrases, PhraseModel) else list(phrases or ())
         options = {"lowercase": self.lowercase, "errors": self.errors, "max_memory": self.max_memory}
         with read_words(source, models, **options, workers=self.workers) as corpus:
-            counts = TermCounts.of_corpus(
-                corpus,
-                self.delimiter,
-                self.connector_words,
-                across=self.scoring == "word2phrase",
-                max_vocab_size=self.max_vocab_size,
-                workers=self.workers,
-            )
+            self.add_corpus(corpus)
+
+    def add_corpus(self, corpus: Corpus) -> None:
+        """Learn from a text of word numbers.
+
+        Parameters
+        ----------
+        corpus : Corpus
+            With all of its words in the vocabulary. It is not changed.
+
+        Examples
+        --------
+        >>> from fastemb.corpus.reader import read_corpus
+        >>> phrases = Phrases(min_count=1)
+        >>> phrases.add_corpus(read_corpus([["new", "york"]], min_count=1))
+        >>> len(phrases.vocab)
+        3
+        """
+        counts = TermCounts.of_corpus(
+            corpus,
+            self.delimiter,
+            self.connector_words,
+            across=self.scoring == "word2phrase",
+            max_vocab_size=self.max_vocab_size,
+            workers=self.workers,
+        )
         self._joining = None
         if len(self._counts) == 0:
             counts.min_reduce = self._counts.min_reduce  # as gensim: dropping starts anew with each text
