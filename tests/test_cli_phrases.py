@@ -59,9 +59,9 @@ def test_passes_a_model_and_standard_streams(text, tmp_path, capsys, monkeypatch
         "--min-count",
         "1",
         "--threshold",
-        "0.3",
-        "--threshold",
         "0.2",
+        "--threshold",
+        "0.1",
     ]
     assert main(["phrases", str(text), "-o", str(out), "--save-model", str(saved), *options]) == 0
     first = Phrases(sentences(), min_count=1, threshold=0.2, connector_words=ENGLISH_CONNECTOR_WORDS)
