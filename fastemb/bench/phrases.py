@@ -75,25 +75,15 @@ def run(
     check(prepare(corpus, max_words=min(max_words or CHECK_WORDS, CHECK_WORDS)).path)
     log("the phrases and their scores are the same")
     sides = [("gensim", 1), *(("fastemb", count) for count in sorted({1, threads}))]
-    runs = []
+    runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="fastemb-bench-") as folder:
-        for number in range(repeats):
+        for _ in range(repeats):
             for program, count in sides:
-                out = str(Path(folder, f"{program}.txt"))
-                outcome = run_process([*PYTHON, "-m", "fastemb.bench.phrases", program, text.path, out, str(count)])
-                if number == 0 and program != "gensim" and not filecmp.cmp(Path(folder, "gensim.txt"), out, False):
-                    raise RuntimeError(f"fastemb's joined text must be gensim's, and differs at {_difference(folder)}")
-                runs.append(
-                    {
-                        "program": program,
-                        "threads": count,
-                        "seconds": json.loads(outcome.stdout)["seconds"],
-                        "processor_seconds": outcome.processor_seconds,
-                        "peak_bytes": outcome.peak_bytes,
-                    }
-                )
+                runs.append(_measure(program, text.path, folder, count))
                 log(
-                    f"{program}, {count} threads: {runs[-1]['seconds']:.2f} s, {outcome.processor_seconds:.2f} s of CPU"
+                    "{program}, threads: {threads}, {seconds:.2f} s, {processor_seconds:.2f} s of CPU".format(
+                        **runs[-1]
+                    )
                 )
     results = {
         "machine": describe(),
@@ -107,6 +97,20 @@ def run(
     return results
 
 
+def _measure(program: str, path: str, folder: str, threads: int) -> dict[str, Any]:
+    out = Path(folder, f"{program}.txt")
+    outcome = run_process([*PYTHON, "-m", "fastemb.bench.phrases", program, path, str(out), str(threads)])
+    if program != "gensim" and not filecmp.cmp(Path(folder, "gensim.txt"), out, shallow=False):
+        raise RuntimeError(f"fastemb's joined text must be gensim's, and differs at {_difference(folder)}")
+    return {
+        "program": program,
+        "threads": threads,
+        "seconds": json.loads(outcome.stdout)["seconds"],
+        "processor_seconds": outcome.processor_seconds,
+        "peak_bytes": outcome.peak_bytes,
+    }
+
+
 def render(results: dict[str, Any]) -> str:
     """Return the results as a table in Markdown.
 
@@ -115,21 +119,13 @@ def render(results: dict[str, Any]) -> str:
     >>> runs = [{"program": "gensim", "threads": 1, "seconds": 100.0, "processor_seconds": 99.0, "peak_bytes": 2e9},
     ...         {"program": "fastemb", "threads": 2, "seconds": 4.0, "processor_seconds": 6.0, "peak_bytes": 1e9}]
     >>> print(render({"corpus": {"words": 10**7}, "runs": runs}))
-    | two passes of phrases | threads | seconds | M words/s | processor seconds | peak memory | times gensim |
+    | two passes of phrases | threads | seconds | M words/s | CPU seconds | peak memory | times gensim |
     |---|---|---|---|---|---|---|
     | gensim | 1 | 100.0 | 0.10 | 99.0 | 2.00 GB | 1.0 |
     | fastemb | 2 | 4.0 | 2.50 | 6.0 | 1.00 GB | 25.0 |
     """
     runs, words = results["runs"], results["corpus"]["words"]
-    header = [
-        "two passes of phrases",
-        "threads",
-        "seconds",
-        "M words/s",
-        "processor seconds",
-        "peak memory",
-        "times gensim",
-    ]
+    header = ["two passes of phrases", "threads", "seconds", "M words/s", "CPU seconds", "peak memory", "times gensim"]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for program, threads in dict.fromkeys((run["program"], run["threads"]) for run in runs):
         seconds = _median(runs, program, threads)
