@@ -18,7 +18,7 @@ from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
 from fastemb.formats.safetensors import read_tensors, write_tensors
 from fastemb.trainers.frozen_phrases import FrozenPhrases, check_delimiter
-from fastemb.trainers.phrase_scores import PhraseScores, Scorer, checked_scoring, checked_threshold
+from fastemb.trainers.phrase_scores import PhraseScores, Scorer, Split, checked_scoring, checked_threshold
 from fastemb.trainers.phrasing import PhraseModel, read_words
 from fastemb.trainers.text import PathLike, Sentences, one_source
 
@@ -175,9 +175,8 @@ class Phrases(PhraseModel):
         (2, 1)
         """
         source = one_source(sentences, corpus_file)
-        models = [phrases] if isinstance(phrases, PhraseModel) else list(phrases or ())
         options = {"lowercase": self.lowercase, "errors": self.errors, "max_memory": self.max_memory}
-        with read_words(source, models, **options, workers=self.workers) as corpus:
+        with read_words(source, phrases, **options, workers=self.workers) as corpus:
             self.add_corpus(corpus)
 
     def add_corpus(self, corpus: Corpus) -> None:
@@ -232,6 +231,9 @@ class Phrases(PhraseModel):
 
         A phrase that can be split in several ways, as after a second pass, has the best one's score.
         """
+        return self._scores().phrases()[0]
+
+    def _exported(self) -> tuple[dict[str, float], dict[str, list[Split]]]:
         return self._scores().phrases()
 
     def freeze(self) -> FrozenPhrases:
