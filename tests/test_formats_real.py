@@ -73,8 +73,6 @@ def test_we_read_gensims(data: Path, tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("gensim/pretrained.vec", "line 1 claims 3 words, and 1 lines follow"),
-        ("gensim/crime-and-punishment.bin", "a fastText model"),
-        ("gensim/lee_fasttext.bin", "is in no format that is known here"),
         ("gensim/compatible-hash-true.model", "a Python pickle"),
         ("finalfusion/similarity.fifu", "a finalfusion file"),
         ("gensim/COPYING.LGPL", "is not a number|is in no format that is known here"),

@@ -136,6 +136,16 @@ def count_cooccurrences(
         If an argument is out of bounds.
     OSError
         If the disk is full.
+
+    Examples
+    --------
+    >>> from fastemb.corpus.reader import read_corpus
+    >>> with read_corpus([["a", "b", "c"], ["a", "b"]], min_count=1) as corpus:
+    ...     matrix = count_cooccurrences(corpus)
+    >>> matrix.to_scipy().toarray()
+    array([[0. , 2. , 0.5],
+           [2. , 0. , 1. ],
+           [0.5, 1. , 0. ]], dtype=float32)
     """
     window = integer("window", window, 1, MAX_WINDOW)
     workers = integer("workers", get_num_threads() if workers is None else workers, 1, 1024)

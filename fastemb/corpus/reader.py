@@ -193,7 +193,7 @@ def read_corpus(
     if max_vocab_size is not None:
         pruner = Pruner(max_vocab_size, selection, vocabulary, strict=feed.strict, lowercase=bool(lowercase))
     with closing(Spool(budget)) as spool:
-        tally = _scan(feed, spool, workers, progress, pruner)
+        tally = scan(feed, spool, workers, progress, pruner)
         if tally.num_words == 0:
             raise ValueError(feed.describe_empty())
         tables = [scanner.table for scanner in tally.scanners] if pruner is None else [pruner.scanner.table]
@@ -300,14 +300,16 @@ class _Tally:
     num_sentences: int = 0
 
 
-def _scan(feed: Feed, spool: Spool, workers: int, progress: ProgressFunction | None, pruner: Pruner | None) -> _Tally:
+def scan(
+    feed: Feed, spool: Spool, workers: int, progress: ProgressFunction | None, pruner: Pruner | None = None
+) -> _Tally:
     """Give all words provisional numbers, by the tables that happen to take their blocks."""
-    tally = _Tally([Scanner(feed.strict) for _ in range(workers)] if pruner is None else [])
+    tally = _Tally([feed.new_scanner() for _ in range(workers)] if pruner is None else [])
     # Each thread keeps to one table, which is then in its core's cache.
     thread = threading.local()
     unused = iter(range(workers))
 
-    def scan(block: Any) -> tuple[int, Scanned]:
+    def scan_block(block: Any) -> tuple[int, Scanned]:
         if not hasattr(thread, "number"):
             thread.number = next(unused)
         return thread.number, feed.scan(tally.scanners[thread.number], block)
@@ -318,7 +320,7 @@ def _scan(feed: Feed, spool: Spool, workers: int, progress: ProgressFunction | N
         return pruner.generation, feed.scan(pruner.scanner, block)
 
     told = time.monotonic()
-    way = (scan, workers) if pruner is None else (scan_and_prune, 1)
+    way = (scan_block, workers) if pruner is None else (scan_and_prune, 1)
     for number, scanned in ordered_map(way[0], feed.blocks(), way[1]):
         scanned = feed.arrange(scanned)
         spool.append(scanned.record)

@@ -10,6 +10,7 @@ import numpy as np
 from fastemb.corpus.cooccurrence import Cooccurrence, count_cooccurrences, first_words
 from fastemb.corpus.reader import read_corpus
 from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.engine.backend import is_cached, kernels
 from fastemb.formats.cooccurrence import read_cooccurrence, read_vocabulary
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.text import PathLike, Sentences
@@ -50,6 +51,8 @@ def count_text(
         monitor.report(corpus.num_words, 0, math.nan, total=corpus.num_words, force=True)
         read = {"num_words": corpus.num_words, "num_sentences": corpus.num_sentences_read}
         kept = corpus if max_vocab is None else first_words(corpus, max_vocab)
+        if not is_cached(kernels("cpu", "cooccurrence").count_rows):
+            monitor.begin("compiling")
         monitor.begin("counting", len(kept.ids))
         matrix = count_cooccurrences(
             kept, progress=lambda words: monitor.report(words, 0, math.nan), **how, **limits

@@ -25,10 +25,14 @@ class State:
     vocabulary : Vocabulary
         With counts.
     vector_size : int
-    weight_in, weight_out : float32 (num_words, row length)
-        Padded tables, see `tables.allocate_table`.
     num_words, num_sentences : int
         Read when the vocabulary was built.
+    weight_in : float32 (num_words, row length)
+        Padded table, see `tables.allocate_table`.
+    weight_out : float32 (num_words, row length) or None
+        The same of negative sampling's output vectors, if it was ever used.
+    weight_inner : float32 (num_words - 1, row length) or None
+        The same of hierarchical softmax's inner nodes.
     epochs_trained : int, default 0
     losses : list of float
         Mean loss of a pair in each of these epochs.
@@ -42,9 +46,10 @@ class State:
     vocabulary: Vocabulary
     vector_size: int
     weight_in: NDArray[np.float32]
-    weight_out: NDArray[np.float32]
     num_words: int
     num_sentences: int
+    weight_out: NDArray[np.float32] | None = None
+    weight_inner: NDArray[np.float32] | None = None
     epochs_trained: int = 0
     losses: list[float] = field(default_factory=list)
 
@@ -60,11 +65,18 @@ class State:
         self.__post_init__()
 
     @classmethod
-    def of_corpus(cls, corpus: Corpus, vector_size: int, seed: int) -> Self:
-        """Return word2vec.c's start: small random input vectors, output vectors of zero."""
-        size = len(corpus.vocabulary), vector_size
-        tables = uniform_table(*size, seed), allocate_table(*size)
-        return cls(corpus.vocabulary, vector_size, *tables, corpus.num_words, corpus.num_sentences_read)
+    def of_corpus(cls, corpus: Corpus, vector_size: int, seed: int, start: float = 0.5) -> Self:
+        """Return word2vec.c's start, input vectors that are uniform in ±start / vector_size, without output vectors."""
+        table = uniform_table(len(corpus.vocabulary), vector_size, seed, start)
+        return cls(corpus.vocabulary, vector_size, table, corpus.num_words, corpus.num_sentences_read)
+
+    def prepare(self, hs: bool, negative: bool) -> None:
+        """Make the output tables that training needs and that are not there yet, of zeros."""
+        size = len(self.vocabulary)
+        if negative and self.weight_out is None:
+            self.weight_out = allocate_table(size, self.vector_size)
+        if hs and self.weight_inner is None:
+            self.weight_inner = allocate_table(max(0, size - 1), self.vector_size)
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -76,12 +88,14 @@ class State:
         """Return the arrays and the metadata of a model's file."""
         tensors: dict[str, np.ndarray] = {
             "vectors": self.weight_in[:, : self.vector_size],
-            "output_vectors": self.weight_out[:, : self.vector_size],
             "losses": np.array(self.losses, np.float64),
             "words": self.vocabulary.packed,
             "words_offsets": self.vocabulary.offsets,
             "counts": self.counts,
         }
+        for name, table in (("output_vectors", self.weight_out), ("inner_vectors", self.weight_inner)):
+            if table is not None:
+                tensors[name] = table[:, : self.vector_size]
         corpus = {"num_words": self.num_words, "num_sentences": self.num_sentences}
         return tensors, {"corpus": json.dumps(corpus), "epochs_trained": str(self.epochs_trained)}
 
@@ -95,22 +109,23 @@ class State:
             If something is missing or does not fit.
         """
         vocabulary = Vocabulary(tensors["words"], tensors["words_offsets"], tensors["counts"])
-        size = len(vocabulary), vector_size
-        tables = []
-        for name in ("vectors", "output_vectors"):
-            if tensors[name].shape != size:
-                raise ValueError(f"{name} has shape {tensors[name].shape}, not {size}")
-            table = allocate_table(*size)
-            table[:, :vector_size] = tensors[name]
-            tables.append(table)
+        sizes = {"vectors": len(vocabulary), "output_vectors": len(vocabulary), "inner_vectors": len(vocabulary) - 1}
+        tables = {}
+        for name, size in sizes.items():
+            if name == "vectors" or name in tensors:
+                if tensors[name].shape != (size, vector_size):
+                    raise ValueError(f"{name} has shape {tensors[name].shape}, not {(size, vector_size)}")
+                tables[name] = allocate_table(size, vector_size)
+                tables[name][:, :vector_size] = tensors[name]
         corpus = json.loads(metadata["corpus"])
         return cls(
             vocabulary,
             vector_size,
-            tables[0],
-            tables[1],
+            tables["vectors"],
             num_words=int(corpus["num_words"]),
             num_sentences=int(corpus["num_sentences"]),
+            weight_out=tables.get("output_vectors"),
+            weight_inner=tables.get("inner_vectors"),
             epochs_trained=int(metadata["epochs_trained"]),
             losses=tensors["losses"].tolist(),
         )

@@ -1,10 +1,10 @@
-"""Word2Vec: skip-gram word vectors with negative sampling."""
+"""Word2Vec: skip-gram and CBOW word vectors, with negative sampling and hierarchical softmax."""
 
 import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -14,26 +14,23 @@ import fastemb
 from fastemb.corpus.reader import Corpus, read_corpus
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
-from fastemb.engine.parallel import MAX_THREADS, get_num_threads
+from fastemb.engine.parallel import get_num_threads
 from fastemb.formats.safetensors import read_tensors, write_tensors
+from fastemb.trainers.arguments import PathLike, Sentences, check_training, one_source
+from fastemb.trainers.arithmetic import Arithmetic, arithmetic
 from fastemb.trainers.estimator import Estimator
+from fastemb.trainers.loop import Loop, Tables
 from fastemb.trainers.schedule import Monitor
-from fastemb.trainers.skipgram import SkipGram
 from fastemb.trainers.state import State
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["Word2Vec"]
 
-PathLike = str | os.PathLike[str]
-Sentences = Iterable[Sequence[str]]
-
-DEFAULT_ALPHA = 0.035
-MAX_VECTOR_SIZE = 1 << 16
 MODEL_FORMAT = "fastemb.Word2Vec/1"
 
 
 class Word2Vec(Estimator):
-    """Word vectors learnt from text with skip-gram and negative sampling, on all cores.
+    """Word vectors learnt from text with skip-gram or CBOW, on all cores.
 
     The arguments are gensim 4's where it has them. Given `sentences` or `corpus_file` the model is trained at once;
     otherwise call `fit`, or `build_vocab` and `train`.
@@ -47,8 +44,9 @@ class Word2Vec(Estimator):
         of them; ``"-"`` for standard input.
     vector_size : int, default 100
         Numbers in a vector.
-    alpha : float, default 0.035
-        Learning rate at the start; gensim's is 0.025. It falls linearly to `min_alpha`.
+    alpha : float, optional
+        Learning rate at the start; default 0.035 for skip-gram and 0.05 for CBOW, or that of the program that `compat`
+        names. It falls linearly to `min_alpha`.
     window : int, default 5
         Most context words on each side, up to 100.
     min_count : int, default 5
@@ -59,14 +57,22 @@ class Word2Vec(Estimator):
         Of all random numbers. With one worker a run repeats bit for bit.
     workers : int, optional
         Threads; default `fastemb.get_num_threads()`.
-    min_alpha : float, default 1e-4
-        Learning rate at the end.
-    sg : {1}, default 1
-        Skip-gram. CBOW (0) is not there yet.
+    min_alpha : float, optional
+        Learning rate at the end; default 1e-4, or the program's.
+    sg : {0, 1}, default 0
+        CBOW (0): the context words together predict the centre word. Skip-gram (1): each by itself, which takes longer
+        and is better for rare words.
+    hs : {0, 1}, default 0
+        Hierarchical softmax: a word is predicted by its path in a Huffman tree.
     negative : int, default 5
-        Words drawn as counter-examples, 1 to 64.
-    ns_exponent : float, default 0.75
-        Negatives are drawn in proportion to ``count ** ns_exponent``.
+        Negative sampling: words drawn as counter-examples, up to 64; 0 for none. Both ways may be used together.
+    ns_exponent : float, optional
+        Negatives are drawn in proportion to ``count ** ns_exponent``; default 0.75, or the program's.
+    cbow_mean : {0, 1}, default 1
+        CBOW sums (0) or averages (1) the context words' vectors.
+    cbow_update : {"corrected", "classic"}, optional
+        Whether each context word gets its share of the average's change, as the gradient has it (Irsoy et al. 2021), or
+        all of it, as in word2vec.c and gensim. Default "classic".
     epochs : int, default 5
         Passes through the text.
     shrink_windows : bool, default True
@@ -74,6 +80,8 @@ class Word2Vec(Estimator):
     shared_negatives : bool, default True
         One set of negatives for all context words of a window: several times faster at the same quality. False is
         word2vec.c's arithmetic, pair by pair.
+    compat : {"word2vec.c", "gensim", "fasttext"}, optional
+        Take on the arithmetic of another program, and its default rates: see the guide's page on semantics. Slower.
     lowercase : bool, default False
         Lower-case the text first, by Unicode's rules.
     max_sentence_length : int, default 1000
@@ -91,7 +99,9 @@ class Word2Vec(Estimator):
     wv : KeyedVectors
         The words and their vectors.
     syn1neg : float32 (num_words, vector_size)
-        The output vectors.
+        The output vectors of negative sampling.
+    syn1 : float32 (num_words - 1, vector_size)
+        The vectors of the tree's inner nodes, of hierarchical softmax.
     losses : list of float
         Mean loss of a (context, output) pair in each epoch trained.
     corpus_count, corpus_total_words : int
@@ -106,8 +116,9 @@ class Word2Vec(Estimator):
 
     Notes
     -----
-    Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their Compositionality". With several
-    workers threads update shared tables without locks (Niu et al. 2011, "Hogwild!"), so runs differ in the last digits.
+    Mikolov et al. 2013, "Efficient Estimation of Word Representations in Vector Space" and "Distributed Representations
+    of Words and Phrases and their Compositionality". With several workers threads update shared tables without locks
+    (Niu et al. 2011, "Hogwild!"), so runs differ in the last digits.
 
     Examples
     --------
@@ -124,20 +135,24 @@ class Word2Vec(Estimator):
         sentences: Sentences | None = None,
         corpus_file: PathLike | None = None,
         vector_size: int = 100,
-        alpha: float = DEFAULT_ALPHA,
+        alpha: float | None = None,
         window: int = 5,
         min_count: int = 5,
         *,
         sample: float = 1e-3,
         seed: int = 1,
         workers: int | None = None,
-        min_alpha: float = 1e-4,
-        sg: int = 1,
+        min_alpha: float | None = None,
+        sg: int = 0,
+        hs: int = 0,
         negative: int = 5,
-        ns_exponent: float = 0.75,
+        ns_exponent: float | None = None,
+        cbow_mean: int = 1,
+        cbow_update: str | None = None,
         epochs: int = 5,
         shrink_windows: bool = True,
         shared_negatives: bool = True,
+        compat: str | None = None,
         lowercase: bool = False,
         max_sentence_length: int = 1000,
         max_memory: int | str | None = None,
@@ -153,11 +168,15 @@ class Word2Vec(Estimator):
         self.workers = workers
         self.min_alpha = min_alpha
         self.sg = sg
+        self.hs = hs
         self.negative = negative
         self.ns_exponent = ns_exponent
+        self.cbow_mean = cbow_mean
+        self.cbow_update = cbow_update
         self.epochs = epochs
         self.shrink_windows = shrink_windows
         self.shared_negatives = shared_negatives
+        self.compat = compat
         self.lowercase = lowercase
         self.max_sentence_length = max_sentence_length
         self.max_memory = max_memory
@@ -185,9 +204,9 @@ class Word2Vec(Estimator):
         """
         self._check()
         monitor = Monitor(self, self.callbacks)
-        with self._read(_one_source(sentences, corpus_file), monitor) as corpus:
-            self._state = State.of_corpus(corpus, self.vector_size, self.seed)
-            self._train(corpus, self.epochs, self.alpha, self.min_alpha, monitor)
+        with self._read(one_source(sentences, corpus_file), monitor) as corpus:
+            self._state = State.of_corpus(corpus, self.vector_size, self.seed, self._arithmetic.start)
+            self._train(corpus, self.epochs, *self._rates(), monitor)
         return self
 
     def build_vocab(self, sentences: Sentences | None = None, corpus_file: PathLike | None = None) -> None:
@@ -199,8 +218,9 @@ class Word2Vec(Estimator):
             As for the class; one of them.
         """
         self._check()
-        with self._read(_one_source(sentences, corpus_file), Monitor(self, self.callbacks)) as corpus:
-            self._state = State.of_corpus(corpus, self.vector_size, self.seed)
+        with self._read(one_source(sentences, corpus_file), Monitor(self, self.callbacks)) as corpus:
+            self._state = State.of_corpus(corpus, self.vector_size, self.seed, self._arithmetic.start)
+            self._state.prepare(bool(self.hs), bool(self.negative))
 
     def train(
         self,
@@ -242,10 +262,13 @@ class Word2Vec(Estimator):
         vocabulary = self._trained.vocabulary
         self._check_vector_size()
         epochs = self.epochs if epochs is None else validate.integer("epochs", epochs, 1)
-        alpha = self.alpha if start_alpha is None else validate.real("start_alpha", start_alpha, 0, low_open=True)
-        end = self.min_alpha if end_alpha is None else validate.real("end_alpha", end_alpha, 0)
+        alpha, end = self._rates()
+        if start_alpha is not None:
+            alpha = validate.real("start_alpha", start_alpha, 0, low_open=True)
+        if end_alpha is not None:
+            end = validate.real("end_alpha", end_alpha, 0)
         monitor = Monitor(self, self.callbacks)
-        with self._read(_one_source(sentences, corpus_file), monitor, vocabulary) as corpus:
+        with self._read(one_source(sentences, corpus_file), monitor, vocabulary) as corpus:
             return self._train(corpus, epochs, alpha, end, monitor)
 
     @property
@@ -255,8 +278,13 @@ class Word2Vec(Estimator):
 
     @property
     def syn1neg(self) -> NDArray[np.float32]:
-        """The output vectors, float32 (num_words, vector_size), under gensim's name."""
-        return self._trained.weight_out[:, : self._trained.vector_size]
+        """The output vectors of negative sampling, float32 (num_words, vector_size), under gensim's name."""
+        return self._outputs("syn1neg", self._trained.weight_out, "negative sampling (negative=0)")
+
+    @property
+    def syn1(self) -> NDArray[np.float32]:
+        """The vectors of the tree's inner nodes, float32 (num_words - 1, vector_size), under gensim's name."""
+        return self._outputs("syn1", self._trained.weight_inner, "hierarchical softmax (hs=0)")
 
     @property
     def losses(self) -> list[float]:
@@ -321,26 +349,22 @@ class Word2Vec(Estimator):
         return model
 
     def _check(self) -> None:
-        """Check the arguments; NumPy's numbers become Python's, which the kernels and the model's file ask for."""
-        self.vector_size = validate.integer("vector_size", self.vector_size, 1, MAX_VECTOR_SIZE)
-        self.alpha = validate.real("alpha", self.alpha, 0, low_open=True)
-        self.min_alpha = validate.real("min_alpha", self.min_alpha, 0, self.alpha)
-        self.window = validate.integer("window", self.window, 1, 100)
-        self.min_count = validate.integer("min_count", self.min_count, 0)
-        self.sample = validate.real("sample", self.sample, 0, 1)
-        self.seed = validate.integer("seed", self.seed, 0, 2**63 - 1)
-        if self.workers is not None:
-            self.workers = validate.integer("workers", self.workers, 1, MAX_THREADS)
-        if self.sg != 1:
-            validate.choice("sg", self.sg, (0, 1))
-            raise ValueError("sg=0 asks for CBOW, which fastemb does not have yet; sg=1 trains skip-gram")
-        self.sg = int(self.sg)
-        self.negative = validate.integer("negative", self.negative, 1, 64)
-        self.ns_exponent = validate.real("ns_exponent", self.ns_exponent, -10, 10)
-        self.epochs = validate.integer("epochs", self.epochs, 1)
-        self.max_sentence_length = validate.integer("max_sentence_length", self.max_sentence_length, 1, 1_000_000)
-        for name in ("shrink_windows", "shared_negatives", "lowercase"):
-            setattr(self, name, validate.boolean(name, getattr(self, name)))
+        check_training(self)
+
+    @property
+    def _arithmetic(self) -> Arithmetic:
+        return arithmetic(self.compat, shared_negatives=self.shared_negatives, cbow_update=self.cbow_update)
+
+    def _rates(self) -> tuple[float, float]:
+        """Return the learning rate at the start and at the end."""
+        how = self._arithmetic
+        alpha = (how.skipgram_alpha if self.sg else how.cbow_alpha) if self.alpha is None else self.alpha
+        return alpha, how.last_alpha(alpha) if self.min_alpha is None else self.min_alpha
+
+    def _outputs(self, name: str, table: NDArray[np.float32] | None, without: str) -> NDArray[np.float32]:
+        if table is None:
+            raise AttributeError(f"a model without {without} has no {name}")
+        return table[:, : self._trained.vector_size]
 
     def _check_vector_size(self) -> None:
         size = self._trained.vector_size
@@ -378,17 +402,24 @@ class Word2Vec(Estimator):
 
     def _train(self, corpus: Corpus, epochs: int, alpha: float, min_alpha: float, monitor: Monitor) -> tuple[int, int]:
         state = self._trained
-        loop = SkipGram(
+        how = self._arithmetic
+        state.prepare(bool(self.hs), bool(self.negative))
+        loop = Loop(
             counts=state.counts,
-            weight_in=state.weight_in,
-            weight_out=state.weight_out,
+            tables=Tables(
+                weight_in=state.weight_in,
+                weight_out=state.weight_out if self.negative else None,
+                weight_inner=state.weight_inner if self.hs else None,
+            ),
+            sg=bool(self.sg),
+            cbow_mean=bool(self.cbow_mean),
             window=self.window,
             shrink_windows=self.shrink_windows,
             negative=self.negative,
-            shared_negatives=self.shared_negatives,
             sample=self.sample,
-            ns_exponent=self.ns_exponent,
+            ns_exponent=how.ns_exponent if self.ns_exponent is None else self.ns_exponent,
             seed=self.seed,
+            arithmetic=how,
             workers=self.workers or get_num_threads(),
         )
         monitor.call("on_train_begin")
@@ -410,22 +441,3 @@ class Word2Vec(Estimator):
             )
         monitor.call("on_train_end")
         return trained, corpus.num_words * epochs
-
-
-def _one_source(sentences: Sentences | None, corpus_file: PathLike | None) -> Sentences | PathLike:
-    if (sentences is None) == (corpus_file is None):
-        given = "neither" if sentences is None else "both"
-        raise TypeError(f"one of sentences and corpus_file must be given, got {given}")
-    if corpus_file is not None:
-        if not isinstance(corpus_file, str | os.PathLike):
-            raise TypeError(f"corpus_file must be a path or '-', got {corpus_file!r:.80}")
-        return corpus_file
-    assert sentences is not None
-    if isinstance(sentences, str | bytes | os.PathLike):
-        raise TypeError(
-            f"sentences must be an iterable of lists of words, got {str(sentences)!r:.80}; "
-            "a file's name goes into corpus_file="
-        )
-    if not isinstance(sentences, Iterable):
-        raise TypeError(f"sentences must be an iterable of lists of words, got {sentences!r:.80}")
-    return sentences

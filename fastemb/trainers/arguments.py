@@ -1,0 +1,68 @@
+"""Checks of the trainers' arguments."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fastemb.engine import validate
+from fastemb.engine.parallel import MAX_THREADS
+from fastemb.trainers.arithmetic import CBOW_UPDATES, arithmetic
+
+__all__ = ["PathLike", "Sentences", "check_training", "one_source"]
+
+PathLike = str | os.PathLike[str]
+Sentences = Iterable[Sequence[str]]
+
+MAX_VECTOR_SIZE = 1 << 16
+
+
+def check_training(model: Any) -> None:
+    """Check what `Word2Vec` and its kin train by; NumPy's numbers become Python's, which kernels and files ask for."""
+    model.vector_size = validate.integer("vector_size", model.vector_size, 1, MAX_VECTOR_SIZE)
+    model.alpha = _optional_real("alpha", model.alpha, 0, low_open=True)
+    model.window = validate.integer("window", model.window, 1, 100)
+    model.min_count = validate.integer("min_count", model.min_count, 0)
+    model.sample = validate.real("sample", model.sample, 0)
+    model.seed = validate.integer("seed", model.seed, 0, 2**63 - 1)
+    if model.workers is not None:
+        model.workers = validate.integer("workers", model.workers, 1, MAX_THREADS)
+    for name in ("sg", "hs", "cbow_mean"):
+        setattr(model, name, int(validate.choice(name, getattr(model, name), (0, 1))))
+    model.negative = validate.integer("negative", model.negative, 0, 64)
+    if not model.hs and not model.negative:
+        raise ValueError(
+            "hs or negative must be positive for training, got hs=0 and negative=0, with which there is none"
+        )
+    model.ns_exponent = _optional_real("ns_exponent", model.ns_exponent, -10, 10)
+    model.epochs = validate.integer("epochs", model.epochs, 1)
+    model.max_sentence_length = validate.integer("max_sentence_length", model.max_sentence_length, 1, 1_000_000)
+    for name in ("shrink_windows", "shared_negatives", "lowercase"):
+        setattr(model, name, validate.boolean(name, getattr(model, name)))
+    validate.choice("cbow_update", model.cbow_update, (None, *CBOW_UPDATES))
+    how = arithmetic(model.compat)
+    first = (how.skipgram_alpha if model.sg else how.cbow_alpha) if model.alpha is None else model.alpha
+    model.min_alpha = _optional_real("min_alpha", model.min_alpha, 0, first)
+
+
+def _optional_real(name: str, value: Any, *bounds: float | None, low_open: bool = False) -> float | None:
+    return None if value is None else validate.real(name, value, *bounds, low_open=low_open)  # type: ignore[arg-type]
+
+
+def one_source(sentences: Sentences | None, corpus_file: PathLike | None) -> Sentences | PathLike:
+    """Return the one of the two that was given, if it can be a text."""
+    if (sentences is None) == (corpus_file is None):
+        given = "neither" if sentences is None else "both"
+        raise TypeError(f"one of sentences and corpus_file must be given, got {given}")
+    if corpus_file is not None:
+        if not isinstance(corpus_file, str | os.PathLike):
+            raise TypeError(f"corpus_file must be a path or '-', got {corpus_file!r:.80}")
+        return corpus_file
+    assert sentences is not None
+    if isinstance(sentences, str | bytes | os.PathLike):
+        raise TypeError(
+            f"sentences must be an iterable of lists of words, got {str(sentences)!r:.80}; "
+            "a file's name goes into corpus_file="
+        )
+    if not isinstance(sentences, Iterable):
+        raise TypeError(f"sentences must be an iterable of lists of words, got {sentences!r:.80}")
+    return sentences
