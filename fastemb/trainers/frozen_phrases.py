@@ -23,7 +23,7 @@ from fastemb.trainers.phrase_scores import Split
 from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.text import PathLike
 
-__all__ = ["FrozenPhrases", "PhrasePass"]
+__all__ = ["FrozenPhrases", "PhrasePass", "frozen", "phrases_of", "phrases_tensors"]
 
 FORMAT = "fastemb.FrozenPhrases/1"
 
@@ -257,6 +257,29 @@ class FrozenPhrases(PhraseModel):
             return cls.of_json(Path(require_file(path)).read_bytes())
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+
+def frozen(phrases: PhraseModel | Sequence[PhraseModel] | None) -> FrozenPhrases | None:
+    """Return what a trainer keeps of its argument `phrases`."""
+    if phrases is None or isinstance(phrases, FrozenPhrases):
+        return phrases
+    return FrozenPhrases(phrases)
+
+
+def phrases_tensors(phrases: FrozenPhrases | None) -> dict[str, np.ndarray]:
+    """Return what a trainer's file holds of its phrases."""
+    return {} if phrases is None else {"phrases": np.frombuffer(phrases.to_json().encode("ascii"), np.uint8)}
+
+
+def phrases_of(tensors: Mapping[str, np.ndarray]) -> FrozenPhrases | None:
+    """Return the phrases in a trainer's file.
+
+    Raises
+    ------
+    ValueError
+        If they are damaged.
+    """
+    return FrozenPhrases.of_json(tensors["phrases"].tobytes()) if "phrases" in tensors else None
 
 
 def _checked_split(a: object, b: object, score: object) -> Split:
