@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,18 @@ from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.engine.sampling import keep_probabilities
 from fastemb.formats.files import PathLike
-from fastemb.trainers.arguments import Sentences, one_source
 from fastemb.trainers.estimator import Estimator
 from fastemb.trainers.model_vectors import ModelVectors, open_vectors
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.state import State
 from fastemb.trainers.tables import row_length
+from fastemb.trainers.text import Sentences, one_source
 
 __all__ = ["VocabularyBuilder"]
 
 WORD_BYTES = 200  # of a word in memory: its bytes, count and str, and its places in a list and a dict
+COUNTING = ("min_count", "max_final_vocab", "max_vocab_size", "trim_rule")
+OF_READING = (*COUNTING, "lowercase", "max_sentence_length", "errors", "max_memory", "workers")
 Source = Sentences | PathLike
 
 
@@ -47,7 +49,7 @@ class VocabularyBuilder(Estimator):
     max_memory: int | str | None
     errors: str
     workers: int | None
-    callbacks: Iterable[object]
+    callbacks: Sequence[object]
     _state: State | None = None
     _raw: Vocabulary | None = None
     _scanned: tuple[int, int] = (0, 0)
@@ -320,7 +322,7 @@ class VocabularyBuilder(Estimator):
 
     @property
     def raw_vocab(self) -> dict[str, int]:
-        """All words of the text and their counts, where `scan_vocab` or ``keep_raw_vocab=True`` kept them, else empty."""
+        """All words of the text and their counts, if `scan_vocab` or ``keep_raw_vocab=True`` kept them; else empty."""
         if self._raw is None:
             return {}
         assert self._raw.counts is not None
@@ -342,6 +344,13 @@ class VocabularyBuilder(Estimator):
             raise RuntimeError("the model has no vocabulary yet: call fit, or build_vocab and train, first")
         return self._state
 
+    def _check_vocabulary_options(self) -> None:
+        if self.max_vocab_size is not None:
+            self.max_vocab_size = validate.integer("max_vocab_size", self.max_vocab_size, 1)
+        self.sorted_vocab = int(validate.boolean("sorted_vocab", self.sorted_vocab))
+        self.pretrained_lockf = validate.real("pretrained_lockf", self.pretrained_lockf, 0)
+        self._selection()
+
     def _selection(self, trim_rule: TrimRule | None = None, min_count: int | None = None) -> Selection:
         return Selection(
             self.min_count if min_count is None else min_count,
@@ -350,16 +359,20 @@ class VocabularyBuilder(Estimator):
             bool(self.sorted_vocab),
         )
 
-    def _take_vocabulary(self, vocabulary: Vocabulary, num_words: int, num_sentences: int, update: bool) -> None:
-        """Make the tables of a vocabulary, or those of its new words; they start from `pretrained` where that knows them."""
+    def _take_vocabulary(
+        self, vocabulary: Vocabulary, num_words: int, num_sentences: int, update: bool = False
+    ) -> None:
+        """Make the rows of a vocabulary, or of its new words; they start from `pretrained` if that has them."""
         pretrained = None if self.pretrained is None else open_vectors(self.pretrained, self.vector_size)
         if update:
             self._check_vector_size()
             first = len(self._trained.vocabulary)
-            self._trained.extend(vocabulary, num_words, num_sentences, self.seed)
+            self._trained.extend(vocabulary, num_words, num_sentences, self.seed, self._start)
         else:
             first = 0
-            self._state = self._new_state(vocabulary, num_words, num_sentences)
+            counted = num_words, num_sentences
+            self._state = State.of_vocabulary(vocabulary, self.vector_size, *counted, self.seed, self._start)
+        self._trained.prepare(bool(self.hs), bool(self.negative))
         if pretrained is not None and self._trained.adopt(pretrained, self.pretrained_lockf, first) == 0 and not update:
             warnings.warn(
                 f"pretrained has none of the vocabulary's {len(vocabulary):,} words, such as "
@@ -368,9 +381,10 @@ class VocabularyBuilder(Estimator):
                 stacklevel=4,
             )
 
-    def _new_state(self, vocabulary: Vocabulary, num_words: int, num_sentences: int) -> State:
-        """Return the state from which training starts."""
-        raise NotImplementedError
+    @property
+    def _start(self) -> float:
+        """Input rows begin uniform in plus or minus this, over vector_size."""
+        return 0.5
 
     def _check_vector_size(self) -> None:
         size = self._trained.vector_size
@@ -387,14 +401,12 @@ class VocabularyBuilder(Estimator):
         def progress(words: int, fraction: float | None) -> None:
             monitor.report(words, 0, math.nan, total=round(words / fraction) if fraction else None)
 
-        names = ("min_count", "max_final_vocab", "max_vocab_size", "trim_rule", "sorted_vocab", "lowercase")
-        names += ("max_sentence_length", "errors", "max_memory", "workers")
-        ours = {name: getattr(self, name) for name in names}
+        ours = {name: getattr(self, name) for name in OF_READING} | {"sorted_vocab": bool(self.sorted_vocab)}
         corpus = read_corpus(source, vocabulary=vocabulary, progress=progress, **{**ours, **options})
         if corpus.num_words_pruned:
             warnings.warn(
-                f"there were more different words than max_vocab_size={self.max_vocab_size:,}, so rare ones were dropped "
-                f"while counting, when they had occurred less than {corpus.pruning_threshold:,} times: "
+                f"there were more different words than max_vocab_size={self.max_vocab_size:,}, so rare ones were "
+                f"dropped while counting, when they had occurred less than {corpus.pruning_threshold:,} times: "
                 f"{corpus.num_words_pruned:,} of {corpus.num_words:,} words are neither counted nor trained",
                 UserWarning,
                 stacklevel=4,
