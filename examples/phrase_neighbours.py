@@ -1,5 +1,6 @@
-"""Neighbours and sums of phrases, after tables 6 and 7 of Mikolov et al. 2013 ("Distributed Representations of Words and
-Phrases and their Compositionality"): the entities nearest to a phrase, and what two vectors add up to.
+"""Neighbours and sums of phrases: the entities nearest to a phrase, and what two vectors add up to.
+
+After tables 6 and 7 of Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their Compositionality".
 
     python examples/phrase_neighbours.py                      # on the texts in the folder that FASTEMB_DATA names
     python examples/phrase_neighbours.py text.txt             # on a text of your own, one sentence a line

@@ -142,6 +142,34 @@ def phrases(
     _report(found, text, num_words, seconds, top, output, console)
 
 
+def find_phrases(given: str, corpus: str, reading: dict[str, Any], console: Console) -> "FrozenPhrases":
+    """Return the phrases that ``train --phrases`` asks for: of a file, or of the text in a number of passes.
+
+    Parameters
+    ----------
+    given : str
+        A file's name or a number.
+    corpus : str
+        The text; read here, too, so that it cannot be standard input if `given` is a number.
+    reading : dict
+        The trainer's parameters, of which those that tell how to read are taken.
+    console : Console
+    """
+    if not given.isdecimal():
+        from fastemb.trainers.phrases import Phrases
+
+        return Phrases.load(given).freeze()
+    if corpus == "-":
+        raise typer.BadParameter(
+            "--phrases N reads the text twice, and standard input is read once; give a file"
+        )
+    if int(given) < 1:
+        raise typer.BadParameter("--phrases must be a file, or a number of passes from 1 on, got 0")
+    options: dict[str, Any] = {name: reading[name] for name in ("lowercase", "errors", "workers") if name in reading}
+    text, _ = _read(corpus, reading.get("max_memory"), options, console)
+    return _learn(text, [None] * int(given), {"workers": options.get("workers")}, console)[0]
+
+
 def _check_options(
     context: typer.Context,
     corpus: str,
