@@ -11,6 +11,7 @@ from fastemb.cli import glove
 from fastemb.cli.console import Console
 from fastemb.cli.files import check_output, check_vectors_output
 from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption
+from fastemb.cli.phrases import find_phrases
 from fastemb.cli.training import save, train_model
 
 EXAMPLE = "fastemb train text.txt.gz -o vectors.safetensors --vector-size 300 --epochs 3"
@@ -100,6 +101,14 @@ def train(
     max_sentence_length: Annotated[
         int, typer.Option(help="Cut longer sentences into pieces of so many words.", rich_help_panel=_TEXT)
     ] = 1000,
+    phrases: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|N",
+            help="Join phrases first: those that `fastemb phrases --save-model` wrote, or those found in N passes.",
+            rich_help_panel=_TEXT,
+        ),
+    ] = None,
     errors: ErrorsOption = Errors.STRICT,
     workers: Annotated[
         int | None, typer.Option(help="Threads; default, every core of this process.", rich_help_panel=_RUN)
@@ -166,6 +175,7 @@ def train(
         "min_count": min_count,
         "lowercase": lowercase,
         "max_sentence_length": max_sentence_length,
+        "phrases": phrases,
         "errors": errors.value,
         "workers": workers,
         "seed": seed,
@@ -194,6 +204,8 @@ def train(
             raise typer.BadParameter(f"--{name.replace('_', '-')} is the saved model's own with --continue")
     if corpus == "-" and sys.stdin.isatty():
         console.say("Reading from this terminal: end the text with Ctrl-D.")
+    if phrases is not None:
+        parameters["phrases"] = find_phrases(phrases, corpus, parameters, console)
     outcome = train_model(corpus, parameters, console, continue_model, model.value, vocab)
     save(outcome, output, save_model, console, **({"unk": True} if unk else {}))
     if outcome.interrupted:
