@@ -2,7 +2,8 @@
 
 A page marks the place of a table with ``<!-- table: NAME -->`` and ``<!-- end of table -->``; NAME is a kind of
 measurement, or ``machine``, and, where several files hold it, the vector size: ``speed 300``. Of what `fastemb bench
-layers` measured it is ``layers``, or ``layers`` with a kind or ``machine``. What stands between is replaced.
+layers` measured it is ``layers``, or ``layers`` with a kind or ``machine``; of `fastemb bench glove`, ``glove`` with
+a kind. What stands between is replaced.
 """
 
 import json
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastemb.bench import glove_tables
 from fastemb.bench.compare import Run
 from fastemb.bench.layers import tables as layers
 from fastemb.bench.machine import placement
@@ -24,7 +26,7 @@ SLACK = 1.0
 
 
 def render(results: dict[str, Any], kinds: Sequence[str] | None = None) -> str:
-    """Return Markdown tables of what `fastemb.bench.training.run` or `fastemb.bench.layers.run.run` gave.
+    """Return Markdown tables of what the `run` of `fastemb.bench.training`, `.layers.run` or `.glove` gave.
 
     Parameters
     ----------
@@ -47,6 +49,8 @@ def render(results: dict[str, Any], kinds: Sequence[str] | None = None) -> str:
     found = results["measures"]
     if _is_layers(results):
         return "\n\n".join(_layers(results, kind) or "" for kind in (kinds or ["", *found]))
+    if _is_glove(results):
+        return "\n\n".join(_grid(*glove_tables.grid(results, kind)) for kind in (kinds or found))
     return "\n\n".join(_TABLES[kind](found.get(kind), results) for kind in (kinds or found))
 
 
@@ -85,8 +89,11 @@ def _find(name: str, results: Sequence[dict[str, Any]]) -> str | None:
     if kind == "layers":
         found = [result for result in results if _is_layers(result)]
         return _layers(layers.merge(found), rest) if found else None
+    if kind == "glove":
+        holders = [result for result in results if _is_glove(result) and rest in result["measures"]]
+        return render(holders[-1], [rest]) if holders else None
     for result in reversed(results):
-        held = not _is_layers(result) and (kind == "machine" or kind in result["measures"])
+        held = "benchmark" not in result and (kind == "machine" or kind in result["measures"])
         if held and (not rest or int(rest) == result["settings"]["vector_size"]):
             return render(result, [kind])
     return None
@@ -94,6 +101,10 @@ def _find(name: str, results: Sequence[dict[str, Any]]) -> str | None:
 
 def _is_layers(results: dict[str, Any]) -> bool:
     return results.get("benchmark") == "layers"
+
+
+def _is_glove(results: dict[str, Any]) -> bool:
+    return results.get("benchmark") == "glove"
 
 
 def _layers(results: dict[str, Any], name: str) -> str | None:

@@ -15,7 +15,9 @@ from fastemb.engine import validate
 from fastemb.engine.sampling import keep_probabilities
 from fastemb.formats.files import PathLike
 from fastemb.trainers.estimator import Estimator
+from fastemb.trainers.frozen_phrases import frozen
 from fastemb.trainers.model_vectors import ModelVectors, open_vectors
+from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.state import State
 from fastemb.trainers.tables import row_length
@@ -25,7 +27,7 @@ __all__ = ["VocabularyBuilder"]
 
 WORD_BYTES = 200  # of a word in memory: its bytes, count and str, and its places in a list and a dict
 COUNTING = ("min_count", "max_final_vocab", "max_vocab_size", "trim_rule")
-OF_READING = (*COUNTING, "lowercase", "max_sentence_length", "errors", "max_memory", "workers")
+OF_READING = (*COUNTING, "lowercase", "max_sentence_length", "phrases", "errors", "max_memory", "workers")
 Source = Sentences | PathLike
 
 
@@ -49,6 +51,7 @@ class VocabularyBuilder(Estimator):
     max_memory: int | str | None
     errors: str
     workers: int | None
+    phrases: PhraseModel | Sequence[PhraseModel] | None
     callbacks: Sequence[object]
     _state: State | None = None
     _raw: Vocabulary | None = None
@@ -345,6 +348,7 @@ class VocabularyBuilder(Estimator):
         return self._state
 
     def _check_vocabulary_options(self) -> None:
+        self.phrases = frozen(self.phrases)
         if self.max_vocab_size is not None:
             self.max_vocab_size = validate.integer("max_vocab_size", self.max_vocab_size, 1)
         self.sorted_vocab = int(validate.boolean("sorted_vocab", self.sorted_vocab))

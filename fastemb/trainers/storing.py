@@ -11,6 +11,7 @@ from fastemb import formats
 from fastemb.engine import validate
 from fastemb.formats.safetensors import read_tensors, write_tensors
 from fastemb.trainers.building import VocabularyBuilder
+from fastemb.trainers.frozen_phrases import frozen, phrases_of, phrases_tensors
 from fastemb.trainers.state import State
 from fastemb.trainers.text import PathLike
 from fastemb.vectors.keyed_vectors import KeyedVectors
@@ -18,7 +19,7 @@ from fastemb.vectors.keyed_vectors import KeyedVectors
 __all__ = ["Stored"]
 
 MODEL_FORMAT = "fastemb.Word2Vec/1"
-NOT_SAVED = ("callbacks", "trim_rule", "hashfxn", "pretrained")
+NOT_SAVED = ("callbacks", "trim_rule", "hashfxn", "phrases", "pretrained")
 
 
 class Stored(VocabularyBuilder):
@@ -51,7 +52,7 @@ class Stored(VocabularyBuilder):
             "parameters": json.dumps(parameters),
             **described,
         }
-        write_tensors(path, tensors, metadata)
+        write_tensors(path, tensors | phrases_tensors(frozen(self.phrases)), metadata)
 
     def to_keyed_vectors(self, which: str = "input") -> KeyedVectors:
         """Return a copy of the words and their vectors, as they are now.
@@ -113,6 +114,7 @@ class Stored(VocabularyBuilder):
             )
         try:
             model = cls(**json.loads(metadata["parameters"]))
+            model.phrases = phrases_of(tensors)
             model._state = State.of_tensors(tensors, metadata, model.vector_size)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)}: a damaged model ({error})") from error

@@ -17,6 +17,7 @@ from fastemb.trainers.arguments import check_training, warn_of_totals, warn_with
 from fastemb.trainers.arithmetic import Arithmetic, arithmetic
 from fastemb.trainers.building import VocabularyBuilder
 from fastemb.trainers.loop import Loop, Tables
+from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.prediction import Prediction
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.storing import Stored
@@ -103,6 +104,9 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
         file.
     errors : str, default "strict"
         What to do with bytes that are not UTF-8, as in ``bytes.decode``.
+    phrases : Phrases, FrozenPhrases or a sequence of them, optional
+        Join the phrases of the text first, as word numbers. The model keeps them, frozen, and saves them with itself:
+        ``model.phrases[sentence]`` joins new text as the training text was.
     callbacks : sequence of object
         See `fastemb.CallbackAny2Vec`.
     compute_loss : bool, default False
@@ -181,6 +185,7 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
         max_sentence_length: int = 1000,
         max_memory: int | str | None = None,
         errors: str = "strict",
+        phrases: PhraseModel | Sequence[PhraseModel] | None = None,
         callbacks: Sequence[object] = (),
         compute_loss: bool = False,
         comment: str | None = None,
@@ -216,6 +221,7 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
         self.max_sentence_length = max_sentence_length
         self.max_memory = max_memory
         self.errors = errors
+        self.phrases = phrases
         self.callbacks = callbacks
         self.compute_loss = compute_loss
         self.comment = comment

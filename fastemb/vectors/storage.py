@@ -32,12 +32,21 @@ class Storage(Lookup):
         errors: str = "strict",
         limit: int | None = None,
         mmap: str | None = None,
+        *,
+        subwords: bool = True,
     ) -> Self:
         """Read vectors from a file in any of the formats; see `fastemb.formats.read`.
 
-        gensim's argument `mmap` has no effect: files that can be mapped always are.
+        Files that have rows of n-grams, as fastText's, give `FastTextKeyedVectors`, or, with ``subwords=False``, the
+        vocabulary's vectors only. gensim's argument `mmap` has no effect: files that can be mapped always are.
         """
         table = formats.read(path, format=format, errors=errors, limit=limit)
+        if not subwords:
+            table = Table(table.vocabulary, table.vectors, table.metadata, table.attributes)
+        return cls._of_table(table)
+
+    @classmethod
+    def _of_table(cls, table: Table) -> Any:
         result = cls(table.vectors, table.vocabulary, table.metadata)
         result._attributes |= table.attributes
         return result
