@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastemb.corpus.reader import Corpus
 from fastemb.corpus.vocabulary import Vocabulary
-from fastemb.trainers.tables import allocate_table, uniform_table
+from fastemb.trainers.tables import allocate_table, padded_table, uniform_table
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["State"]
@@ -55,6 +55,15 @@ class State:
 
     def __post_init__(self) -> None:
         self.wv = KeyedVectors(self.weight_in[:, : self.vector_size], self.vocabulary)
+
+    @property
+    def parts(self) -> tuple[NDArray[np.int32], NDArray[np.int64]] | None:
+        """Values and offsets of the rows of `weight_in` that make up each word; None for its own row alone."""
+        return None
+
+    def refresh(self) -> None:
+        """Make `wv` see what training has changed."""
+        self.wv.fill_norms(force=True)
 
     # A copy or a pickle would otherwise hold wv's table twice, and training would change only one of them.
     def __getstate__(self) -> dict[str, Any]:
@@ -109,19 +118,16 @@ class State:
             If something is missing or does not fit.
         """
         vocabulary = Vocabulary(tensors["words"], tensors["words_offsets"], tensors["counts"])
-        sizes = {"vectors": len(vocabulary), "output_vectors": len(vocabulary), "inner_vectors": len(vocabulary) - 1}
+        inputs = cls._inputs(tensors, metadata, vocabulary, vector_size)
         tables = {}
-        for name, size in sizes.items():
-            if name == "vectors" or name in tensors:
-                if tensors[name].shape != (size, vector_size):
-                    raise ValueError(f"{name} has shape {tensors[name].shape}, not {(size, vector_size)}")
-                tables[name] = allocate_table(size, vector_size)
-                tables[name][:, :vector_size] = tensors[name]
+        for name, size in (("output_vectors", len(vocabulary)), ("inner_vectors", len(vocabulary) - 1)):
+            if name in tensors:
+                tables[name] = _padded(name, tensors[name], (size, vector_size))
         corpus = json.loads(metadata["corpus"])
         return cls(
             vocabulary,
             vector_size,
-            tables["vectors"],
+            **inputs,
             num_words=int(corpus["num_words"]),
             num_sentences=int(corpus["num_sentences"]),
             weight_out=tables.get("output_vectors"),
@@ -129,3 +135,17 @@ class State:
             epochs_trained=int(metadata["epochs_trained"]),
             losses=tensors["losses"].tolist(),
         )
+
+    @classmethod
+    def _inputs(
+        cls, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], vocabulary: Vocabulary, vector_size: int
+    ) -> dict[str, Any]:
+        """Return what the words' vectors are made of, as arguments of the class."""
+        return {"weight_in": _padded("vectors", tensors["vectors"], (len(vocabulary), vector_size))}
+
+
+def _padded(name: str, rows: np.ndarray, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return a copy of rows from a file, as training wants them."""
+    if rows.shape != shape:
+        raise ValueError(f"{name} has shape {rows.shape}, not {shape}")
+    return padded_table(rows, shape[1])

@@ -26,8 +26,6 @@ from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["Word2Vec"]
 
-MODEL_FORMAT = "fastemb.Word2Vec/1"
-
 
 class Word2Vec(Estimator):
     """Word vectors learnt from text with skip-gram or CBOW, on all cores.
@@ -130,6 +128,9 @@ class Word2Vec(Estimator):
     ((8,), 3)
     """
 
+    _format = "fastemb.Word2Vec/1"
+    _state_type = State
+
     def __init__(
         self,
         sentences: Sentences | None = None,
@@ -205,7 +206,7 @@ class Word2Vec(Estimator):
         self._check()
         monitor = Monitor(self, self.callbacks)
         with self._read(one_source(sentences, corpus_file), monitor) as corpus:
-            self._state = State.of_corpus(corpus, self.vector_size, self.seed, self._arithmetic.start)
+            self._state = self._start(corpus)
             self._train(corpus, self.epochs, *self._rates(), monitor)
         return self
 
@@ -219,7 +220,7 @@ class Word2Vec(Estimator):
         """
         self._check()
         with self._read(one_source(sentences, corpus_file), Monitor(self, self.callbacks)) as corpus:
-            self._state = State.of_corpus(corpus, self.vector_size, self.seed, self._arithmetic.start)
+            self._state = self._start(corpus)
             self._state.prepare(bool(self.hs), bool(self.negative))
 
     def train(
@@ -319,7 +320,7 @@ class Word2Vec(Estimator):
         self._check_vector_size()
         parameters = {name: value for name, value in self.get_params().items() if name != "callbacks"}
         metadata = {
-            "format": MODEL_FORMAT,
+            "format": self._format,
             "fastemb": fastemb.__version__,
             "parameters": json.dumps(parameters),
             **described,
@@ -336,20 +337,24 @@ class Word2Vec(Estimator):
             If the file is not a model that `save` wrote.
         """
         tensors, metadata = read_tensors(path)
-        if metadata.get("format") != MODEL_FORMAT:
+        if metadata.get("format") != cls._format:
             raise ValueError(
-                f"{os.fspath(path)}: not a Word2Vec model, which has the format {MODEL_FORMAT!r}, "
+                f"{os.fspath(path)}: not a {cls.__name__} model, which has the format {cls._format!r}, "
                 f"got {metadata.get('format')!r}; KeyedVectors.load reads word vectors"
             )
         try:
             model = cls(**json.loads(metadata["parameters"]))
-            model._state = State.of_tensors(tensors, metadata, model.vector_size)
+            model._state = cls._state_type.of_tensors(tensors, metadata, model.vector_size)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)}: a damaged model ({error})") from error
         return model
 
     def _check(self) -> None:
         check_training(self)
+
+    def _start(self, corpus: Corpus) -> State:
+        """Return untrained tables for the words of a text."""
+        return State.of_corpus(corpus, self.vector_size, self.seed, self._arithmetic.start)
 
     @property
     def _arithmetic(self) -> Arithmetic:
@@ -410,6 +415,7 @@ class Word2Vec(Estimator):
                 weight_in=state.weight_in,
                 weight_out=state.weight_out if self.negative else None,
                 weight_inner=state.weight_inner if self.hs else None,
+                subwords=state.parts,
             ),
             sg=bool(self.sg),
             cbow_mean=bool(self.cbow_mean),
@@ -431,7 +437,7 @@ class Word2Vec(Estimator):
                 state.losses.append(loss)
                 monitor.call("on_epoch_end")
         finally:
-            state.wv.fill_norms(force=True)
+            state.refresh()
         if all(map(math.isnan, state.losses[-epochs:])):
             warnings.warn(
                 f"no two words met in training: subsampling (sample={self.sample:g}) and min_count={self.min_count} "
