@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastemb.layers.embedding import Embedding
     from fastemb.trainers.callbacks import CallbackAny2Vec
     from fastemb.trainers.classification.classifier import FastTextClassifier
+    from fastemb.trainers.fasttext import FastText
     from fastemb.trainers.glove import GloVe
     from fastemb.trainers.phrases import FrozenPhrases, Phraser, Phrases
     from fastemb.trainers.phrasing import ENGLISH_CONNECTOR_WORDS
@@ -31,6 +32,7 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "EmbeddingBagCollection",
+    "FastText",
     "FastTextClassifier",
     "FastTextKeyedVectors",
     "FrozenPhrases",
@@ -58,6 +60,7 @@ _HOME = {
     "EmbeddingBag": "fastemb.layers.bag",
     "EmbeddingBagCollection": "fastemb.layers.collection",
     "FastTextClassifier": "fastemb.trainers.classification.classifier",
+    "FastText": "fastemb.trainers.fasttext",
     "FastTextKeyedVectors": "fastemb.vectors.fasttext_vectors",
     "FrozenPhrases": "fastemb.trainers.frozen_phrases",
     "GloVe": "fastemb.trainers.glove",

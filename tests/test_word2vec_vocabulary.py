@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from fastemb import RULE_DEFAULT, RULE_DISCARD, KeyedVectors, Word2Vec
+from fastemb import RULE_DEFAULT, RULE_DISCARD, FastText, KeyedVectors, Word2Vec
 
 OPTIONS = {"vector_size": 20, "min_count": 1, "workers": 1, "epochs": 2, "sample": 0, "sg": 1}
 MODELS = [{"sg": 1}, {"sg": 0, "hs": 1}]  # each kind of kernel takes seconds to compile
@@ -163,6 +163,26 @@ def test_gensims_crashes(options, tmp_path):
         model.train(sentences(seed=turn), epochs=1)
     assert len(model.wv) == 16 + 12 and np.isfinite(model.wv.vectors).all()
     assert len(model.wv.most_similar("only3")) == 10
+
+
+@pytest.mark.parametrize("mode", ["fasttext", "floret"])
+def test_more_words_of_a_model_with_ngrams(mode, tmp_path):
+    model = FastText(**{**OPTIONS, "epochs": 1}, bucket=50, mode=mode)
+    model.build_vocab(sentences())
+    before, words = model._state.weight_in.copy(), len(model.wv)
+    rows = words if mode == "fasttext" else 0
+    model.build_vocab([["w1", "newer", "newest"]], update=True)
+    after = model._state.weight_in
+    assert model.wv.index_to_key[words:] == ["newer", "newest"]
+    np.testing.assert_array_equal(after[:rows], before[:rows])
+    np.testing.assert_array_equal(after[-50:], before[-50:])
+    assert len(after) == len(before) + (2 if rows else 0)
+    model.train([["w1", "newer", "newest"]] * 20, epochs=1)
+    model.save(tmp_path / "fasttext.model")
+    again = FastText.load(tmp_path / "fasttext.model")
+    np.testing.assert_allclose(again.wv["newest"], model.wv["newest"], rtol=1e-6)
+    with pytest.raises(NotImplementedError, match="cannot be sorted"):
+        model._state.reorder(np.arange(words + 2))
 
 
 def test_an_update_is_not_a_beginning():

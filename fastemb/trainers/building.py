@@ -16,12 +16,13 @@ from fastemb.engine.sampling import keep_probabilities
 from fastemb.formats.files import PathLike
 from fastemb.trainers.estimator import Estimator
 from fastemb.trainers.frozen_phrases import frozen
-from fastemb.trainers.model_vectors import ModelVectors, open_vectors
+from fastemb.trainers.model_vectors import open_vectors
 from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.state import State
 from fastemb.trainers.tables import row_length
 from fastemb.trainers.text import Sentences, one_source
+from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["VocabularyBuilder"]
 
@@ -291,7 +292,7 @@ class VocabularyBuilder(Estimator):
         self._take_vocabulary(theirs.vocabulary, theirs.num_words, theirs.num_sentences, update=False)
 
     def freeze(self, words: Iterable[str], factor: float = 0.0) -> None:
-        """Keep the vectors of some words as they are while others are trained.
+        """Keep the vectors of some words as they are while others are trained; of `FastText`, their own rows only.
 
         Parameters
         ----------
@@ -319,7 +320,7 @@ class VocabularyBuilder(Estimator):
         self._trained.set_rates(rows, validate.real("factor", factor, 0))
 
     @property
-    def wv(self) -> ModelVectors:
+    def wv(self) -> KeyedVectors:
         """The words and their vectors; they change as the model is trained."""
         return self._trained.wv
 
@@ -375,7 +376,7 @@ class VocabularyBuilder(Estimator):
         else:
             first = 0
             counted = num_words, num_sentences
-            self._state = State.of_vocabulary(vocabulary, self.vector_size, *counted, self.seed, self._start)
+            self._state = self._new_state(vocabulary, *counted)
         self._trained.prepare(bool(self.hs), bool(self.negative))
         if pretrained is not None and self._trained.adopt(pretrained, self.pretrained_lockf, first) == 0 and not update:
             warnings.warn(
@@ -384,6 +385,10 @@ class VocabularyBuilder(Estimator):
                 UserWarning,
                 stacklevel=4,
             )
+
+    def _new_state(self, vocabulary: Vocabulary, num_words: int, num_sentences: int) -> State:
+        """Return untrained rows for the words of a text."""
+        return State.of_vocabulary(vocabulary, self.vector_size, num_words, num_sentences, self.seed, self._start)
 
     @property
     def _start(self) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastemb.corpus.merge import places_of
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.trainers.model_vectors import ModelVectors
-from fastemb.trainers.tables import allocate_table, uniform_table
+from fastemb.trainers.tables import allocate_table, padded_table, uniform_table
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["State"]
@@ -64,7 +64,16 @@ class State:
     lockf: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))
 
     def __post_init__(self) -> None:
-        self.wv = ModelVectors(self)
+        self.wv: KeyedVectors = ModelVectors(self)
+
+    @property
+    def parts(self) -> tuple[NDArray[np.int32], NDArray[np.int64]] | None:
+        """Values and offsets of the rows of `weight_in` that make up each word; None for its own row alone."""
+        return None
+
+    def refresh(self) -> None:
+        """Make `wv` see what training has changed."""
+        self.wv.fill_norms(force=True)
 
     # A copy or a pickle would otherwise hold wv's table twice, and training would change only one of them.
     def __getstate__(self) -> dict[str, Any]:
@@ -96,9 +105,7 @@ class State:
         The new input rows are those that they would have been had the words been there from the start.
         """
         old, new = len(self.vocabulary), len(vocabulary)
-        table = uniform_table(new, self.vector_size, seed, start)
-        table[:old] = self.weight_in
-        self.weight_in = table
+        self.weight_in = self._longer_input(vocabulary, seed, start)
         if self.weight_out is not None:
             self.weight_out = _longer(self.weight_out, new, self.vector_size)
         if self.weight_inner is not None:
@@ -106,6 +113,16 @@ class State:
         if len(self.lockf) > 1:
             self.lockf = np.append(self.lockf, np.ones(new - old, np.float32))
         self.vocabulary, self.num_words, self.num_sentences = vocabulary, num_words, num_sentences
+        self.renew()
+
+    def _longer_input(self, vocabulary: Vocabulary, seed: int, start: float) -> NDArray[np.float32]:
+        table = uniform_table(len(vocabulary), self.vector_size, seed, start)
+        table[: len(self.weight_in)] = self.weight_in
+        return table
+
+    def renew(self) -> None:
+        """Make `wv`, which others may hold, show other words and tables."""
+        assert isinstance(self.wv, ModelVectors)
         self.wv.renew()
 
     def reorder(self, order: NDArray[np.int64]) -> None:
@@ -116,7 +133,7 @@ class State:
         if len(self.lockf) > 1:
             self.lockf = np.asarray(self.lockf)[order]
         self.vocabulary = self.vocabulary.take(order)
-        self.wv.renew()
+        self.renew()
 
     def adopt(self, vectors: KeyedVectors, factor: float, first: int = 0) -> int:
         """Take the rows of the words from `first` on, where `vectors` has them; return how many.
@@ -147,7 +164,7 @@ class State:
             self.weight_in[rows, : self.vector_size] = table
         if factor != 1:
             self.set_rates(ours, factor)
-        self.wv.fill_norms(force=True)
+        self.refresh()
         return len(ours)
 
     def set_rates(self, rows: NDArray[np.int64], factor: float) -> None:
@@ -175,7 +192,9 @@ class State:
             raise ValueError(f"vectors_lockf must be finite and at least 0, got {factors[bad[0]]} at position {bad[0]}")
         if (factors == 1).all():
             return None
-        return np.ascontiguousarray(np.broadcast_to(factors, size), np.float32)
+        rates = np.ones(len(self.weight_in), np.float32)
+        rates[:size] = factors
+        return rates
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -194,7 +213,7 @@ class State:
         }
         factors = self.rates()
         if factors is not None:
-            tensors["lockf"] = factors
+            tensors["lockf"] = factors[: len(self.vocabulary)]
         for name, table in (("output_vectors", self.weight_out), ("inner_vectors", self.weight_inner)):
             if table is not None:
                 tensors[name] = table[:, : self.vector_size]
@@ -211,19 +230,16 @@ class State:
             If something is missing or does not fit.
         """
         vocabulary = Vocabulary(tensors["words"], tensors["words_offsets"], tensors["counts"])
-        sizes = {"vectors": len(vocabulary), "output_vectors": len(vocabulary), "inner_vectors": len(vocabulary) - 1}
+        inputs = cls._inputs(tensors, metadata, vocabulary, vector_size)
         tables = {}
-        for name, size in sizes.items():
-            if name == "vectors" or name in tensors:
-                if tensors[name].shape != (size, vector_size):
-                    raise ValueError(f"{name} has shape {tensors[name].shape}, not {(size, vector_size)}")
-                tables[name] = allocate_table(size, vector_size)
-                tables[name][:, :vector_size] = tensors[name]
+        for name, size in (("output_vectors", len(vocabulary)), ("inner_vectors", len(vocabulary) - 1)):
+            if name in tensors:
+                tables[name] = _padded(name, tensors[name], (size, vector_size))
         corpus = json.loads(metadata["corpus"])
         return cls(
             vocabulary,
             vector_size,
-            tables["vectors"],
+            **inputs,
             num_words=int(corpus["num_words"]),
             num_sentences=int(corpus["num_sentences"]),
             weight_out=tables.get("output_vectors"),
@@ -232,6 +248,20 @@ class State:
             losses=tensors["losses"].tolist(),
             lockf=_factors(tensors, len(vocabulary)),
         )
+
+    @classmethod
+    def _inputs(
+        cls, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], vocabulary: Vocabulary, vector_size: int
+    ) -> dict[str, Any]:
+        """Return what the words' vectors are made of, as arguments of the class."""
+        return {"weight_in": _padded("vectors", tensors["vectors"], (len(vocabulary), vector_size))}
+
+
+def _padded(name: str, rows: np.ndarray, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return a copy of rows from a file, as training wants them."""
+    if rows.shape != shape:
+        raise ValueError(f"{name} has shape {rows.shape}, not {shape}")
+    return padded_table(rows, shape[1])
 
 
 def _longer(table: NDArray[np.float32], num_rows: int, vector_size: int) -> NDArray[np.float32]:

@@ -18,12 +18,14 @@ from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["Stored"]
 
-MODEL_FORMAT = "fastemb.Word2Vec/1"
 NOT_SAVED = ("callbacks", "trim_rule", "hashfxn", "phrases", "pretrained")
 
 
 class Stored(VocabularyBuilder):
     """A model that is kept in one safetensors file."""
+
+    _format: str
+    _state_type: type[State] = State
 
     def save(self, path: PathLike) -> None:
         """Write everything, to go on training later, as one safetensors file.
@@ -47,7 +49,7 @@ class Stored(VocabularyBuilder):
         self._check_vector_size()
         parameters = {name: value for name, value in self.get_params().items() if name not in NOT_SAVED}
         metadata = {
-            "format": MODEL_FORMAT,
+            "format": self._format,
             "fastemb": fastemb.__version__,
             "parameters": json.dumps(parameters),
             **described,
@@ -107,15 +109,15 @@ class Stored(VocabularyBuilder):
         if found != "safetensors":
             raise ValueError(f"{os.fspath(path)}: not a model but vectors ({found}), which KeyedVectors.load reads")
         tensors, metadata = read_tensors(path)
-        if metadata.get("format") != MODEL_FORMAT:
+        if metadata.get("format") != cls._format:
             raise ValueError(
-                f"{os.fspath(path)}: not a Word2Vec model, which has the format {MODEL_FORMAT!r}, "
+                f"{os.fspath(path)}: not a {cls.__name__} model, which has the format {cls._format!r}, "
                 f"got {metadata.get('format')!r}; KeyedVectors.load reads word vectors"
             )
         try:
             model = cls(**json.loads(metadata["parameters"]))
             model.phrases = phrases_of(tensors)
-            model._state = State.of_tensors(tensors, metadata, model.vector_size)
+            model._state = cls._state_type.of_tensors(tensors, metadata, model.vector_size)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)}: a damaged model ({error})") from error
         return model

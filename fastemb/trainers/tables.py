@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["allocate_table", "row_length", "uniform_table"]
+__all__ = ["allocate_table", "padded_table", "row_length", "uniform_table"]
 
 LANES = 16  # a row is a whole number of cache lines, so that no row shares one with its neighbour
 INIT_BLOCK = 1 << 16  # numbers drawn at a time: a temporary array of them is all the memory that it takes
@@ -36,6 +36,19 @@ def allocate_table(num_embeddings: int, vector_size: int) -> NDArray[np.float32]
     memory = np.zeros(num_embeddings * length + LANES, np.float32)
     first = -(memory.ctypes.data // memory.itemsize) % LANES
     return memory[first : first + num_embeddings * length].reshape(num_embeddings, length)
+
+
+def padded_table(rows: np.ndarray, vector_size: int) -> NDArray[np.float32]:
+    """Return a copy of rows of `vector_size` numbers in a table of their own.
+
+    Examples
+    --------
+    >>> padded_table(np.ones((2, 1), np.float32), 1).sum(axis=1)
+    array([1., 1.], dtype=float32)
+    """
+    table = allocate_table(len(rows), vector_size)
+    table[:, :vector_size] = rows
+    return table
 
 
 def uniform_table(num_embeddings: int, vector_size: int, seed: int, start: float = 0.5) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from fastemb.trainers.arguments import check_training, warn_of_totals, warn_with
 from fastemb.trainers.arithmetic import Arithmetic, arithmetic
 from fastemb.trainers.building import VocabularyBuilder
 from fastemb.trainers.loop import Loop, Tables
+from fastemb.trainers.model_vectors import ModelVectors
 from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.prediction import Prediction
 from fastemb.trainers.schedule import Monitor
@@ -151,6 +152,8 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
     >>> model.wv["monday"].shape, len(model.losses)
     ((8,), 3)
     """
+
+    _format = "fastemb.Word2Vec/1"
 
     def __init__(
         self,
@@ -362,6 +365,13 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
         self._check_vocabulary_options()
 
     @property
+    def wv(self) -> ModelVectors:
+        """The words and their vectors; they change as the model is trained."""
+        vectors = self._trained.wv
+        assert isinstance(vectors, ModelVectors)
+        return vectors
+
+    @property
     def _start(self) -> float:
         return self._arithmetic.start
 
@@ -393,6 +403,7 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
                 weight_in=state.weight_in,
                 weight_out=state.weight_out if self.negative else None,
                 weight_inner=state.weight_inner if self.hs else None,
+                subwords=state.parts,
                 rates=state.rates(),
             ),
             sg=bool(self.sg),
@@ -416,7 +427,7 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
                 state.running_loss += monitor.loss_sum
                 monitor.call("on_epoch_end")
         finally:
-            state.wv.fill_norms(force=True)
+            state.refresh()
         if all(map(math.isnan, state.losses[-epochs:])):
             warnings.warn(
                 f"no two words met in training: subsampling (sample={self.sample:g}) and min_count={self.min_count} "
