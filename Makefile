@@ -14,7 +14,7 @@ lint:  ## style, formatting and types
 	$(PYTHON) -m mypy
 
 bench:  ## our own kernels, each result checked before it is timed
-	$(PYTHON) -m pytest bench --benchmark-only
+	$(PYTHON) -m pytest bench -n 0 --benchmark-only
 
 tables:  ## the benchmark's tables and chart, from bench/results
 	$(PYTHON) -m fastemb.bench.tables README.md docs/benchmark.md bench/results/*.json

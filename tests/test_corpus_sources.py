@@ -301,8 +301,9 @@ def test_a_named_pipe(tmp_path, plain):
 
 
 SLOW_READ = """
-import sys
+import signal, sys
 from fastemb.corpus.reader import read_corpus
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 def told(words, fraction):
     print("reading", flush=True)
 print("ready", flush=True)

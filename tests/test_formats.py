@@ -367,6 +367,27 @@ def test_wrong_npy(tmp_path: Path, old: bytes, new: bytes, message: str) -> None
         read(tmp_path / "a.npy", format="npy")
 
 
+@pytest.mark.parametrize("suffix", ["model", "kv", "wordvectors", "safetensors", "bin"])
+def test_what_gensim_saves_is_refused_with_a_way_out(tmp_path: Path, suffix: str) -> None:
+    gensim = pytest.importorskip("gensim.models", reason="gensim is not installed")
+    path = tmp_path / f"vectors.{suffix}"
+    model = gensim.Word2Vec([["a", "b"]] * 10, min_count=1, vector_size=4)
+    for saved in (model, model.wv):
+        saved.save(str(path))
+        with pytest.raises(ValueError, match=r"is a Python pickle.*write its vectors with save_word2vec_format"):
+            read(path)
+    model.wv.save_word2vec_format(str(path), binary=True)
+    np.testing.assert_array_equal(read(path, format="word2vec-binary").vectors, model.wv.vectors)
+
+
+@pytest.mark.parametrize("suffix", ["model", "kv", "wordvectors"])
+def test_names_that_gensims_users_give(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"vectors.{suffix}"
+    table = Table(Vocabulary.from_words(["a"], [3]), np.ones((1, 2), np.float32))
+    write(path, table)
+    assert detect(path) == "safetensors" and read(path).counts.tolist() == [3]
+
+
 def test_npy_with_pickled_objects_runs_nothing(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([[print]], object), allow_pickle=True)
     (tmp_path / "a.vocab.txt").write_text("one\n")

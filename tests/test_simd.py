@@ -111,3 +111,23 @@ def test_read_only_arrays_are_refused_for_writing():
     x.flags.writeable = False
     with pytest.raises(TypingError, match="writable"):
         writable(x)
+
+
+@WIDTHS
+def test_the_greater_one_is_taken_and_a_nan_passed_over(width):
+    @njit(fastmath={"reassoc", "contract", "nsz", "arcp"}, error_model="numpy")
+    def run(x, y, out, width):
+        a, b = simd.load(simd.address(x, 0), width), simd.load(simd.address(y, 0), width)
+        simd.store(simd.mutable_address(out, 0), simd.maximum(a, b))
+        return simd.any_greater(a, b)
+
+    lanes = simd.UNIT * len(width)
+    x, y, out = (np.zeros(lanes, np.float32) for _ in range(3))
+    x[:4], y[:4] = [1, np.nan, -np.inf, 5], [2, 3, np.nan, 5]
+    assert not run(x, y, out, width)
+    np.testing.assert_array_equal(out[:4], [2, 3, np.nan, 5])
+    for lane in range(lanes):
+        x[:], y[:] = np.nan, 1
+        x[lane] = np.nextafter(np.float32(1), np.float32(2))
+        assert run(x, y, out, width)
+        assert out[lane] > 1 and (np.delete(out, lane) == 1).all()

@@ -261,6 +261,7 @@ def test_ctrl_c_ends_training_within_a_second(workers):
     code = f"""
         import time, sys, signal
         from fastemb import Word2Vec
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
         class Tell:
             def on_epoch_begin(self, model):
                 print("go", flush=True)

@@ -5,7 +5,7 @@ import stat
 import sys
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,16 +106,20 @@ class FileBlock:
 
 
 class TextSource:
-    """The text behind a path: a file, a compressed file, a folder of them, or ``"-"`` for standard input.
+    """The text behind a path: a file, a compressed file, a folder of them, or ``"-"`` for standard input; or of files.
 
     Compression (gzip, bzip2, xz, Zstandard) is recognised by a file's first bytes. A folder's files are read in the
     order of their paths; hidden ones are skipped, and links to folders are not followed. Each file's end ends a line,
     and a UTF-8 byte order mark is skipped.
     """
 
-    def __init__(self, path: str) -> None:
-        self.name = _STDIN_NAME if path == "-" else path
-        self._paths = _list_files(path) if path != "-" and os.path.isdir(path) else [path]
+    def __init__(self, path: str | Sequence[str]) -> None:
+        if not isinstance(path, str):
+            self._paths = list(path)
+            self.name = self._paths[0] if len(self._paths) == 1 else f"{len(self._paths)} files"
+        else:
+            self.name = _STDIN_NAME if path == "-" else path
+            self._paths = _list_files(path) if path != "-" and os.path.isdir(path) else [path]
         self._total = _total_size(self._paths)
         self._done = 0
         self._current: _Input | None = None

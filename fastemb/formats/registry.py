@@ -22,6 +22,9 @@ SUFFIXES = {
     ".bin": "word2vec-binary",
     ".glove": "glove",
     ".npy": "npy",
+    ".model": "safetensors",
+    ".kv": "safetensors",
+    ".wordvectors": "safetensors",
 }
 _READERS: dict[str, Callable[[PathLike, str, int | None], Table]] = {
     "safetensors": safetensors.read_table,
@@ -39,14 +42,18 @@ _STREAM_WRITERS: dict[str, Callable[[BinaryIO, Table], None]] = {
     "word2vec-binary": word2vec.write_binary,
     "glove": glove.write_text,
 }
+_PICKLE = (
+    "a Python pickle, as gensim's save writes, and could run any code if it was read; load it where it was made and "
+    "write its vectors with save_word2vec_format(name, binary=True)"
+)
 # Files that people try, and that are something else.
 _FOREIGN = {
     b"\xba\x16\x4f\x2f": "a fastText model; load it with fasttext and save its .vec",
     b"FiFu": "a finalfusion file; convert it to word2vec",
-    b"\x80\x02": "a Python pickle; load it where it was made and save it in word2vec's format",
-    b"\x80\x03": "a Python pickle; load it where it was made and save it in word2vec's format",
-    b"\x80\x04": "a Python pickle; load it where it was made and save it in word2vec's format",
-    b"\x80\x05": "a Python pickle; load it where it was made and save it in word2vec's format",
+    b"\x80\x02": _PICKLE,
+    b"\x80\x03": _PICKLE,
+    b"\x80\x04": _PICKLE,
+    b"\x80\x05": _PICKLE,
     b"PK\x03\x04": "a zip archive; unpack it",
     b"BZh": "a bzip2 file; unpack it",
     b"\xfd7zXZ\x00": "an xz file; unpack it",
@@ -113,8 +120,9 @@ def write(path: PathLike, table: Table, *, format: str | None = None) -> None:
     table : Table
         What to write; memory use does not grow with its size.
     format : {"safetensors", "word2vec", "word2vec-binary", "glove", "npy"}, optional
-        Default: told by the suffix: ``.safetensors``; ``.txt``, ``.vec`` or ``.w2v`` for word2vec text; ``.bin`` for
-        word2vec binary; ``.glove``; ``.npy`` (with the words in ``.vocab.txt`` beside it).
+        Default: told by the suffix: ``.safetensors``, or what gensim's users write: ``.model``, ``.kv``,
+        ``.wordvectors``; ``.txt``, ``.vec`` or ``.w2v`` for word2vec text; ``.bin`` for word2vec binary; ``.glove``;
+        ``.npy`` (with the words in ``.vocab.txt`` beside it).
 
     Raises
     ------
@@ -195,13 +203,13 @@ def detect(path: PathLike) -> str:
     suffix = SUFFIXES.get(Path(_without_gz(path)[0]).suffix.lower())
     if sample.startswith(npy.MAGIC):
         return "npy"
-    if suffix == "safetensors" or (sample[8:9] == b"{" and sample[4:8] == bytes(4)):
+    if sample[8:9] == b"{" and sample[4:8] == bytes(4):
         return "safetensors"
     for magic, what in _FOREIGN.items():
         if sample.startswith(magic):
             raise ValueError(f"{os.fspath(path)!r} is {what}")
-    if suffix == "npy":
-        return "npy"
+    if suffix in ("safetensors", "npy"):
+        return suffix
     first, _, rest = sample.partition(b"\n")
     if word2vec.parse_header(first) is None:
         return _headless(path, sample, suffix)

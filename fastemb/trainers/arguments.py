@@ -1,17 +1,12 @@
 """Checks of the trainers' arguments."""
 
-import os
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
 from fastemb.trainers.arithmetic import CBOW_UPDATES, arithmetic
 
-__all__ = ["PathLike", "Sentences", "check_training", "one_source"]
-
-PathLike = str | os.PathLike[str]
-Sentences = Iterable[Sequence[str]]
+__all__ = ["check_training"]
 
 MAX_VECTOR_SIZE = 1 << 16
 
@@ -46,23 +41,3 @@ def check_training(model: Any) -> None:
 
 def _optional_real(name: str, value: Any, *bounds: float | None, low_open: bool = False) -> float | None:
     return None if value is None else validate.real(name, value, *bounds, low_open=low_open)  # type: ignore[arg-type]
-
-
-def one_source(sentences: Sentences | None, corpus_file: PathLike | None) -> Sentences | PathLike:
-    """Return the one of the two that was given, if it can be a text."""
-    if (sentences is None) == (corpus_file is None):
-        given = "neither" if sentences is None else "both"
-        raise TypeError(f"one of sentences and corpus_file must be given, got {given}")
-    if corpus_file is not None:
-        if not isinstance(corpus_file, str | os.PathLike):
-            raise TypeError(f"corpus_file must be a path or '-', got {corpus_file!r:.80}")
-        return corpus_file
-    assert sentences is not None
-    if isinstance(sentences, str | bytes | os.PathLike):
-        raise TypeError(
-            f"sentences must be an iterable of lists of words, got {str(sentences)!r:.80}; "
-            "a file's name goes into corpus_file="
-        )
-    if not isinstance(sentences, Iterable):
-        raise TypeError(f"sentences must be an iterable of lists of words, got {sentences!r:.80}")
-    return sentences

@@ -16,12 +16,13 @@ from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.engine.parallel import get_num_threads
 from fastemb.formats.safetensors import read_tensors, write_tensors
-from fastemb.trainers.arguments import PathLike, Sentences, check_training, one_source
+from fastemb.trainers.arguments import check_training
 from fastemb.trainers.arithmetic import Arithmetic, arithmetic
 from fastemb.trainers.estimator import Estimator
 from fastemb.trainers.loop import Loop, Tables
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.state import State
+from fastemb.trainers.text import PathLike, Sentences, one_source
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["Word2Vec"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numba
 from numba.core import config
+from numba.core.caching import IndexDataCacheFile
 from numba.extending import overload
 
 __all__ = [
@@ -52,9 +54,39 @@ def _compiled(function: Callable, options: dict[str, Any]) -> Any:
     saved = config.CACHE_DIR
     config.CACHE_DIR = str(folder)
     try:
-        return numba.njit(**options, cache=True)(function)
+        compiled = numba.njit(**options, cache=True)(function)
     finally:
         config.CACHE_DIR = saved
+    cache = compiled._cache
+    cache._cache_file = _MachineCode(cache.cache_path, cache._impl.filename_base)
+    return compiled
+
+
+class _MachineCode(IndexDataCacheFile):
+    """The files that hold a kernel's machine code, one for each signature and processor.
+
+    Numba numbers them and keeps an index. Two processes that compile one kernel at once can take the same number for
+    two signatures, and a later one then runs code that is for other arguments. Here a file's name tells what it holds.
+    """
+
+    def __init__(self, folder: str, name: str) -> None:
+        super().__init__(folder, name, None)
+        self._name = name
+
+    def save(self, key: Any, data: Any) -> None:
+        """Write the machine code of a signature."""
+        self._save_data(self._file_of(key), (repr(key), data))
+
+    def load(self, key: Any) -> Any:
+        """Return the machine code of a signature; None if there is none that can be read."""
+        try:
+            kept_for, data = self._load_data(self._file_of(key))
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError):  # none yet, or cut off by a full disk
+            return None
+        return data if kept_for == repr(key) else None
+
+    def _file_of(self, key: Any) -> str:
+        return f"{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
 
 
 def inline(function: Callable) -> Any:
