@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from fastemb.layers.collection import EmbeddingBagCollection
     from fastemb.layers.embedding import Embedding
     from fastemb.trainers.callbacks import CallbackAny2Vec
+    from fastemb.trainers.classification.classifier import FastTextClassifier
     from fastemb.trainers.glove import GloVe
     from fastemb.trainers.phrases import FrozenPhrases, Phraser, Phrases
     from fastemb.trainers.phrasing import ENGLISH_CONNECTOR_WORDS
     from fastemb.trainers.word2vec import Word2Vec
+    from fastemb.vectors.fasttext_vectors import FastTextKeyedVectors
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __version__ = "0.1.0"
@@ -29,6 +31,8 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "EmbeddingBagCollection",
+    "FastTextClassifier",
+    "FastTextKeyedVectors",
     "FrozenPhrases",
     "GloVe",
     "KeyedVectors",
@@ -53,6 +57,8 @@ _HOME = {
     "Embedding": "fastemb.layers.embedding",
     "EmbeddingBag": "fastemb.layers.bag",
     "EmbeddingBagCollection": "fastemb.layers.collection",
+    "FastTextClassifier": "fastemb.trainers.classification.classifier",
+    "FastTextKeyedVectors": "fastemb.vectors.fasttext_vectors",
     "FrozenPhrases": "fastemb.trainers.frozen_phrases",
     "GloVe": "fastemb.trainers.glove",
     "KeyedVectors": "fastemb.vectors.keyed_vectors",

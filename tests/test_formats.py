@@ -263,12 +263,14 @@ def test_npy_is_a_memory_map_that_numpy_reads(tmp_path: Path) -> None:
 
 def test_suffix_and_content_decide(tmp_path: Path) -> None:
     table = make_table(["a", "b"])
-    for format in formats.FORMATS:
+    for format in set(formats.FORMATS) - {"floret"}:  # which holds no words
         path = tmp_path / f"{format}.x"
         write(path, table, format=format)
         assert detect(path) == format
         assert read(path).words == ["a", "b"]
     for suffix, format in formats.SUFFIXES.items():
+        if format == "floret":
+            continue
         write(tmp_path / f"y{suffix}", table)
         assert detect(tmp_path / f"y{suffix}") == format
     os.replace(tmp_path / "y.bin", tmp_path / "y.txt")
@@ -287,15 +289,13 @@ def test_unknown_format(tmp_path: Path) -> None:
     (tmp_path / "a.vec").write_text("1 1\na 1\n")
     with pytest.raises(ValueError, match=r"format must be one of 'safetensors', .* got 'csv'"):
         read(tmp_path / "a.vec", format="csv")
-    with pytest.raises(ValueError, match="memory maps and cannot be packed"):
+    with pytest.raises(ValueError, match="opened as memory maps and cannot be packed"):
         write(tmp_path / "a.npy.gz", make_table(["a"]))
 
 
 @pytest.mark.parametrize(
     ("start", "what"),
     [
-        (b"\xba\x16\x4f\x2f", "a fastText model"),
-        (b"FiFu", "a finalfusion file"),
         (b"\x80\x04\x95", "a Python pickle"),
         (b"PK\x03\x04", "a zip archive"),
         (b"BZh9", "a bzip2 file"),

@@ -1,5 +1,7 @@
 """The best few of many scores: the CPU's kernels against the reference, and laws that need none."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,7 +69,7 @@ def test_parts_merge_to_the_whole(seed, num_queries, k, num_candidates, levels):
     cuts = [0, num_candidates // 3, num_candidates // 2, num_candidates]
     for device in DEVICES:
         parts = []
-        for lo, hi in zip(cuts, cuts[1:], strict=False):
+        for lo, hi in itertools.pairwise(cuts):
             parts.append(free_rows(num_queries, k))
             block = np.ascontiguousarray(products[:, lo:hi])
             kernels(device, "top_k").scan(*parts[-1], block, factors[lo:hi], lo, own, offsets, 0, num_queries)

@@ -9,6 +9,7 @@ from fastemb.cli.files import check_output
 from fastemb.cli.options import JsonOption, QuietOption
 
 EXAMPLE = "fastemb bench training --corpus text.txt --peers gensim,fasttext"
+PHRASES_EXAMPLE = "fastemb bench phrases --corpus text.txt"
 GLOVE_EXAMPLE = "fastemb bench glove --corpus text.txt --glove-programs GloVe/build"
 LAYERS_EXAMPLE = "fastemb bench layers --peers torch,fbgemm --what bags,step-sgd"
 
@@ -76,6 +77,28 @@ def training(
         output=output,
         log=console.say,
     )
+    console.result(results, render(results))
+
+
+@app.command(epilog=f"Example: {PHRASES_EXAMPLE}")
+def phrases(
+    corpus: Annotated[str, typer.Option(metavar="FILE", help="Text, one sentence a line; or a .gz.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each program.")] = 3,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of fastemb; gensim has one.")] = 2,
+    max_words: Annotated[int | None, typer.Option(metavar="N", help="Use only the first N words of the text.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Find and join phrases in two passes with fastemb and gensim in turn; check that they are the same."""
+    from fastemb.bench.phrases import render, run
+
+    console = Console(quiet=quiet, json=json)
+    if output is not None:
+        check_output(output)
+    results = run(corpus, repeats=repeats, threads=threads, max_words=max_words, output=output, log=console.say)
     console.result(results, render(results))
 
 

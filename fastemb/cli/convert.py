@@ -36,7 +36,7 @@ def convert(
     table = registry.read(source, format=source_format, errors=errors.value, limit=limit)
     registry.write(target, table, format=target_format)
     seconds = time.perf_counter() - start
-    words, size = table.vectors.shape
+    words, size = len(table.vocabulary), table.vector_size
     console.say(f"Wrote {target}: {count(words)} words, {size} dimensions, in {seconds:.1f} s")
     console.result(
         {

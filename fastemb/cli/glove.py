@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["OWN", "CheckpointOption", "CompatOption", "DistanceOption", "EtaOption", "ExponentOption", "MaxVocabOption",
+__all__ = ["OWN", "CheckpointOption", "DistanceOption", "EtaOption", "ExponentOption", "MaxVocabOption",
            "SymmetricOption", "UnkOption", "VectorsOption", "VocabOption", "XMaxOption", "parameters"]  # fmt: skip
 
 _PANEL = "GloVe"
@@ -34,12 +34,6 @@ VocabOption = Annotated[
         metavar="FILE",
         help="CORPUS is a cooccurrence.bin, and this has its words, as `cooccur --vocab` writes them.",
         rich_help_panel=_PANEL,
-    ),
-]
-CompatOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="glove: forget the rate in the biases' step, as it does.", rich_help_panel=_PANEL
     ),
 ]
 UnkOption = Annotated[

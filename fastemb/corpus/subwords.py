@@ -1,6 +1,6 @@
 """The rows of a subword table that make up a word."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,10 @@ class Subwords:
         if self.hash_count and not self.bucket:
             raise ValueError("bucket must be at least 1 for floret's hash, got 0")
 
+    def pruned(self, kept: NDArray[np.int32]) -> "Subwords":
+        """Return the same for a table that has only the buckets `kept`, which rise."""
+        return replace(self, kept=kept)
+
     @property
     def num_rows(self) -> int:
         """Rows of the table for n-grams."""
@@ -80,16 +84,18 @@ class Subwords:
         return self.num_rows + (num_words if self.has_word_rows else 0)
 
     def of_vocabulary(
-        self, words: Vocabulary, workers: int | None = None
+        self, words: Vocabulary, workers: int | None = None, *, num_words: int | None = None
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the rows of each word of the vocabulary, its own first.
 
         Parameters
         ----------
         words : Vocabulary
-            All words of the table, in order.
+            The first words of the table, or all, in order.
         workers : int, optional
             Threads; default `fastemb.get_num_threads()`.
+        num_words : int, optional
+            Rows for words in the table; default as many as there are words.
 
         Returns
         -------
@@ -97,7 +103,7 @@ class Subwords:
         offsets : int64 (num_words + 1,)
             Word `i` has the rows ``values[offsets[i]:offsets[i + 1]]``.
         """
-        return self._rows(words, len(words), self.has_word_rows, workers)
+        return self._rows(words, len(words) if num_words is None else num_words, self.has_word_rows, workers)
 
     def of_words(
         self, words: Vocabulary, num_words: int, workers: int | None = None
@@ -111,17 +117,21 @@ class Subwords:
         """
         return self._rows(words, num_words, False, workers)
 
+    def of_word(self, words: Vocabulary, number: int, num_words: int) -> NDArray[np.int32]:
+        """Return the rows of one word of the vocabulary, as `of_vocabulary` does.
+
+        Examples
+        --------
+        >>> Subwords(min_n=3, max_n=3, bucket=100).of_word(Vocabulary.from_words(["cat", "at"]), 1, num_words=2)
+        array([ 1, 76,  8], dtype=int32)
+        """
+        return self._range(words, number, number + 1, num_words, self.has_word_rows)[0]
+
     def _rows(
         self, words: Vocabulary, num_words: int, own: bool, workers: int | None
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        first = num_words if self.has_word_rows else 0
-        integer("bucket", self.bucket, 0, MAX_BUCKET - first)
-        how = self.min_n, self.max_n, self.bucket, self.hash_count, first, own
-
         def hash_range(start: int) -> tuple[np.ndarray, np.ndarray]:
-            stop = min(start + _WORDS, len(words))
-            values, lengths = subword_rows(words.packed, words.offsets, start, stop, *how)
-            return (values, lengths) if self.kept is None else self._left(values, lengths, first)
+            return self._range(words, start, min(start + _WORDS, len(words)), num_words, own)
 
         starts = range(0, len(words), _WORDS)
         parts = list(ordered_map(hash_range, starts, 1 if len(starts) == 1 else workers))
@@ -129,6 +139,16 @@ class Subwords:
             return np.zeros(0, np.int32), np.zeros(1, np.int64)
         values, lengths = zip(*parts, strict=True)
         return np.concatenate(values), offsets_of(np.concatenate(lengths))
+
+    def _range(
+        self, words: Vocabulary, start: int, stop: int, num_words: int, own: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of the words `start` to `stop`, and how many each has."""
+        first = num_words if self.has_word_rows else 0
+        integer("bucket", self.bucket, 0, MAX_BUCKET - first)
+        how = self.min_n, self.max_n, self.bucket, self.hash_count, first, own
+        values, lengths = subword_rows(words.packed, words.offsets, start, stop, *how)
+        return (values, lengths) if self.kept is None else self._left(values, lengths, first)
 
     def _left(self, values: np.ndarray, lengths: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
         """Return what a pruned table has of some rows, and how many of them there are for each word."""

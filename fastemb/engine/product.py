@@ -6,11 +6,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import operations
-from fastemb.engine.arrays import FLOAT32, INT64
+from fastemb.engine.arrays import FLOAT32
 from fastemb.engine.backend import kernels
 from fastemb.engine.parallel import get_num_threads, ordered_map
-from fastemb.engine.ragged import Bags
 from fastemb.engine.validate import integer
 
 __all__ = ["CENTROIDS", "ProductRows", "quantize_product"]
@@ -53,20 +51,16 @@ class ProductRows:
     norm_codes: NDArray[np.uint8] | None = None
     norm_centroids: NDArray[np.float32] | None = None
 
-    @property
-    def num_embeddings(self) -> int:
-        """Rows of the table."""
-        return len(self.codes)
-
-    @property
-    def embedding_dim(self) -> int:
-        """Columns of values."""
-        return len(self.centroids) // CENTROIDS
+    ndim = 2
+    dtype = FLOAT32
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the values."""
-        return self.num_embeddings, self.embedding_dim
+        return len(self.codes), len(self.centroids) // CENTROIDS
+
+    def __len__(self) -> int:
+        return len(self.codes)
 
     @property
     def nbytes(self) -> int:
@@ -77,7 +71,7 @@ class ProductRows:
     @cached_property
     def _pieces(self) -> NDArray[np.float32]:
         """The centroids as (num_pieces, 256, dsub), the last piece filled up with zeros."""
-        dim, dsub, num_pieces = self.embedding_dim, self.dsub, self.codes.shape[1]
+        dim, dsub, num_pieces = self.shape[1], self.dsub, self.codes.shape[1]
         whole = CENTROIDS * dsub * (num_pieces - 1)
         pieces = np.zeros((num_pieces, CENTROIDS, dsub), FLOAT32)
         pieces[:-1] = self.centroids[:whole].reshape(-1, CENTROIDS, dsub)
@@ -85,26 +79,25 @@ class ProductRows:
         pieces[-1, :, :last] = self.centroids[whole:].reshape(CENTROIDS, last)
         return pieces
 
-    def lookup(self, indices: NDArray) -> NDArray[np.float32]:
-        """Return the values of rows, which must be in the table."""
-        values = self._pieces[np.arange(self.codes.shape[1]), self.codes[indices]]
-        rows = values.reshape(len(indices), -1)[:, : self.embedding_dim]
+    def __getitem__(self, rows: NDArray | slice) -> NDArray[np.float32]:
+        """Return the values of rows of given numbers, or of a slice of rows, as a new array."""
+        codes = self.codes[rows]
+        values = self._pieces[np.arange(codes.shape[1]), codes].reshape(len(codes), -1)[:, : self.shape[1]]
         if self.norm_codes is None or self.norm_centroids is None:
-            return np.ascontiguousarray(rows)
-        return rows * self.norm_centroids[self.norm_codes[indices]][:, None]
+            return np.ascontiguousarray(values)
+        return values * self.norm_centroids[self.norm_codes[rows]][:, None]
+
+    def take(self, rows: NDArray | slice) -> "ProductRows":
+        """Return rows as a table of the same centroids."""
+        norm_codes = None if self.norm_codes is None else self.norm_codes[rows]
+        return ProductRows(self.codes[rows], self.centroids, self.dsub, norm_codes, self.norm_centroids)
 
     def dequantize(self) -> NDArray[np.float32]:
         """Return the values of all rows."""
         out = np.empty(self.shape, FLOAT32)
         for first in range(0, len(out), _BLOCK):
-            rows = out[first : first + _BLOCK]
-            rows[:] = self.lookup(np.arange(first, first + len(rows)))
+            out[first : first + _BLOCK] = self[first : first + _BLOCK]
         return out
-
-    def reduce(self, bags: Bags, mode: str) -> NDArray[np.float32]:
-        """Return the sums or means of the values of bags, whose rows must be in the table."""
-        own = Bags(np.arange(len(bags.indices), dtype=INT64), bags.offsets)
-        return operations.reduce(self.lookup(bags.indices), own, mode)
 
 
 def quantize_product(
@@ -180,7 +173,9 @@ def _norms(weight: NDArray[np.float32]) -> NDArray[np.float32]:
 def _directions(rows: NDArray[np.float32], norms: NDArray[np.float32] | None) -> NDArray[np.float32]:
     if norms is None:
         return rows
-    return rows / np.where(norms > 0, norms, FLOAT32.type(1))[:, None]
+    lengths = norms.copy()
+    lengths[lengths == 0] = 1
+    return rows / lengths[:, None]
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,15 @@ import math
 import mmap
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.formats import subword_tensors
 from fastemb.formats.compact import CompactVectors
-from fastemb.formats.files import PathLike, replacing, require_file
+from fastemb.formats.files import PathLike, replacing, require_file, write_array
+from fastemb.formats.subwords import SubwordTable
 from fastemb.formats.table import Table, as_float32
 from fastemb.formats.words import decoded
 
@@ -29,7 +31,6 @@ _NAMES = {np.dtype(code).newbyteorder("="): name for name, code in _DTYPES.items
 _KIND, _SIZE, _ATTRIBUTE = "fastemb.kind", "fastemb.vector_size", "attribute."
 # What the safetensors package allows; a header is read whole, so a lie about its length must not cost memory.
 _MAX_HEADER = 100_000_000
-_BLOCK = 1 << 22
 # The data start at a multiple of a cache line; the header is padded with spaces, which JSON ignores.
 _ALIGNMENT = 64
 
@@ -83,19 +84,6 @@ def write_tensors(
         file.write(text)
         for name in order:
             write_array(file, arrays[name])
-
-
-def write_array(file: BinaryIO, array: np.ndarray) -> None:
-    """Write an array's items in C order and little-endian, copying at most a block at a time."""
-    little = array.dtype.newbyteorder("<")
-    if array.flags.c_contiguous and array.dtype == little:
-        if array.size:
-            file.write(array.data.cast("B"))
-        return
-    rows = array.reshape(-1, 1) if array.ndim < 2 else array
-    step = max(1, _BLOCK // max(1, rows[0:1].nbytes))
-    for first in range(0, len(rows), step):
-        file.write(np.ascontiguousarray(rows[first : first + step], dtype=little).tobytes())
 
 
 def _checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -239,7 +227,8 @@ def read_table(path: PathLike, errors: str = "strict", limit: int | None = None)
     Returns
     -------
     Table
-        Its vectors are a read-only memory map, or a copy if they are floats that are neither float32 nor compact.
+        Its vectors are a read-only memory map, or a copy if they are floats that are neither float32 nor compact. A
+        `SubwordTable` where the file has rows of n-grams.
 
     Raises
     ------
@@ -273,10 +262,16 @@ def read_table(path: PathLike, errors: str = "strict", limit: int | None = None)
     for name, array in attributes.items():
         if array.shape[:1] != (num_words,):
             raise _bad(found, f"attribute {name!r:.80} must have {num_words} values, got shape {array.shape}")
-    text = {key: value for key, value in metadata.items() if key not in (_KIND, _SIZE)}
+    text = {key: value for key, value in metadata.items() if key not in (_KIND, _SIZE, subword_tensors.KEY)}
     rows = vectors.take(slice(stop)) if isinstance(vectors, CompactVectors) else as_float32(vectors[:stop])
     kept = {name: array[:stop] for name, array in attributes.items()}
-    return Table(decoded(words.first(stop), errors), rows, text, kept)
+    table = Table(decoded(words.first(stop), errors), rows, text, kept)
+    if subword_tensors.KEY not in metadata:
+        return table
+    try:
+        return subword_tensors.of_tensors(tensors, metadata[subword_tensors.KEY], table, num_words)
+    except ValueError as error:
+        raise _bad(found, str(error)) from error
 
 
 def _read_vectors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> Any:
@@ -309,5 +304,8 @@ def write_table(path: PathLike, table: Table) -> None:
         tensors["counts"] = words.counts
     kept = {name: array for name, array in table.attributes.items() if array.dtype.newbyteorder("=") in _NAMES}
     tensors |= {_ATTRIBUTE + name: array for name, array in kept.items()}
+    if isinstance(table, SubwordTable):
+        parts, metadata[subword_tensors.KEY] = subword_tensors.as_tensors(table)
+        tensors |= parts
     is_bfloat16 = isinstance(vectors, CompactVectors) and vectors.kind == "bfloat16"
     write_tensors(path, tensors, metadata, ("vectors",) if is_bfloat16 else ())

@@ -10,11 +10,13 @@ from fastemb.corpus.reader import parse_size
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS, get_num_threads
+from fastemb.trainers.frozen_phrases import frozen
 from fastemb.trainers.glove_blocks import Blocks
 from fastemb.trainers.glove_matrix import Matrix, Words, count_text, to_cooccurrence
 from fastemb.trainers.glove_model import GloVeModel, check_suffix
 from fastemb.trainers.glove_state import VECTORS, GloVeState
 from fastemb.trainers.glove_training import GloVeTraining
+from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.text import PathLike, Sentences, one_source
 
@@ -72,6 +74,8 @@ class GloVe(GloVeModel):
         in training order (12 bytes a pair of words); what is larger goes to temporary files.
     errors : str, default "strict"
         What to do with bytes that are not UTF-8, as in ``bytes.decode``.
+    phrases : Phrases, FrozenPhrases or a sequence of them, optional
+        Join the phrases of the text first. The model keeps them, frozen, and saves them with itself.
     checkpoint : path, optional
         Save the model there while it is trained; must end in ``.safetensors``.
     checkpoint_epochs : int, default 5
@@ -142,6 +146,7 @@ class GloVe(GloVeModel):
         lowercase: bool = False,
         max_memory: int | str | None = None,
         errors: str = "strict",
+        phrases: PhraseModel | Sequence[PhraseModel] | None = None,
         checkpoint: PathLike | None = None,
         checkpoint_epochs: int = 5,
         callbacks: Sequence[object] = (),
@@ -163,6 +168,7 @@ class GloVe(GloVeModel):
         self.lowercase = lowercase
         self.max_memory = max_memory
         self.errors = errors
+        self.phrases = phrases
         self.checkpoint = checkpoint
         self.checkpoint_epochs = checkpoint_epochs
         self.callbacks = callbacks
@@ -294,6 +300,7 @@ class GloVe(GloVeModel):
         self.seed = validate.integer("seed", self.seed, 0, 2**63 - 1)
         if self.workers is not None:
             self.workers = validate.integer("workers", self.workers, 1, MAX_THREADS)
+        self.phrases = frozen(self.phrases)
         if self.max_memory is not None:
             parse_size(self.max_memory, "max_memory")
         if self.checkpoint is not None:
@@ -305,7 +312,7 @@ class GloVe(GloVeModel):
         self, source: Sentences | PathLike, monitor: Monitor, vocabulary: Vocabulary | None = None
     ) -> tuple[Cooccurrence, dict[str, int]]:
         """Return the matrix of a text, and how many words and sentences were read."""
-        text: dict[str, Any] = {"lowercase": self.lowercase, "errors": self.errors}
+        text: dict[str, Any] = {"lowercase": self.lowercase, "errors": self.errors, "phrases": self.phrases}
         if vocabulary is None:
             text |= {"min_count": self.min_count, "max_final_vocab": self.max_final_vocab}
         else:

@@ -38,14 +38,16 @@ def allocate_table(num_embeddings: int, vector_size: int) -> NDArray[np.float32]
     return memory[first : first + num_embeddings * length].reshape(num_embeddings, length)
 
 
-def uniform_table(num_embeddings: int, vector_size: int, seed: int) -> NDArray[np.float32]:
-    """Return a table of word2vec.c's starting vectors: uniform in ±0.5 / vector_size, the padding zero.
+def uniform_table(num_embeddings: int, vector_size: int, seed: int, start: float = 0.5) -> NDArray[np.float32]:
+    """Return a table of word2vec.c's starting vectors: uniform in ±start / vector_size, the padding zero.
 
     Parameters
     ----------
     num_embeddings, vector_size : int
     seed : int
         At least 0.
+    start : float, default 0.5
+        gensim and fastText have 1.
 
     Returns
     -------
@@ -62,5 +64,5 @@ def uniform_table(num_embeddings: int, vector_size: int, seed: int) -> NDArray[n
     step = max(1, INIT_BLOCK // vector_size)
     for first in range(0, num_embeddings, step):
         rows = table[first : first + step, :vector_size]
-        rows[:] = (random.random(rows.shape, dtype=np.float32) - np.float32(0.5)) / np.float32(vector_size)
+        rows[:] = (random.random(rows.shape, dtype=np.float32) - np.float32(0.5)) * np.float32(2 * start / vector_size)
     return table

@@ -74,6 +74,7 @@ class Changes(Lookup):
         """
         names = [keys] if isinstance(keys, str) else list(keys)
         table = np.asarray(weights, np.float32).reshape(1, -1) if isinstance(keys, str) else np.asarray(weights)
+        self._changeable()
         self._check_added(names, table)
         values = {name: np.asarray(array) for name, array in (extras or {}).items()}
         for name, array in values.items():
@@ -130,11 +131,15 @@ class Changes(Lookup):
             self._own_table(len(words))
         return rows
 
+    def _changeable(self) -> np.ndarray:
+        if isinstance(self._vectors, CompactVectors):
+            kind = self._vectors.kind
+            raise TypeError(f"{kind} vectors cannot be changed; quantize(dtype='float32') makes some that can")
+        return self._vectors
+
     def _own_table(self, num_words: int | None = None) -> np.ndarray:
         """Make the table one that may be written to, of `num_words` rows, and return it."""
-        table = self._vectors
-        if isinstance(table, CompactVectors):
-            raise TypeError(f"{table.kind} vectors cannot be changed; make KeyedVectors of np.array(kv.vectors)")
+        table = self._changeable()
         size = len(table) if num_words is None else num_words
         if table.flags.writeable and size == len(table):
             return table
