@@ -85,7 +85,8 @@ def find_text() -> Path:
 
 def read(path: Path, max_words: int | None) -> Iterator[list[str]]:
     """Yield the lines of a text as lists of words."""
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8") as file:
         for line in file:
             yield line.split()[:max_words]
             if max_words is not None:

@@ -38,7 +38,7 @@ def fails(argv, capsys, *parts, code=1):
 
 
 def counted(**options):
-    text = {name: options.pop(name) for name in ("min_count", "vocabulary") if name in options}
+    text = {name: options.pop(name) for name in ("min_count", "max_final_vocab", "vocabulary") if name in options}
     with read_corpus([line.split() for line in LINES], **text) as corpus:
         return count_cooccurrences(corpus, dtype=np.float64, **options)
 
@@ -84,8 +84,9 @@ def test_cooccur_of_chosen_words(text, files, capsys):
     matrix = counted(vocabulary=read_vocabulary(files[1]))
     assert_same(files, matrix)
     assert (summary["words"], summary["pairs"], summary["corpus_words"]) == (2, matrix.num_pairs, 340)
-    assert main(["cooccur", text, "-o", files[0], "--max-vocab", "3", "--vocab", files[1], "-q"]) == 0
-    assert read_vocabulary(files[1]).words == counted().vocabulary.words[:3]
+    assert main(["cooccur", text, "-o", files[0], "--max-final-vocab", "7", "--vocab", files[1], "-q"]) == 0
+    assert read_vocabulary(files[1]).words == counted(max_final_vocab=7).vocabulary.words
+    assert 1 <= len(read_vocabulary(files[1])) <= 7
 
 
 def test_cooccur_says_what_is_wrong(text, files, tmp_path, capsys):
@@ -95,8 +96,8 @@ def test_cooccur_says_what_is_wrong(text, files, tmp_path, capsys):
     fails(["cooccur", "missing.txt", "-o", files[0]], capsys, "missing.txt")
     fails(["cooccur", text, "-o", files[0], "--words", "missing.txt"], capsys, "missing.txt")
     fails(["cooccur", text, "-o", files[0], "--window", "0"], capsys, "window must be an integer in [1, 255], got 0")
-    option = ["--words", files[1], "--max-vocab", "3"]
-    fails(["cooccur", text, "-o", files[0], *option], capsys, "--max-vocab has no meaning with --words", code=2)
+    option = ["--words", files[1], "--max-final-vocab", "3"]
+    fails(["cooccur", text, "-o", files[0], *option], capsys, "--max-final-vocab has no meaning with --words", code=2)
 
 
 SMALL = ["--model", "glove", "--vector-size", "8", "--epochs", "3"]
@@ -126,7 +127,7 @@ def test_train(text, tmp_path, capsys):
         (["--eta", "0.1"], "eta", 0.1),
         (["--no-symmetric"], "symmetric", False),
         (["--no-distance-weighting"], "distance_weighting", False),
-        (["--max-vocab", "4"], "max_vocab", 4),
+        (["--max-final-vocab", "4"], "max_final_vocab", 4),
         (["--vectors", "context"], "vectors", "context"),
         (["--compat", "glove"], "compat", "glove"),
         (["--min-count", "2"], "min_count", 2),

@@ -34,7 +34,9 @@ def cooccur(
     symmetric: Annotated[bool, typer.Option(help="Count words on both sides, or on the right only.")] = True,
     distance_weighting: Annotated[bool, typer.Option(help="Count a pair at distance d as 1/d, or as 1.")] = True,
     min_count: Annotated[int, typer.Option(help="Drop words rarer than this.")] = 5,
-    max_vocab: Annotated[int | None, typer.Option(metavar="N", help="Keep only the N most frequent words.")] = None,
+    max_final_vocab: Annotated[
+        int | None, typer.Option(metavar="N", help="Drop rare words until at most N are left.")
+    ] = None,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Lowercase the text.")] = False,
     errors: ErrorsOption = Errors.STRICT,
     workers: Annotated[int | None, typer.Option(help="Threads; default, every core of this process.")] = None,
@@ -49,13 +51,15 @@ def cooccur(
 
     console = Console(quiet=quiet, json=json)
     _check_files(corpus, output, vocab)
-    if words is not None and max_vocab is not None:
-        raise typer.BadParameter("--max-vocab has no meaning with --words, which are taken as they are")
+    if words is not None and max_final_vocab is not None:
+        raise typer.BadParameter("--max-final-vocab has no meaning with --words, which are taken as they are")
     start = time.perf_counter()
-    text = {"min_count": min_count, "lowercase": lowercase, "errors": errors.value}
+    text: dict[str, Any] = {"lowercase": lowercase, "errors": errors.value}
+    if words is None:
+        text |= {"min_count": min_count, "max_final_vocab": max_final_vocab}
     how = {"window": window, "symmetric": symmetric, "distance_weighting": distance_weighting}
     limits = {"max_memory": max_memory, "workers": workers}
-    matrix, num_words = _count(corpus, words, max_vocab, text, how, limits, console)
+    matrix, num_words = _count(corpus, words, text, how, limits, console)
     with matrix:
         write_cooccurrence(output, matrix)
         if vocab is not None:
@@ -93,7 +97,6 @@ def _check_files(corpus: str, output: str, vocab: str | None) -> None:
 def _count(
     corpus: str,
     words: str | None,
-    max_vocab: int | None,
     text: dict[str, Any],
     how: dict[str, Any],
     limits: dict[str, Any],
@@ -110,7 +113,5 @@ def _count(
         text = {**text, "vocabulary": read_vocabulary(words, text["errors"])}
     progress = TrainingProgress(console)
     with progress.shown():
-        matrix, read = count_text(
-            corpus, Monitor(None, (progress,)), max_vocab, text, {**how, "dtype": np.float64}, limits
-        )
+        matrix, read = count_text(corpus, Monitor(None, (progress,)), text, {**how, "dtype": np.float64}, limits)
     return matrix, read["num_words"]

@@ -23,7 +23,7 @@ DistanceOption = Annotated[
     bool, typer.Option(help="Count a pair at distance d as 1/d, or as 1.", rich_help_panel=_PANEL)
 ]
 MaxVocabOption = Annotated[
-    int | None, typer.Option(metavar="N", help="Keep only the N most frequent words.", rich_help_panel=_PANEL)
+    int | None, typer.Option(metavar="N", help="Drop rare words until at most N are left.", rich_help_panel=_PANEL)
 ]
 VectorsOption = Annotated[
     str, typer.Option(help="Which vectors to write: sum, word, context or concat.", rich_help_panel=_PANEL)
@@ -46,7 +46,7 @@ CheckpointOption = Annotated[
 
 # Options of `train` that only GloVe has, by the name of its argument.
 OWN = {"x_max": "x_max", "exponent": "alpha", "eta": "eta", "symmetric": "symmetric",
-       "distance_weighting": "distance_weighting", "max_vocab": "max_vocab", "vectors": "vectors",
+       "distance_weighting": "distance_weighting", "max_final_vocab": "max_final_vocab", "vectors": "vectors",
        "checkpoint": "checkpoint", "compat": "compat"}  # fmt: skip
 
 

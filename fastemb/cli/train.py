@@ -140,7 +140,7 @@ def train(
     eta: glove.EtaOption = 0.05,
     symmetric: glove.SymmetricOption = True,
     distance_weighting: glove.DistanceOption = True,
-    max_vocab: glove.MaxVocabOption = None,
+    max_final_vocab: glove.MaxVocabOption = None,
     vectors: glove.VectorsOption = "sum",
     checkpoint: glove.CheckpointOption = None,
     vocab: glove.VocabOption = None,
@@ -187,7 +187,7 @@ def train(
         "eta": eta,
         "symmetric": symmetric,
         "distance_weighting": distance_weighting,
-        "max_vocab": max_vocab,
+        "max_final_vocab": max_final_vocab,
         "vectors": vectors,
         "checkpoint": checkpoint,
     }

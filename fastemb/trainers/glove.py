@@ -57,8 +57,8 @@ class GloVe(GloVeModel):
         Learning rate at the start; each number's own falls as Adagrad has it.
     epochs : int, default 25
         Passes through the matrix. The program's own example takes 15, its authors 50 for vectors of 300 and more.
-    max_vocab : int, optional
-        Keep only so many words, the most frequent ones.
+    max_final_vocab : int, optional
+        Raise `min_count` until at most this many words are left.
     vectors : {"sum", "word", "context", "concat"}, default "sum"
         What `wv` holds: the sum of a word's two vectors (as the program's output), one of them, or both side by side.
     compat : {None, "glove"}
@@ -138,7 +138,7 @@ class GloVe(GloVeModel):
         alpha: float = 0.75,
         eta: float = 0.05,
         epochs: int = 25,
-        max_vocab: int | None = None,
+        max_final_vocab: int | None = None,
         vectors: str = "sum",
         compat: str | None = None,
         seed: int = 1,
@@ -160,7 +160,7 @@ class GloVe(GloVeModel):
         self.alpha = alpha
         self.eta = eta
         self.epochs = epochs
-        self.max_vocab = max_vocab
+        self.max_final_vocab = max_final_vocab
         self.vectors = vectors
         self.compat = compat
         self.seed = seed
@@ -293,8 +293,8 @@ class GloVe(GloVeModel):
         self.alpha = validate.real("alpha", self.alpha, 0, 10)
         self.eta = validate.real("eta", self.eta, 0, 1e6, low_open=True)
         self.epochs = validate.integer("epochs", self.epochs, 1)
-        if self.max_vocab is not None:
-            self.max_vocab = validate.integer("max_vocab", self.max_vocab, 1)
+        if self.max_final_vocab is not None:
+            self.max_final_vocab = validate.integer("max_final_vocab", self.max_final_vocab, 1)
         validate.choice("vectors", self.vectors, VECTORS)
         validate.choice("compat", self.compat, (None, "glove"))
         self.seed = validate.integer("seed", self.seed, 0, 2**63 - 1)
@@ -312,13 +312,14 @@ class GloVe(GloVeModel):
         self, source: Sentences | PathLike, monitor: Monitor, vocabulary: Vocabulary | None = None
     ) -> tuple[Cooccurrence, dict[str, int]]:
         """Return the matrix of a text, and how many words and sentences were read."""
-        text: dict[str, Any] = {"min_count": self.min_count, "lowercase": self.lowercase, "errors": self.errors}
-        text["phrases"] = self.phrases
+        text: dict[str, Any] = {"lowercase": self.lowercase, "errors": self.errors, "phrases": self.phrases}
+        if vocabulary is None:
+            text |= {"min_count": self.min_count, "max_final_vocab": self.max_final_vocab}
+        else:
+            text |= {"vocabulary": vocabulary}
         how = {"window": self.window, "symmetric": self.symmetric, "distance_weighting": self.distance_weighting}
         limits: dict[str, Any] = {"max_memory": self.max_memory, "workers": self.workers}
-        if vocabulary is not None:
-            return count_text(source, monitor, None, text | {"vocabulary": vocabulary}, how, limits)
-        return count_text(source, monitor, self.max_vocab, text, how, limits)
+        return count_text(source, monitor, text, how, limits)
 
     def _begin(self, vocabulary: Vocabulary, **read: int) -> None:
         # A step of a bias without the rate, divided by the root of one and the squares of such steps, is a step with
