@@ -1,6 +1,7 @@
 """Neighbours and sums of phrases: the entities nearest to a phrase, and what two vectors add up to.
 
-After tables 6 and 7 of Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their Compositionality".
+After tables 6 and 7 of Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their
+Compositionality".
 
     python examples/phrase_neighbours.py                      # on the texts in the folder that FASTEMB_DATA names
     python examples/phrase_neighbours.py text.txt             # on a text of your own, one sentence a line
@@ -84,8 +85,8 @@ def find_text() -> Path:
 
 def read(path: Path, max_words: int | None) -> Iterator[list[str]]:
     """Yield the lines of a text as lists of words."""
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as file:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8") as file:
         for line in file:
             yield line.split()[:max_words]
             if max_words is not None:

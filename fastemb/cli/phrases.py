@@ -160,9 +160,7 @@ def find_phrases(given: str, corpus: str, reading: dict[str, Any], console: Cons
 
         return Phrases.load(given).freeze()
     if corpus == "-":
-        raise typer.BadParameter(
-            "--phrases N reads the text twice, and standard input is read once; give a file"
-        )
+        raise typer.BadParameter("--phrases N reads the text twice, and standard input is read once; give a file")
     if int(given) < 1:
         raise typer.BadParameter("--phrases must be a file, or a number of passes from 1 on, got 0")
     options: dict[str, Any] = {name: reading[name] for name in ("lowercase", "errors", "workers") if name in reading}

@@ -166,7 +166,11 @@ class FrozenPhrases(PhraseModel):
     @property
     def phrasegrams(self) -> dict[str, float]:
         """All phrases and their scores."""
-        return {phrase: score for one in reversed(self.passes) for phrase, score in one.phrasegrams.items()}
+        found: dict[str, float] = {}
+        for one in self.passes:
+            for phrase, score in one.phrasegrams.items():
+                found.setdefault(phrase, score)
+        return found
 
     def export_phrases(self) -> dict[str, float]:
         """Return all phrases and their scores."""
