@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from fastemb import __version__
-from fastemb.cli import analogy, bench, convert, evaluate, info, neighbors, plot, quickstart, train, warmup
+from fastemb.cli import analogy, bench, classify, convert, evaluate, info, neighbors, plot, quickstart, train, warmup
 from fastemb.cli.errors import Commands
 
 app = typer.Typer(
@@ -37,4 +37,5 @@ def fastemb(
 for _module in (quickstart, train, neighbors, analogy, evaluate, convert, info, plot, warmup):
     _name = _module.__name__.rpartition(".")[2]
     app.command(_name, epilog=f"Example: {_module.EXAMPLE}")(getattr(_module, _name))
+app.add_typer(classify.app, name="classify")
 app.add_typer(bench.app, name="bench")
