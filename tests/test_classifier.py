@@ -344,7 +344,7 @@ class TestCommands:
         code, told = run("quantize", model, "-o", small, "--text", file, "--qnorm", "--json")
         found = json.loads(told.out)
         assert code == 0 and found["precision"] > 0.95
-        assert found["bytes_before"] == 4 * 12 * (len(texts) + 24)  # of the words, labels and the end of a line
+        assert found["bytes_before"] == 4 * 12 * (found["words"] + found["labels"])
         assert "times smaller" in told.err
         assert run("quantize", model, "-o", small, "--retrain")[0] == 2
         code, told = run("autotune", file, file, "-o", model, "--trials", 1, "--workers", 1, "--json")
