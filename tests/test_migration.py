@@ -64,7 +64,7 @@ SCRIPTS = {
         del model
     """,
     "hierarchical softmax": """
-        model = Word2Vec(common_texts, vector_size=20, min_count=1, workers=1, hs=1, negative=0, sg=1, sample=0)
+        model = Word2Vec(common_texts, vector_size=20, min_count=1, workers=1, hs=1, negative=0, sample=0)
         answer["syn1"] = model.syn1.shape[1]
         answer["scores"] = model.score([["human", "interface"], ["trees"]], total_sentences=2).shape
         answer["no syn1neg"] = hasattr(model, "syn1neg")
@@ -154,7 +154,8 @@ SCRIPTS = {
         model.build_vocab(common_texts)
         model.wv.vectors_lockf = np.ones(len(model.wv), dtype=np.float32)
         model.wv.intersect_word2vec_format("pretrained.txt", lockf=0.0)
-        answer["lockf"] = {word: model.wv.vectors_lockf[model.wv.key_to_index[word]] for word in sorted(model.wv.index_to_key)}
+        rows = [model.wv.key_to_index[word] for word in sorted(model.wv.index_to_key)]
+        answer["lockf"] = [float(model.wv.vectors_lockf[row]) for row in rows]
         model.train(common_texts, total_examples=model.corpus_count, epochs=5)
         answer["frozen"] = model.wv["computer"].tolist(), model.wv["trees"].tolist(), "unheard" in model.wv
     """,

@@ -4,9 +4,24 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["grid"]
+from fastemb.bench.vectors.tables import merge
+
+__all__ = ["grid", "grids", "merge"]
 
 Grid = tuple[list[str], list[list[str]]]
+
+
+def grids(results: dict[str, Any], name: str = "") -> list[Grid] | None:
+    """Return the tables of a kind, or of all; None where `results` do not hold it.
+
+    Examples
+    --------
+    >>> grids({"measures": {}}, "counting") is None
+    True
+    """
+    if name and name not in results["measures"]:
+        return None
+    return [grid(results, kind) for kind in ([name] if name else results["measures"])]
 
 
 def grid(results: dict[str, Any], kind: str) -> Grid:

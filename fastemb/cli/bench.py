@@ -12,6 +12,7 @@ EXAMPLE = "fastemb bench training --corpus text.txt --peers gensim,fasttext"
 PHRASES_EXAMPLE = "fastemb bench phrases --corpus text.txt"
 GLOVE_EXAMPLE = "fastemb bench glove --corpus text.txt --glove-programs GloVe/build"
 LAYERS_EXAMPLE = "fastemb bench layers --peers torch,fbgemm --what bags,step-sgd"
+VECTORS_EXAMPLE = "fastemb bench vectors --vectors vectors.safetensors --what all"
 
 app = typer.Typer(help="Measure fastemb beside its peers on this machine.", no_args_is_help=True)
 
@@ -188,6 +189,49 @@ def glove(
         analogies=analogies,
         pairs=pairs or (),
         max_words=max_words,
+        quick=quick,
+        output=output,
+        log=console.say,
+    )
+    console.result(results, render(results))
+
+
+@app.command(epilog=f"Example: {VECTORS_EXAMPLE}")
+def vectors(
+    file: Annotated[
+        str | None, typer.Option("--vectors", metavar="FILE", help="Vectors to search; default, random ones.")
+    ] = None,
+    what: Annotated[
+        str, typer.Option(metavar="KIND,...", help="Of neighbors, compact, indexes; or all.")
+    ] = "neighbors",
+    num_words: Annotated[int, typer.Option(help="Words of the table.")] = 100_000,
+    vector_size: Annotated[int, typer.Option(help="Dimensions of a random vector.")] = 100,
+    num_queries: Annotated[int, typer.Option(help="Words to search for.")] = 10_000,
+    threads: Annotated[int, typer.Option(help="Threads of each program.")] = 2,
+    repeats: Annotated[int, typer.Option(help="Rounds.")] = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="A small table, one round: to see that it works.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Search near words with fastemb, NumPy and gensim in turn; measure smaller tables and approximate indexes."""
+    from fastemb.bench.tables import render
+    from fastemb.bench.vectors.run import run
+
+    console = Console(quiet=quiet, json=json)
+    if output is not None:
+        check_output(output)
+    kinds = _names(what)
+    results = run(
+        file,
+        what="all" if kinds == ["all"] else kinds,
+        num_words=num_words,
+        vector_size=vector_size,
+        num_queries=num_queries,
+        threads=threads,
+        repeats=repeats,
         quick=quick,
         output=output,
         log=console.say,

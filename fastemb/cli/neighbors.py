@@ -56,7 +56,10 @@ def _ask(
     name: str, words: list[str], topn: int, restrict_vocab: int | None, errors: str, limit: int | None
 ) -> list[Similar]:
     table = load_vectors(name, errors=errors, limit=limit)
-    return [similar_words(table, word, topn=topn, restrict_vocab=restrict_vocab) for word in words]
+    try:
+        return [similar_words(table, word, topn=topn, restrict_vocab=restrict_vocab) for word in words]
+    except KeyError as error:
+        raise KeyError(f"{name}: {error}") from error
 
 
 def _side_by_side(names: list[str], answers: list[Similar]) -> list[str]:

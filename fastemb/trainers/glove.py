@@ -62,7 +62,7 @@ class GloVe(GloVeModel):
     vectors : {"sum", "word", "context", "concat"}, default "sum"
         What `wv` holds: the sum of a word's two vectors (as the program's output), one of them, or both side by side.
     compat : {None, "glove"}
-        The GloVe program forgets the learning rate in the step of the biases, since 2018; ``"glove"`` does so, too.
+        Newer versions of the GloVe program forget the learning rate in the biases' step; ``"glove"`` does so, too.
     seed : int, default 1
         Of all random numbers.
     workers : int, optional
