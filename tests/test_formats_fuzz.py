@@ -3,7 +3,7 @@
 import functools
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fastemb import formats
+from fastemb.corpus.subwords import Subwords
 from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.engine.product import ProductRows
 from fastemb.formats import Table, read, write
 from fastemb.formats.files import require_file
+from fastemb.formats.subwords import SubwordTable
 
-NAMES = ["a.safetensors", "a.vec", "a.bin", "a.glove", "a.npy", "a.vec.gz"]
+NAMES = ["a.safetensors", "a.vec", "a.bin", "a.glove", "a.npy", "a.vec.gz", "a.fifu"]
+SUBWORDS = ["fasttext.bin", "pruned.ftz", "subwords.safetensors", "a.floret"]
 WORDS = ["the", "naïve", "x", "東京", "word4"]
+UNSEEN = Vocabulary.from_words(["these", "", "</s>"])
 
 
 @functools.cache
@@ -28,6 +33,28 @@ def valid(name: str) -> tuple[bytes, bytes | None]:
         write(Path(folder, name), Table(Vocabulary.from_words(WORDS, np.arange(5)), vectors))
         beside = Path(folder, "a.vocab.txt")
         return Path(folder, name).read_bytes(), beside.read_bytes() if beside.exists() else None
+
+
+@functools.cache
+def valid_subwords(name: str) -> bytes:
+    """Return a valid file with rows of n-grams."""
+    vocabulary = Vocabulary.from_words(WORDS, np.arange(5))
+    random = np.random.default_rng(0)
+    rows = random.standard_normal((len(WORDS) + 6, 3)).astype(np.float32)
+    subwords = Subwords(2, 3, 6)
+    if name == "a.floret":
+        table = SubwordTable(vocabulary, rows[:6], Subwords(2, 3, 6, hash_count=2))
+    elif name == "fasttext.bin":
+        table = SubwordTable(vocabulary, rows, subwords)
+    else:
+        codes = random.integers(0, 256, (len(WORDS) + 2, 2), np.uint8)
+        norms = codes[:, 0].copy(), random.random(256, np.float32)
+        product = ProductRows(codes, random.random(3 * 256, np.float32), 2, *norms)
+        kept, places = np.array([1, 4], np.int32), np.array([1, 0], np.int32)
+        table = SubwordTable(vocabulary, product, Subwords(2, 3, 6, kept=kept, kept_rows=places))
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder, name), table)
+        return Path(folder, name).read_bytes()
 
 
 def changed(content: bytes, edits: list[tuple[str, float, int]]) -> bytes:
@@ -50,9 +77,9 @@ def changed(content: bytes, edits: list[tuple[str, float, int]]) -> bytes:
     return bytes(data)
 
 
-def check(path: Path) -> None:
+def check(path: Path, ways: Sequence[str] = formats.FORMATS) -> None:
     """Read a file in all ways; what comes out must be a whole table."""
-    for format in (None, *formats.FORMATS):
+    for format in (None, *ways):
         for errors in ("strict", "replace", "surrogateescape"):
             try:
                 with warnings.catch_warnings():
@@ -63,6 +90,8 @@ def check(path: Path) -> None:
             assert table.vectors.shape[0] == len(table.words) == len(table.vocabulary.key_to_index) or format != "glove"
             with np.errstate(all="ignore"):
                 table.vectors.sum()
+                if isinstance(table, SubwordTable):
+                    table.vectors_of(UNSEEN).sum()
 
 
 edits = st.lists(
@@ -87,6 +116,39 @@ def test_changed_files(name: str, edits: list[tuple[str, float, int]]) -> None:
         if vocabulary is not None:
             Path(folder, "a.vocab.txt").write_bytes(vocabulary)
         check(path)
+
+
+@pytest.mark.parametrize("name", SUBWORDS)
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(edits=edits)
+def test_changed_subwords(name: str, edits: list[tuple[str, float, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        path.write_bytes(changed(valid_subwords(name), edits))
+        check(path)
+
+
+@pytest.mark.parametrize("name", ["gensim/crime-and-punishment.bin", "gensim/lee_fasttext.bin"])
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(edits=edits, head=st.booleans())
+def test_changed_models_of_fasttext(data: Path, name: str, edits: list[tuple[str, float, int]], head: bool) -> None:
+    content = (data / "formats" / name).read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.bin")
+        # What stands in the first bytes decides what the rest is.
+        path.write_bytes(changed(content[:200], edits) + content[200:] if head else changed(content, edits))
+        check(path, ["fasttext"])
+
+
+@pytest.mark.parametrize("name", SUBWORDS)
+def test_every_truncation_of_subwords(tmp_path: Path, name: str) -> None:
+    content = valid_subwords(name)
+    ending = len(content.splitlines()[-1].rsplit(b" ", 1)[-1]) + 1 if name == "a.floret" else 0
+    format = {".safetensors": "safetensors", ".floret": "floret"}.get(Path(name).suffix, "fasttext")
+    for size in [*range(0, 300), *range(300, len(content) - ending, 31)]:
+        (tmp_path / name).write_bytes(content[: min(size, len(content) - ending - 1)])
+        with pytest.raises(ValueError, match=name):
+            read(tmp_path / name, format=format)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -134,7 +196,7 @@ def test_every_truncation(tmp_path: Path, name: str) -> None:
     assert refused >= len(content) - hidden.get(name, 0)
 
 
-@pytest.mark.parametrize("name", ["a.vec", "a.bin", "a.safetensors", "a.npy"])
+@pytest.mark.parametrize("name", ["a.vec", "a.bin", "a.safetensors", "a.npy", "a.fifu"])
 def test_lying_headers_take_no_memory(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_large_arrays(monkeypatch)
     content, vocabulary = valid(name)
@@ -142,6 +204,7 @@ def test_lying_headers_take_no_memory(tmp_path: Path, name: str, monkeypatch: py
         "a.vec": content.replace(b"5 3\n", b"999999999999 300\n"),
         "a.bin": content.replace(b"5 3\n", b"999999999999 300\n"),
         "a.safetensors": content.replace(b"[5,3]", b"[9999999999999999,3]"),
+        "a.fifu": content.replace((5).to_bytes(8, "little"), (1 << 40).to_bytes(8, "little")),
         "a.npy": content.replace(b"(5, 3), }" + b" " * 20, b"(999999999999999, 300000), }" + b" "),
     }
     assert lies[name] != content

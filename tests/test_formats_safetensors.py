@@ -118,7 +118,7 @@ GOOD = entry()
         (pack({"a": {"dtype": "F32"}}), "tensor 'a' must have dtype, shape and data_offsets"),
         (pack({"a": GOOD | {"more": 1}}, bytes(8)), "tensor 'a' must have dtype, shape and data_offsets"),
         (pack({"a": entry("F99")}, bytes(8)), "tensor 'a' has dtype 'F99', must be one of F64"),
-        (pack({"a": entry("BF16", (4,))}, bytes(8)), "tensor 'a' has dtype 'BF16'"),
+        (pack({"a": entry("F8_E5M2", (8,))}, bytes(8)), "tensor 'a' has dtype 'F8_E5M2'"),
         (pack({"a": entry(["F32"])}, bytes(8)), r"tensor 'a' has dtype \['F32'\]"),
         (pack({"a": entry(shape=2)}, bytes(8)), "tensor 'a' has shape 2"),
         (pack({"a": entry(shape=(-2,))}, bytes(8)), r"tensor 'a' has shape \[-2\]"),

@@ -20,7 +20,7 @@ reference = kernels("reference", "grouping")
 
 NO_MASK, NO_LABELS = np.empty(0, np.bool_), np.empty(0, np.int32)
 FREE = 12345  # what outputs hold before and, where they are not used, after
-SIZES = [0, 1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 129, 200, 1000, 5000]
+SIZES = [0, 1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 129, 200, 1000, 5000, 20_000]  # of many, few rows are counted
 
 
 def lookups(num_lookups, num_embeddings, dtype, seed, skew=False, outside=0.1):
@@ -97,7 +97,7 @@ def test_cpu_equals_the_reference(
     assert_same(run_cpu(*arguments, width, chunks), run_kernel(reference.group, *arguments))
 
 
-@pytest.mark.parametrize("num_embeddings", [1, 2**11, 2**11 + 1, 10**6])
+@pytest.mark.parametrize("num_embeddings", [1, 2**11, 2**11 + 1, 20_000, 60_000, 10**6])
 @pytest.mark.parametrize("num_lookups", [100_000, 2**18 + 1])
 def test_many_lookups(num_lookups, num_embeddings):
     indices = lookups(num_lookups, num_embeddings, np.int32, seed=1)

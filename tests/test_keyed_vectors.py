@@ -143,7 +143,7 @@ def test_search_in_blocks_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     kv = make(5000, 20)
     batch = kv.index_to_key[:50]
     whole, norms = kv.most_similar_batch(batch), kv.norms
-    monkeypatch.setattr("fastemb.vectors.search._BUDGET", 1 << 12)
+    monkeypatch.setattr("fastemb.vectors.search.MEMORY", 1 << 12)
     assert kv.most_similar_batch(batch) == whole
     kv.fill_norms(force=True)
     np.testing.assert_array_equal(kv.norms, norms)
@@ -227,11 +227,11 @@ def test_bad_queries() -> None:
         kv.most_similar("w1", topn=2.5)  # type: ignore[arg-type]
     with pytest.raises(ZeroDivisionError, match="at least one word in each list"):
         kv.n_similarity([], ["w1"])
-    with pytest.raises(ValueError, match="doesnt_match needs at least one known word, got \\['x'\\]"):
+    with pytest.raises(ValueError, match="at least one word must be known, got \\['x'\\]"):
         kv.doesnt_match(["x"])
-    with pytest.raises(KeyError, match="the only attribute of words is 'count', got 'rank'"):
+    with pytest.raises(KeyError, match="words have no attribute 'rank', the attributes there are: none"):
         kv.get_vecattr("w1", "rank")
-    with pytest.raises(KeyError, match="these vectors come without counts"):
+    with pytest.raises(KeyError, match="words have no attribute 'count'"):
         kv.get_vecattr("w1", "count")
 
 

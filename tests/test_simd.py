@@ -48,6 +48,21 @@ def test_log(width):
 
 
 @WIDTHS
+def test_sqrt(width):
+    x, y = applied(unary(simd.sqrt), [0, 1, 2, 1e-38, 1e38, np.inf, np.nan], width)
+    np.testing.assert_array_equal(y, np.sqrt(x))
+
+
+def test_trailing_zeros():
+    @njit
+    def run(bits):
+        return simd.trailing_zeros(bits)
+
+    for place in (0, 1, 31, 32, 63):
+        assert run(np.uint64(1 << place)) == place == run(np.uint64((1 << 63) | 1 << place))
+
+
+@WIDTHS
 @pytest.mark.parametrize("number", [6, 12])
 def test_totals(width, number):
     @kernel
@@ -111,3 +126,23 @@ def test_read_only_arrays_are_refused_for_writing():
     x.flags.writeable = False
     with pytest.raises(TypingError, match="writable"):
         writable(x)
+
+
+@WIDTHS
+def test_the_greater_one_is_taken_and_a_nan_passed_over(width):
+    @njit(fastmath={"reassoc", "contract", "nsz", "arcp"}, error_model="numpy")
+    def run(x, y, out, width):
+        a, b = simd.load(simd.address(x, 0), width), simd.load(simd.address(y, 0), width)
+        simd.store(simd.mutable_address(out, 0), simd.maximum(a, b))
+        return simd.any_greater(a, b)
+
+    lanes = simd.UNIT * len(width)
+    x, y, out = (np.zeros(lanes, np.float32) for _ in range(3))
+    x[:4], y[:4] = [1, np.nan, -np.inf, 5], [2, 3, np.nan, 5]
+    assert not run(x, y, out, width)
+    np.testing.assert_array_equal(out[:4], [2, 3, np.nan, 5])
+    for lane in range(lanes):
+        x[:], y[:] = np.nan, 1
+        x[lane] = np.nextafter(np.float32(1), np.float32(2))
+        assert run(x, y, out, width)
+        assert out[lane] > 1 and (np.delete(out, lane) == 1).all()

@@ -224,3 +224,24 @@ def test_decay_catches_up_once():
     once = weight.copy()
     reference.decay(weight, reached, np.array([1, 0]), np.log(0.25), 0, 2)
     np.testing.assert_array_equal(weight, once)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 1000),
+    dim=st.sampled_from([0, 1, 3, 7, 16, 17, 64, 100, 300]),
+    num_embeddings=st.sampled_from([1, 5, 3000]),
+    split=st.integers(0, 60),
+)
+def test_scatter_add_equals_the_reference(seed, dim, num_embeddings, split):
+    random = np.random.default_rng(seed)
+    weight = random.normal(size=(num_embeddings, dim)).astype(np.float32)
+    rows = random.integers(-1, num_embeddings, 60)
+    values, factor = random.normal(size=(60, dim)).astype(np.float32), np.array([0.7], np.float32)
+    wanted, got = weight.copy(), weight.copy()
+    reference.scatter_add(wanted, rows, values, factor, 0, 60)
+    cpu.scatter_add(got, rows, values, factor, 0, split)
+    cpu.scatter_add(got, rows, values, factor, split, 60)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+    others = np.setdiff1d(np.arange(num_embeddings), rows)
+    np.testing.assert_array_equal(got[others], weight[others])

@@ -159,6 +159,31 @@ cdef class Packer:
             ) from None
 
 
+def join_lines(const uint8_t[::1] data, const int64_t[::1] offsets, uint8_t[::1] out):
+    r"""Write the strings ``data[offsets[i]:offsets[i + 1]]`` to `out`, a line end after each.
+
+    Examples
+    --------
+    >>> out = np.zeros(6, np.uint8)
+    >>> join_lines(np.frombuffer(b"abcd", np.uint8), np.array([0, 1, 1, 3]), out)
+    >>> out.tobytes()
+    b'a\n\nbc\n'
+    """
+    cdef int64_t i, length, at = 0, n = offsets.shape[0] - 1
+    for i in range(n):
+        if not 0 <= offsets[i] <= offsets[i + 1] <= data.shape[0]:
+            raise ValueError(f"offsets must rise from 0 to {data.shape[0]}, got {offsets[i]} at position {i}")
+    if n > 0 and out.shape[0] != offsets[n] - offsets[0] + n:
+        raise ValueError(f"out must have {offsets[n] - offsets[0] + n} bytes, got {out.shape[0]}")
+    with nogil:
+        for i in range(n):
+            length = offsets[i + 1] - offsets[i]
+            if length > 0:
+                memcpy(&out[at], &data[offsets[i]], length)
+            out[at + length] = 10
+            at += length + 1
+
+
 def shorten(value):
     """Return the beginning of a value's repr, for a message.
 

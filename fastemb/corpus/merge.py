@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastemb.corpus._table import WordTable
+from fastemb.corpus.selection import Selection
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.parallel import ordered_map
 
@@ -87,8 +88,8 @@ def _replace(table: WordTable, replaced: dict[int, bytes]) -> tuple[WordTable, n
     return renewed, numbers
 
 
-def rank_words(table: WordTable, min_count: int) -> tuple[Vocabulary, np.ndarray]:
-    """Return the vocabulary of a table and each word's place in it, -1 for words rarer than `min_count`.
+def rank_words(table: WordTable, selection: Selection) -> tuple[Vocabulary, np.ndarray]:
+    """Return the vocabulary that is chosen from a table, and each word's place in it, -1 where it has none.
 
     Raises
     ------
@@ -96,20 +97,31 @@ def rank_words(table: WordTable, min_count: int) -> tuple[Vocabulary, np.ndarray
         If no word is left.
     """
     counts, firsts = table.counts(), table.first_places()
-    kept = np.flatnonzero(counts >= max(min_count, 1))
-    if len(kept) == 0:
-        raise ValueError(_nothing_kept(table, counts, firsts, min_count))
-    order = kept[np.lexsort((firsts[kept], -counts[kept]))]
+    order = _choose(table, selection, counts, firsts)
+    if len(order) == 0:
+        raise ValueError(_nothing_kept(table, counts, firsts, selection))
     ranks = np.full(len(table), -1, np.int32)
     ranks[order] = np.arange(len(order), dtype=np.int32)
     packed, offsets = table.pack(order)
     return Vocabulary(packed, offsets, counts[order]), ranks
 
 
-def _nothing_kept(table: WordTable, counts: np.ndarray, firsts: np.ndarray, min_count: int) -> str:
+def _choose(table: WordTable, selection: Selection, counts: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+    return selection.choose(counts, lambda number: table.word(number).decode("utf-8", "surrogateescape"), firsts)
+
+
+def _nothing_kept(table: WordTable, counts: np.ndarray, firsts: np.ndarray, selection: Selection) -> str:
     best = int(np.lexsort((firsts, -counts))[0])
     word = table.word(best).decode("utf-8", "replace")
     times = "once" if counts[best] == 1 else f"{counts[best]:,} times"
+    min_count = selection.effective_min_count(counts)
+    if counts[best] >= min_count:
+        return f"trim_rule discards all of {len(table):,} words"
+    if min_count > selection.min_count:
+        return (
+            f"no word is left with max_final_vocab={selection.max_final_vocab:,}: more words occur {times}, "
+            f"like the most frequent one, {word!r}"
+        )
     return (
         f"no word occurs min_count={min_count:,} times: the most frequent of {len(table):,} words, {word!r}, occurs "
         f"{times}; a min_count of at most {counts[best]:,} keeps words"
@@ -124,13 +136,77 @@ def find_words(table: WordTable, vocabulary: Vocabulary) -> np.ndarray:
     ValueError
         If no word is in the vocabulary.
     """
+    places = _places(table, vocabulary)
+    if not np.any(places >= 0):
+        raise ValueError(f"none of the {len(table):,} words read is in the vocabulary of {len(vocabulary):,} words")
+    return places
+
+
+def _places(table: WordTable, vocabulary: Vocabulary) -> np.ndarray:
     known = WordTable()
     numbers = known.add_packed(vocabulary.packed, vocabulary.offsets)
     places_of_known = np.empty(len(known) + 1, np.int32)
     # Backwards, so that of equal words the first one counts.
     places_of_known[numbers[::-1]] = np.arange(len(vocabulary), dtype=np.int32)[::-1]
     places_of_known[-1] = -1
-    places = places_of_known[known.find_all(table)]
-    if not np.any(places >= 0):
-        raise ValueError(f"none of the {len(table):,} words read is in the vocabulary of {len(vocabulary):,} words")
-    return places
+    return places_of_known[known.find_all(table)]
+
+
+def extend_vocabulary(table: WordTable, vocabulary: Vocabulary, selection: Selection) -> tuple[Vocabulary, np.ndarray]:
+    """Return a vocabulary with the occurrences in a table counted too and the words that are new, and all places in it.
+
+    The old words keep their places and new ones follow. What is selected is decided by the table's counts alone.
+
+    Raises
+    ------
+    ValueError
+        If no word is in the vocabulary, old or new.
+    """
+    counts, firsts = table.counts(), table.first_places()
+    places = _places(table, vocabulary)
+    known = places >= 0
+    order = _choose(table, selection, counts, firsts)
+    order = order[~known[order]]
+    if len(order) == 0 and not known.any():
+        raise ValueError(_nothing_kept(table, counts, firsts, selection))
+    old_counts = np.zeros(len(vocabulary), np.int64) if vocabulary.counts is None else vocabulary.counts.copy()
+    old_counts[places[known]] += counts[known]  # the words of a table differ, so that no place is there twice
+    places[order] = np.arange(len(vocabulary), len(vocabulary) + len(order), dtype=np.int32)
+    packed, offsets = table.pack(order)
+    extended = Vocabulary(
+        np.concatenate([vocabulary.packed, packed]),
+        np.concatenate([vocabulary.offsets, vocabulary.offsets[-1] + offsets[1:]]),
+        np.concatenate([old_counts, counts[order]]),
+    )
+    return extended, places
+
+
+def choose_vocabulary(words: Vocabulary, selection: Selection, known: Vocabulary | None = None) -> Vocabulary:
+    """Return the vocabulary that is chosen from counted words, or `known` extended by it.
+
+    Raises
+    ------
+    ValueError
+        If no word is left.
+    """
+    assert words.counts is not None
+    table = WordTable()
+    for place, (word, count) in enumerate(zip(words.as_bytes(), words.counts.tolist(), strict=True)):
+        if word and count:
+            table.add(word, count, place)
+    if len(table) == 0:
+        raise ValueError("there are no words to choose from: all counts are 0")
+    return (rank_words(table, selection) if known is None else extend_vocabulary(table, known, selection))[0]
+
+
+def places_of(words: Vocabulary, vocabulary: Vocabulary) -> np.ndarray:
+    """Return the place in `vocabulary` of each of some words, int32, -1 where it has none."""
+    table = WordTable()
+    numbers = table.add_packed(words.packed, words.offsets)
+    return _places(table, vocabulary)[numbers]
+
+
+def all_words(table: WordTable) -> Vocabulary:
+    """Return the words of a table and their counts, in the order of their first places."""
+    order = np.argsort(table.first_places(), kind="stable")
+    return Vocabulary(*table.pack(order), table.counts()[order])

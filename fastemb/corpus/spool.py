@@ -1,5 +1,6 @@
 """Integer arrays kept in order: in memory or, beyond a budget, in a temporary file that leaves no debris."""
 
+import os
 import re
 import tempfile
 from collections import deque
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*(?:([kmgt])(?:i?b)?|b)?\s*", re.IGNORECASE)
+_ZEROS = 1 << 22
 
 
 def parse_size(size: int | str, name: str = "size") -> int:
@@ -39,6 +41,31 @@ def parse_size(size: int | str, name: str = "size") -> int:
     return int(float(match[1]) * 1024 ** (" kmgt".index((match[2] or " ").lower())))
 
 
+def require_memory(size: int, what: str) -> None:
+    """Check that this machine has `size` bytes of memory: a system that promises more ends the process later.
+
+    Raises
+    ------
+    MemoryError
+        If it has not; the message says what needs them, and what to do.
+
+    Examples
+    --------
+    >>> require_memory(1 << 60, "the pairs")
+    Traceback (most recent call last):
+        ...
+    MemoryError: the pairs need 1,152,921,504.6 GB and this machine has ... GB: max_memory="..." keeps them on disk
+    """
+    if not hasattr(os, "sysconf"):
+        return
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > there:
+        raise MemoryError(
+            f"{what} need {size / 1e9:,.1f} GB and this machine has {there / 1e9:,.1f} GB: "
+            f'max_memory="{there >> 32}G" keeps them on disk'
+        )
+
+
 class TemporaryArray:
     """A file of numbers without a name, so that it is gone with the process whatever happens.
 
@@ -63,8 +90,23 @@ class TemporaryArray:
             while view:
                 view = view[self._file.write(view) :]
         except OSError as error:
-            message = f"cannot write word numbers to a temporary file in {self._folder} ({error.strerror})"
-            raise OSError(error.errno, f"{message}; set TMPDIR to a folder with room or raise max_memory") from error
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> OSError:
+        message = f"cannot write word numbers to a temporary file in {self._folder} ({error.strerror})"
+        return OSError(error.errno, f"{message}; set TMPDIR to a folder with room or raise max_memory")
+
+    def _reserve(self, size: int) -> None:
+        """Take the disk's space now: a full disk would end the process when a map is written to."""
+        if not hasattr(os, "posix_fallocate"):
+            zeros = np.zeros(min(size, _ZEROS), np.uint8)
+            for offset in range(0, size, _ZEROS):
+                self.write(offset, zeros[: size - offset])
+            return
+        try:
+            os.posix_fallocate(self._file.fileno(), 0, size)
+        except OSError as error:
+            raise self._full(error) from error
 
     def read(self, offset: int, values: np.ndarray) -> None:
         """Fill an array from a place in bytes."""
@@ -76,12 +118,20 @@ class TemporaryArray:
                 raise OSError(f"a temporary file in {self._folder} is shorter than it was written")
             view = view[count:]
 
-    def finish(self, size: int, dtype: type[np.generic]) -> np.ndarray:
-        """Return the first `size` numbers as a memory map; the file lives as long as the map does."""
-        self._file.truncate(size * np.dtype(dtype).itemsize)
+    def finish(self, size: int, dtype: type[np.generic], *, writable: bool = False) -> np.ndarray:
+        """Return the first `size` numbers as a memory map; the file lives as long as the map does.
+
+        What is written to the map goes to the file if it is `writable`, and stays in memory otherwise.
+        """
+        if not size:  # which cannot be mapped
+            self.close()
+            return np.empty(0, dtype)
         with self._file:
+            self._file.truncate(size * np.dtype(dtype).itemsize)
+            if writable:
+                self._reserve(size * np.dtype(dtype).itemsize)
             # Copy-on-write rather than read-only: Numba takes it for an array in memory, and kernels compile only once.
-            return np.memmap(self._file, dtype, "c", shape=(size,))
+            return np.memmap(self._file, dtype, "r+" if writable else "c", shape=(size,))
 
     def close(self) -> None:
         """Remove the file, unless it has become a memory map."""
@@ -137,7 +187,7 @@ class Output:
     dtype
         Type of the numbers.
     capacity
-        How many may come.
+        How many may come; memory grows if more do.
     file
         Where to write them; None for memory.
     """
@@ -151,15 +201,25 @@ class Output:
     def append(self, values: np.ndarray) -> None:
         """Write numbers after those written before."""
         if self._file is None:
+            self._reserve(self.size + values.size)
             self._array[self.size : self.size + values.size] = values
         else:
             self._file.write(self.size * self._array.itemsize, values.astype(self._dtype, copy=False))
         self.size += values.size
 
+    def close(self) -> None:
+        """Remove the temporary file if there is one, unless `finish` has returned it."""
+        if self._file is not None:
+            self._file.close()
+
+    def _reserve(self, size: int) -> None:
+        # Nobody else can hold this array yet, so that it may grow, where the system can do that without a copy.
+        if size > self._array.size:
+            self._array.resize(max(size, 2 * self._array.size), refcheck=False)
+
     def finish(self) -> np.ndarray:
         """Return what was written."""
         if self._file is not None:
             return self._file.finish(self.size, self._dtype)
-        # Nobody else can hold this array yet, so that it may shrink in place.
         self._array.resize(self.size, refcheck=False)
         return self._array

@@ -14,7 +14,7 @@ from fastemb.engine.operations import stored
 if TYPE_CHECKING:
     from fastemb.engine.gradients import RowGradient
 
-__all__ = ["apply", "lookups_of", "parts_of"]
+__all__ = ["add_rows", "apply", "lookups_of", "parts_of"]
 
 BLOCK_ROWS, BLOCK_BYTES = 64, 1 << 15  # rows whose gradients are summed at a time, and what these may take
 
@@ -47,6 +47,17 @@ def apply(
     arguments = (table, *state, rows, *lookups, hyper, which, bounds, scratch)
     if parallel.run(kernels, "step", arguments, num_parts, cost) != -1:
         raise ValueError(f"the lookups of a gradient do not fit its grad_output {grad_output.shape}")
+
+
+def add_rows(weight: NDArray, rows: NDArray, values: NDArray, factor: float) -> None:
+    """Add rows to rows of a table of float64 or float32, one after the other; `rows` were checked, and -1 is left out.
+
+    One thread does it, and reads each row of `values` once, in order: whatever its size that takes less time than to
+    group the rows, so that each has one owner, and to fetch what goes to each.
+    """
+    given = np.require(rows, requirements="W"), np.require(values, requirements="W")
+    arguments = weight, *given, np.array([factor], weight.dtype)
+    parallel.run(backend.kernels("cpu", "updates"), "scatter_add", arguments, len(rows), 2 * values.nbytes)
 
 
 def lookups_of(gradient: RowGradient) -> tuple[NDArray, NDArray, NDArray[np.int64], NDArray | None]:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 PathLike = str | os.PathLike[str]
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -18,6 +20,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 MAX_GZIP_RATIO = 1032
 # Linux writes at most 2 GiB a call.
 _MOST_WRITTEN = 1 << 30
+_BLOCK = 1 << 22
 
 
 @contextmanager
@@ -147,3 +150,16 @@ def reading(path: PathLike) -> Iterator[tuple[BinaryIO, int]]:
                 yield io.BufferedReader(unpacked, 1 << 20), size * MAX_GZIP_RATIO
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"{str(found)!r} is a truncated or corrupt gzip file: {error}") from error
+
+
+def write_array(file: BinaryIO, array: np.ndarray) -> None:
+    """Write an array's items in C order and little-endian, copying at most a block at a time."""
+    little = array.dtype.newbyteorder("<")
+    if array.flags.c_contiguous and array.dtype == little:
+        if array.size:
+            file.write(array.data.cast("B"))
+        return
+    rows = array.reshape(-1, 1) if array.ndim < 2 else array
+    step = max(1, _BLOCK // max(1, rows[0:1].nbytes))
+    for first in range(0, len(rows), step):
+        file.write(np.ascontiguousarray(rows[first : first + step], dtype=little).tobytes())

@@ -76,7 +76,8 @@ def write_table(path: PathLike, table: Table) -> None:
     header = {"descr": "<f4", "fortran_order": False, "shape": table.vectors.shape}
     with replacing(path) as file, replacing(vocabulary_path(path)) as vocabulary:
         np.lib.format.write_array_header_1_0(file, header)
-        write_array(file, table.vectors)
+        for start in range(0, len(table.vectors), _BLOCK):
+            write_array(file, table.vectors[start : start + _BLOCK])
         _write_vocabulary(vocabulary, table)
 
 

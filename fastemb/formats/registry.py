@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fastemb.engine.validate import choice, integer
-from fastemb.formats import glove, npy, safetensors, word2vec
+from fastemb.formats import fasttext, finalfusion, floret, glove, npy, safetensors, word2vec
 from fastemb.formats.files import PathLike, reading, replacing
 from fastemb.formats.rows import is_number
+from fastemb.formats.subwords import SubwordTable
 from fastemb.formats.table import Table
 from fastemb.formats.words import ERRORS
 
-FORMATS = ("safetensors", "word2vec", "word2vec-binary", "glove", "npy")
+FORMATS = ("safetensors", "word2vec", "word2vec-binary", "glove", "npy", "fasttext", "floret", "finalfusion")
 SUFFIXES = {
     ".safetensors": "safetensors",
     ".txt": "word2vec",
@@ -22,6 +23,12 @@ SUFFIXES = {
     ".bin": "word2vec-binary",
     ".glove": "glove",
     ".npy": "npy",
+    ".ftz": "fasttext",
+    ".floret": "floret",
+    ".fifu": "finalfusion",
+    ".model": "safetensors",
+    ".kv": "safetensors",
+    ".wordvectors": "safetensors",
 }
 _READERS: dict[str, Callable[[PathLike, str, int | None], Table]] = {
     "safetensors": safetensors.read_table,
@@ -29,24 +36,32 @@ _READERS: dict[str, Callable[[PathLike, str, int | None], Table]] = {
     "word2vec-binary": word2vec.read_binary,
     "glove": glove.read_text,
     "npy": npy.read_table,
+    "fasttext": fasttext.read_table,
+    "floret": floret.read_text,
+    "finalfusion": finalfusion.read_table,
 }
 _WHOLE_WRITERS: dict[str, Callable[[PathLike, Table], None]] = {
     "safetensors": safetensors.write_table,
     "npy": npy.write_table,
+    "fasttext": fasttext.write_table,
 }
 _STREAM_WRITERS: dict[str, Callable[[BinaryIO, Table], None]] = {
     "word2vec": word2vec.write_text,
     "word2vec-binary": word2vec.write_binary,
     "glove": glove.write_text,
+    "floret": floret.write_text,
+    "finalfusion": finalfusion.write_table,
 }
+_PICKLE = (
+    "a Python pickle, as gensim's save writes, and could run any code if it was read; load it where it was made and "
+    "write its vectors with save_word2vec_format(name, binary=True)"
+)
 # Files that people try, and that are something else.
 _FOREIGN = {
-    b"\xba\x16\x4f\x2f": "a fastText model; load it with fasttext and save its .vec",
-    b"FiFu": "a finalfusion file; convert it to word2vec",
-    b"\x80\x02": "a Python pickle; load it where it was made and save it in word2vec's format",
-    b"\x80\x03": "a Python pickle; load it where it was made and save it in word2vec's format",
-    b"\x80\x04": "a Python pickle; load it where it was made and save it in word2vec's format",
-    b"\x80\x05": "a Python pickle; load it where it was made and save it in word2vec's format",
+    b"\x80\x02": _PICKLE,
+    b"\x80\x03": _PICKLE,
+    b"\x80\x04": _PICKLE,
+    b"\x80\x05": _PICKLE,
     b"PK\x03\x04": "a zip archive; unpack it",
     b"BZh": "a bzip2 file; unpack it",
     b"\xfd7zXZ\x00": "an xz file; unpack it",
@@ -61,7 +76,8 @@ def read(path: PathLike, *, format: str | None = None, errors: str = "strict", l
     ----------
     path : str or PathLike
         A file in any of the formats; text and word2vec binary may be packed by gzip.
-    format : {"safetensors", "word2vec", "word2vec-binary", "glove", "npy"}, optional
+    format : str, optional
+        Of "safetensors", "word2vec", "word2vec-binary", "glove", "npy", "fasttext", "floret" and "finalfusion".
         Default: told from the content and the suffix.
     errors : {"strict", "surrogateescape", "replace", "ignore"}
         What to do with words that are not UTF-8: raise, keep their bytes as lone surrogates (and write the same bytes
@@ -72,8 +88,8 @@ def read(path: PathLike, *, format: str | None = None, errors: str = "strict", l
     Returns
     -------
     Table
-        A word that is there twice keeps its first vector, with a warning (in safetensors and npy, which are not read
-        whole, both rows stay).
+        A word that is there twice keeps its first vector, with a warning (in safetensors, npy and fastText's models,
+        which are not read whole, both rows stay). Of formats that hold n-grams, a `SubwordTable`.
 
     Raises
     ------
@@ -112,9 +128,12 @@ def write(path: PathLike, table: Table, *, format: str | None = None) -> None:
         The file. Text and word2vec binary are packed by gzip if the name ends in ``.gz``.
     table : Table
         What to write; memory use does not grow with its size.
-    format : {"safetensors", "word2vec", "word2vec-binary", "glove", "npy"}, optional
-        Default: told by the suffix: ``.safetensors``; ``.txt``, ``.vec`` or ``.w2v`` for word2vec text; ``.bin`` for
-        word2vec binary; ``.glove``; ``.npy`` (with the words in ``.vocab.txt`` beside it).
+    format : str, optional
+        Of "safetensors", "word2vec", "word2vec-binary", "glove", "npy", "fasttext", "floret" and "finalfusion".
+        Default: told by the suffix: ``.safetensors``, or what gensim's users write: ``.model``, ``.kv``,
+        ``.wordvectors``; ``.txt``, ``.vec`` or ``.w2v`` for word2vec text; ``.bin`` for fastText's model where the
+        table has n-grams, else for word2vec binary; ``.ftz`` for fastText's model; ``.floret``; ``.glove``; ``.npy``
+        (with the words in ``.vocab.txt`` beside it).
 
     Raises
     ------
@@ -133,11 +152,13 @@ def write(path: PathLike, table: Table, *, format: str | None = None) -> None:
     ...     read(binary).words
     ['to']
     """
+    if format is None and isinstance(table, SubwordTable) and Path(path).suffix.lower() == ".bin":
+        format = "fasttext"
     format = format_for(path, format)
     if format in _WHOLE_WRITERS:
         _WHOLE_WRITERS[format](path, table)
         return
-    if not table.vectors.shape[1]:
+    if not isinstance(table, SubwordTable) and not table.vectors.shape[1]:
         raise ValueError(f"{format} files cannot hold vectors of size 0; safetensors and npy can")
     packed = _without_gz(path)[1]
     with replacing(path) as file:
@@ -171,7 +192,7 @@ def format_for(path: PathLike, format: str | None = None) -> str:
             )
     choice("format", format, FORMATS)
     if packed and format in _WHOLE_WRITERS:
-        raise ValueError(f"{format} files are memory maps and cannot be packed: {os.fspath(path)!r}")
+        raise ValueError(f"{format} files are opened as memory maps and cannot be packed: {os.fspath(path)!r}")
     return format
 
 
@@ -195,14 +216,20 @@ def detect(path: PathLike) -> str:
     suffix = SUFFIXES.get(Path(_without_gz(path)[0]).suffix.lower())
     if sample.startswith(npy.MAGIC):
         return "npy"
-    if suffix == "safetensors" or (sample[8:9] == b"{" and sample[4:8] == bytes(4)):
+    if sample.startswith(finalfusion.MAGIC):
+        return "finalfusion"
+    if sample[8:9] == b"{" and sample[4:8] == bytes(4):
         return "safetensors"
+    if sample.startswith(fasttext.MAGIC_BYTES) or (suffix == "word2vec-binary" and fasttext.looks_old(sample)):
+        return "fasttext"
     for magic, what in _FOREIGN.items():
         if sample.startswith(magic):
             raise ValueError(f"{os.fspath(path)!r} is {what}")
-    if suffix == "npy":
-        return "npy"
+    if suffix in ("safetensors", "npy"):
+        return suffix
     first, _, rest = sample.partition(b"\n")
+    if floret.parse_header(first) is not None:
+        return "floret"
     if word2vec.parse_header(first) is None:
         return _headless(path, sample, suffix)
     return _headed(rest, suffix)

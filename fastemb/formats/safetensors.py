@@ -7,30 +7,37 @@ tensors' bytes without holes. The `safetensors` package reads what is written he
 import json
 import math
 import mmap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from fastemb.corpus.vocabulary import Vocabulary
-from fastemb.formats.files import PathLike, replacing, require_file
+from fastemb.formats import subword_tensors
+from fastemb.formats.compact import CompactVectors
+from fastemb.formats.files import PathLike, replacing, require_file, write_array
+from fastemb.formats.subwords import SubwordTable
 from fastemb.formats.table import Table, as_float32
 from fastemb.formats.words import decoded
 
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1",
+    "BF16": "<u2",
 }  # fmt: skip
-_NAMES = {np.dtype(code).newbyteorder("="): name for name, code in _DTYPES.items()}
+_NAMES = {np.dtype(code).newbyteorder("="): name for name, code in _DTYPES.items() if name != "BF16"}
+# How a compact table is told, and what else is known about words.
+_KIND, _SIZE, _ATTRIBUTE = "fastemb.kind", "fastemb.vector_size", "attribute."
 # What the safetensors package allows; a header is read whole, so a lie about its length must not cost memory.
 _MAX_HEADER = 100_000_000
-_BLOCK = 1 << 22
 # The data start at a multiple of a cache line; the header is padded with spaces, which JSON ignores.
 _ALIGNMENT = 64
 
 
-def write_tensors(path: PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+def write_tensors(
+    path: PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], bfloat16: Collection[str] = ()
+) -> None:
     """Write arrays and text to a safetensors file, without a copy of any contiguous array.
 
     Parameters
@@ -41,6 +48,8 @@ def write_tensors(path: PathLike, tensors: Mapping[str, np.ndarray], metadata: M
         Arrays of float16, float32, float64 or an integer dtype, of any shape.
     metadata : mapping of str to str
         Text kept in the header.
+    bfloat16 : collection of str
+        Names of uint16 arrays that hold the bits of bfloat16.
 
     Raises
     ------
@@ -66,7 +75,7 @@ def write_tensors(path: PathLike, tensors: Mapping[str, np.ndarray], metadata: M
     order = sorted(arrays, key=lambda name: -arrays[name].dtype.itemsize)
     start = 0
     for name in order:
-        header[name] = _entry(name, arrays[name], start)
+        header[name] = _entry(name, arrays[name], start) | ({"dtype": "BF16"} if name in bfloat16 else {})
         start += arrays[name].nbytes
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % _ALIGNMENT)
@@ -75,19 +84,6 @@ def write_tensors(path: PathLike, tensors: Mapping[str, np.ndarray], metadata: M
         file.write(text)
         for name in order:
             write_array(file, arrays[name])
-
-
-def write_array(file: BinaryIO, array: np.ndarray) -> None:
-    """Write an array's items in C order and little-endian, copying at most a block at a time."""
-    little = array.dtype.newbyteorder("<")
-    if array.flags.c_contiguous and array.dtype == little:
-        if array.size:
-            file.write(array.data.cast("B"))
-        return
-    rows = array.reshape(-1, 1) if array.ndim < 2 else array
-    step = max(1, _BLOCK // max(1, rows[0:1].nbytes))
-    for first in range(0, len(rows), step):
-        file.write(np.ascontiguousarray(rows[first : first + step], dtype=little).tobytes())
 
 
 def _checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -119,7 +115,7 @@ def read_tensors(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]
     Returns
     -------
     tensors : dict of str to array
-        Read-only arrays, which touch the disk when they are looked at.
+        Read-only arrays, which touch the disk when they are looked at; of bfloat16 the bits, as uint16.
     metadata : dict of str to str
         The header's text; empty where there is none.
 
@@ -220,7 +216,9 @@ def read_table(path: PathLike, errors: str = "strict", limit: int | None = None)
     ----------
     path : str or PathLike
         A file with the tensors ``vectors`` (num_words, vector_size), ``words`` (uint8, all words' bytes) and
-        ``words_offsets`` (int64, num_words + 1), and maybe ``counts`` (int64, num_words).
+        ``words_offsets`` (int64, num_words + 1), and maybe ``counts`` (int64, num_words) and, of the words'
+        attributes, ``attribute.NAME`` (num_words, any). What `CompactVectors` stores is there as ``codes`` (uint8), or
+        as ``vectors`` of short floats, and the metadata tell which.
     errors : str
         What to do with words that are not UTF-8, see `fastemb.formats.read`.
     limit : int, optional
@@ -229,7 +227,8 @@ def read_table(path: PathLike, errors: str = "strict", limit: int | None = None)
     Returns
     -------
     Table
-        Its vectors are a read-only memory map, or a copy if they are not float32.
+        Its vectors are a read-only memory map, or a copy if they are floats that are neither float32 nor compact. A
+        `SubwordTable` where the file has rows of n-grams.
 
     Raises
     ------
@@ -238,12 +237,11 @@ def read_table(path: PathLike, errors: str = "strict", limit: int | None = None)
     """
     found = Path(path)
     tensors, metadata = read_tensors(found)
-    missing = [name for name in ("vectors", "words", "words_offsets") if name not in tensors]
+    missing = [name for name in ("words", "words_offsets") if name not in tensors]
+    missing += ["vectors"] if not {"vectors", "codes"} & set(tensors) else []
     if missing:
         raise ValueError(f"{str(found)!r} has no tensor {missing[0]!r}, only {', '.join(sorted(tensors)) or 'none'}")
-    vectors, packed, offsets = tensors["vectors"], tensors["words"], tensors["words_offsets"]
-    if vectors.ndim != 2 or vectors.dtype.kind != "f":
-        raise _bad(found, f"'vectors' must be a table of floats, got {vectors.dtype} of shape {vectors.shape}")
+    vectors, packed, offsets = _read_vectors(found, tensors, metadata), tensors["words"], tensors["words_offsets"]
     if packed.dtype != np.uint8 or packed.ndim != 1:
         raise _bad(found, f"'words' must be uint8 of one dimension, got {packed.dtype} of shape {packed.shape}")
     num_words = len(vectors)
@@ -260,13 +258,54 @@ def read_table(path: PathLike, errors: str = "strict", limit: int | None = None)
     except ValueError as error:
         raise _bad(found, f"its words' {error}") from error
     stop = num_words if limit is None else min(limit, num_words)
-    return Table(decoded(words.first(stop), errors), as_float32(vectors[:stop]), metadata)
+    attributes = {name.removeprefix(_ATTRIBUTE): tensors[name] for name in tensors if name.startswith(_ATTRIBUTE)}
+    for name, array in attributes.items():
+        if array.shape[:1] != (num_words,):
+            raise _bad(found, f"attribute {name!r:.80} must have {num_words} values, got shape {array.shape}")
+    text = {key: value for key, value in metadata.items() if key not in (_KIND, _SIZE, subword_tensors.KEY)}
+    rows = vectors.take(slice(stop)) if isinstance(vectors, CompactVectors) else as_float32(vectors[:stop])
+    kept = {name: array[:stop] for name, array in attributes.items()}
+    table = Table(decoded(words.first(stop), errors), rows, text, kept)
+    if subword_tensors.KEY not in metadata:
+        return table
+    try:
+        return subword_tensors.of_tensors(tensors, metadata[subword_tensors.KEY], table, num_words)
+    except ValueError as error:
+        raise _bad(found, str(error)) from error
+
+
+def _read_vectors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> Any:
+    """Return a table of floats, or a compact one."""
+    stored = tensors["codes"] if "vectors" not in tensors else tensors["vectors"]
+    kind = metadata.get(_KIND, "bfloat16" if stored.dtype == np.uint16 else None)
+    if kind is None:
+        if stored.ndim != 2 or stored.dtype.kind != "f":
+            raise _bad(path, f"'vectors' must be a table of floats, got {stored.dtype} of shape {stored.shape}")
+        return stored
+    size = metadata.get(_SIZE, str(stored.shape[-1]) if stored.ndim else "")
+    if not (size.isascii() and size.isdigit() and len(size) < 10):
+        raise _bad(path, f"its {_SIZE} must be a number, got {size!r:.80}")
+    try:
+        return CompactVectors(stored, kind, int(size))
+    except ValueError as error:
+        raise _bad(path, str(error)) from error
 
 
 def write_table(path: PathLike, table: Table) -> None:
-    """Write words, vectors and counts as tensors that `read_table` opens."""
-    words = table.vocabulary
-    tensors = {"vectors": table.vectors, "words": words.packed, "words_offsets": words.offsets}
+    """Write words, vectors, counts and attributes as tensors that `read_table` opens."""
+    words, vectors, metadata = table.vocabulary, table.vectors, dict(table.metadata)
+    tensors = {"words": words.packed, "words_offsets": words.offsets}
+    if isinstance(vectors, CompactVectors):
+        tensors["codes" if vectors.kind in ("int8", "int4") else "vectors"] = vectors.stored
+        metadata |= {_KIND: vectors.kind, _SIZE: str(vectors.shape[1])}
+    else:
+        tensors["vectors"] = vectors
     if words.counts is not None:
         tensors["counts"] = words.counts
-    write_tensors(path, tensors, table.metadata)
+    kept = {name: array for name, array in table.attributes.items() if array.dtype.newbyteorder("=") in _NAMES}
+    tensors |= {_ATTRIBUTE + name: array for name, array in kept.items()}
+    if isinstance(table, SubwordTable):
+        parts, metadata[subword_tensors.KEY] = subword_tensors.as_tensors(table)
+        tensors |= parts
+    is_bfloat16 = isinstance(vectors, CompactVectors) and vectors.kind == "bfloat16"
+    write_tensors(path, tensors, metadata, ("vectors",) if is_bfloat16 else ())

@@ -1,6 +1,7 @@
 """What every format reads and writes: words, their vectors and counts."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -16,15 +17,18 @@ class Table:
     ----------
     vocabulary : Vocabulary
         The words, in the order of the rows, and their counts where the format keeps them.
-    vectors : float32 array of shape (num_words, vector_size)
+    vectors : float32 array, or CompactVectors, of shape (num_words, vector_size)
         One row a word; may be a read-only memory map.
     metadata : dict of str to str
         Free text, where the format keeps it.
+    attributes : dict of str to array of shape (num_words,)
+        What else is known about the words, where the format keeps it.
     """
 
     vocabulary: Vocabulary
-    vectors: np.ndarray
+    vectors: Any
     metadata: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.vocabulary):
@@ -36,6 +40,11 @@ class Table:
     def words(self) -> list[str]:
         """The words as a list of str, decoded when first asked for."""
         return self.vocabulary.words
+
+    @property
+    def vector_size(self) -> int:
+        """Numbers in a vector."""
+        return int(self.vectors.shape[1])
 
     @property
     def counts(self) -> np.ndarray | None:

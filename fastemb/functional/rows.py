@@ -4,8 +4,8 @@ import math
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastemb.engine import gradients
-from fastemb.engine.arrays import as_integers, as_rows, as_table
+from fastemb.engine import gradients, updates
+from fastemb.engine.arrays import accumulator, as_integers, as_rows, as_table
 from fastemb.engine.ragged import Bags, check_indices
 from fastemb.engine.validate import real
 from fastemb.functional.arguments import limit_norms, table_indices
@@ -63,8 +63,9 @@ def scatter_add(
 ) -> NDArray:
     """Add rows to rows of a table, in place: ``weight[indices[i]] += alpha * source[i]``, duplicates and all.
 
-    It is ``torch.Tensor.index_add_`` along the first axis. The rows that go to one place are summed first, in order, so
-    that the result depends neither on chance nor on the number of threads.
+    It is ``torch.Tensor.index_add_`` along the first axis. Rows are added in order, so that the result depends neither
+    on chance nor on the number of threads; those that go to one place of a table of short floats are summed first, in
+    float32.
 
     Parameters
     ----------
@@ -101,7 +102,10 @@ def scatter_add(
     rows = as_rows(source, (*settled.shape, table.shape[1]), table.dtype, "source")
     flat = settled.reshape(-1)
     check_indices(flat, len(table), no_row, settled.shape)
-    gradients.gradient_of_lookup(rows, flat, len(table)).add_to(table, factor)
+    if accumulator(table.dtype) == table.dtype == rows.dtype:
+        updates.add_rows(table, flat, rows, factor)
+    else:
+        gradients.gradient_of_lookup(rows, flat, len(table)).add_to(table, factor)
     return weight
 
 

@@ -20,11 +20,12 @@ class Progress:
 
     Attributes
     ----------
-    stage : {"scanning", "compiling", "training"}
+    stage : {"scanning", "counting", "compiling", "training"}
+        Counting is GloVe's, of which words occur near each other.
     epoch, epochs : int
         The epoch under way, from 0, and how many there are.
     words : int
-        Words of the corpus done in this stage, over all epochs.
+        Words of the corpus done in this stage, over all epochs; where `unit` says so, something else.
     total_words : int or None
         Words that the stage will do; None where that is not known, as when a pipe is read.
     seconds : float
@@ -34,6 +35,8 @@ class Progress:
         Mean over the pairs trained so far in this epoch; NaN before the first.
     alpha : float
         Learning rate of the latest sentences.
+    unit : str, default "words"
+        What `words` counts: GloVe trains "pairs" of words.
     """
 
     stage: str
@@ -45,6 +48,7 @@ class Progress:
     words_per_second: float
     loss: float
     alpha: float
+    unit: str = "words"
 
 
 @dataclass(frozen=True)
@@ -124,9 +128,16 @@ class Monitor:
             if method is not None:
                 method(self._model, *arguments)
 
-    def begin(self, stage: str, total_words: int | None = None, epochs: int = 1, alpha: float = math.nan) -> None:
+    def begin(
+        self,
+        stage: str,
+        total_words: int | None = None,
+        epochs: int = 1,
+        alpha: float = math.nan,
+        unit: str = "words",
+    ) -> None:
         """Start a stage and report it."""
-        self._stage, self._total, self._epochs = stage, total_words, epochs
+        self._stage, self._total, self._epochs, self._unit = stage, total_words, epochs, unit
         self._began = time.perf_counter()
         self._loss_sum = self._pairs = 0.0
         self.report(0, 0, alpha, force=True)
@@ -139,6 +150,11 @@ class Monitor:
         """Count the loss of some pairs."""
         self._loss_sum += loss_sum
         self._pairs += pairs
+
+    @property
+    def loss_sum(self) -> float:
+        """Sum of the loss of this epoch's pairs so far."""
+        return float(self._loss_sum)
 
     @property
     def loss(self) -> float:
@@ -154,5 +170,7 @@ class Monitor:
         seconds = now - self._began
         speed = words / seconds if seconds > 0 else 0.0
         total = self._total if total is None else total
-        progress = Progress(self._stage, epoch, self._epochs, words, total, seconds, speed, self.loss, alpha)
+        progress = Progress(
+            self._stage, epoch, self._epochs, words, total, seconds, speed, self.loss, alpha, self._unit
+        )
         self.call("on_progress", progress)

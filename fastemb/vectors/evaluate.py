@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastemb.engine.validate import integer
+from fastemb.engine.validate import choice, integer
 from fastemb.formats.files import PathLike
-from fastemb.vectors.search import similarities, top_k, units
+from fastemb.vectors.search import best, part_of, similarities, top_k, units
 
 if TYPE_CHECKING:
     from fastemb.vectors.keyed_vectors import KeyedVectors
@@ -41,6 +41,7 @@ def word_analogies(
     restrict_vocab: int | None = 300000,
     case_insensitive: bool = True,
     dummy4unknown: bool = False,
+    similarity_function: str = "most_similar",
 ) -> tuple[float, list[dict[str, Any]]]:
     """Return the share of the questions "a is to b as c is to ?" that the nearest word answers.
 
@@ -56,6 +57,8 @@ def word_analogies(
         Compare words in upper case; of several spellings the first in the vocabulary counts.
     dummy4unknown : bool
         Count unknown questions as answered wrong, rather than leave them out.
+    similarity_function : {"most_similar", "most_similar_cosmul"}
+        How the nearest word is found: by the sum of the vectors, or by products of similarities.
 
     Returns
     -------
@@ -70,6 +73,7 @@ def word_analogies(
     ValueError
         If the file is not UTF-8 text, or has no question, or one before the first section.
     """
+    choice("similarity_function", similarity_function, ("most_similar", "most_similar_cosmul"))
     ok_vocab = _known_words(kv, restrict_vocab, case_insensitive)
     sections: list[dict[str, Any]] = []
     asked: list[tuple[dict[str, Any], int, Question]] = []
@@ -78,13 +82,14 @@ def word_analogies(
         if question is None:
             sections.append({"section": name, "correct": [], "incorrect": []})
             continue
-        rows = [ok_vocab.get(word, -1) for word in question]
-        if min(rows) >= 0:
+        numbers = [ok_vocab.get(word, -1) for word in question]
+        if min(numbers) >= 0:
             asked.append((sections[-1], len(known), question))
-            known.append(rows)
+            known.append(numbers)
         elif dummy4unknown:
             asked.append((sections[-1], -1, question))
-    right = _answered(kv, np.array(known, np.int64).reshape(-1, 4), ok_vocab, restrict_vocab, case_insensitive)
+    rows = np.array(known, np.int64).reshape(-1, 4)
+    right = _answered(kv, rows, ok_vocab, restrict_vocab, case_insensitive, similarity_function)
     for section, row, question in asked:
         section["correct" if row >= 0 and right[row] else "incorrect"].append(question)
     total = {key: [question for section in sections for question in section[key]] for key in ("correct", "incorrect")}
@@ -143,28 +148,49 @@ def _questions(path: PathLike, case_insensitive: bool) -> Iterator[tuple[str, Qu
         raise ValueError(f"{os.fspath(path)!r} has no line of four words")
 
 
+def known_questions(
+    kv: "KeyedVectors", analogies: PathLike, restrict_vocab: int | None = 300000, case_insensitive: bool = True
+) -> tuple[int, int]:
+    """Return how many questions of a file have known words only, and how many there are; see `word_analogies`."""
+    ok_vocab = _known_words(kv, restrict_vocab, case_insensitive)
+    questions = [question for _, question in _questions(analogies, case_insensitive) if question is not None]
+    return sum(all(word in ok_vocab for word in question) for question in questions), len(questions)
+
+
 def _answered(
-    kv: "KeyedVectors", rows: np.ndarray, ok_vocab: dict[str, int], restrict_vocab: int | None, case_insensitive: bool
+    kv: "KeyedVectors",
+    rows: np.ndarray,
+    ok_vocab: dict[str, int],
+    restrict_vocab: int | None,
+    case_insensitive: bool,
+    similarity_function: str,
 ) -> np.ndarray:
     """Return for each question (a, b, c, expected), as rows, whether the nearest word to b - a + c is the expected."""
-    vectors, norms = kv.vectors[:restrict_vocab], kv.norms[:restrict_vocab]
-    words = kv.index_to_key[:restrict_vocab]
+    stop = len(kv) if restrict_vocab is None else min(restrict_vocab, len(kv))
+    vectors, norms = part_of(kv.vectors, 0, stop), kv.norms[:stop]
+    words = kv.index_to_key[:stop]
     first = np.array([ok_vocab[word.upper() if case_insensitive else word] for word in words], np.int64)
-    right = np.zeros(len(rows), bool)
-    step = min(256, max(8, _BUDGET // (4 * max(1, len(words)))))
+    if similarity_function == "most_similar":
+        a, b, c = (units(vectors[rows[:, i]]) for i in range(3))
+        found, _ = top_k(vectors, norms, units(b - a + c), _ANSWERS, rows[:, :3].tolist())
+    else:
+        found = _by_products(vectors, norms, rows)
+    # The first answer that is no spelling of a word of the question, or the last one where all are.
+    spelled = np.where(found >= 0, first[found], -1) if len(first) else found
+    other = (found >= 0) & (spelled[:, :, None] != rows[:, None, :3]).all(axis=2)
+    place = np.where(other.any(axis=1), other.argmax(axis=1), np.maximum((found >= 0).sum(axis=1) - 1, 0))
+    return spelled[np.arange(len(rows)), place] == rows[:, 3] if found.size else np.zeros(len(rows), bool)
+
+
+def _by_products(vectors: Any, norms: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the answers to questions by 3CosMul: see `KeyedVectors.most_similar_cosmul`."""
+    found = [np.zeros((0, min(_ANSWERS, len(vectors))), np.int64)]
+    step = max(1, _BUDGET // (12 * max(1, len(vectors))))
     for start in range(0, len(rows), step):
-        block = rows[start : start + step]
-        a, b, c = (units(vectors[block[:, i]]) for i in range(3))
-        queries = units(b - a + c)
-        cosines = similarities(vectors, norms, queries)
-        np.put_along_axis(cosines, block[:, :3], -np.inf, axis=1)
-        best = first[cosines.argmax(axis=1)]
-        right[start : start + step] = best == block[:, 3]
-        for i in np.flatnonzero((best[:, None] == block[:, :3]).any(axis=1)):
-            found, _ = top_k(vectors, norms, queries[i : i + 1], _ANSWERS, [block[i, :3].tolist()])[0]
-            others = [row for row in first[found].tolist() if row not in block[i, :3]]
-            right[start + i] = bool(others) and others[0] == block[i, 3]
-    return right
+        block = rows[start : start + step, :3]
+        a, b, c = ((1 + similarities(vectors, norms, units(vectors[column]))) / 2 for column in block.T)
+        found.append(best(b * c / (a + np.float32(1e-6)), _ANSWERS, block.tolist())[0])
+    return np.concatenate(found)
 
 
 def word_pairs(

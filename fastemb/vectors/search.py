@@ -1,16 +1,32 @@
-"""Exact search for the most similar rows, many queries at once, in a bounded amount of memory."""
+"""Exact search for the most similar rows: many queries at once, at the speed of matrix products, in bounded memory.
+
+A block of queries meets the table block by block: NumPy multiplies, and a kernel scans the products for what is better
+than the worst of what was kept so far. What was kept is then measured again in float64 and sorted, so that the answer
+does not depend on how the work was cut.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-# Bytes of similarities held at a time.
-_BUDGET = 1 << 25
+from fastemb.engine.backend import announce, kernels
+from fastemb.engine.blas import one_thread_each
+from fastemb.engine.parallel import get_num_threads, ordered_map
+from fastemb.formats.compact import CompactVectors
+
+MEMORY = 1 << 25  # bytes that a search may use besides its answer
+_QUERIES, _PRODUCTS = 256, 1 << 18  # of a block, such that it stays in a core's cache
+_DECODED = 1024  # rows of codes that become numbers at a time
 _NORM_BYTES = 1 << 20  # squares that stay in the cache
-# Rows whose best one stands for them in the first look.
-_GROUP = 64
+_SPARE = 8  # rows kept besides, since products are rounded
+_WIDER = 8  # how many times more are kept where that was not enough
 _ROUNDING = 2.0**-23
+_SERIAL = 1 << 20  # multiplications that are not worth a thread
 
 
-def norms_of(vectors: np.ndarray) -> np.ndarray:
+def norms_of(vectors: Any) -> np.ndarray:
     """Return the Euclidean length of every row, float32 of shape (num_words,), in blocks.
 
     Examples
@@ -22,9 +38,14 @@ def norms_of(vectors: np.ndarray) -> np.ndarray:
     step = max(1, _NORM_BYTES // max(1, 4 * vectors.shape[1]))
     for start in range(0, len(vectors), step):
         block = vectors[start : start + step]
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             norms[start : start + step] = np.linalg.norm(block, axis=1)
     return norms
+
+
+def part_of(vectors: Any, start: int, stop: int) -> Any:
+    """Return rows of a table as a table of the same kind, without a copy."""
+    return vectors.take(slice(start, stop)) if isinstance(vectors, CompactVectors) else vectors[start:stop]
 
 
 def units(vectors: np.ndarray) -> np.ndarray:
@@ -33,31 +54,59 @@ def units(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.where(lengths > 0, lengths, vectors.dtype.type(1))
 
 
-def similarities(vectors: np.ndarray, norms: np.ndarray, queries: np.ndarray) -> np.ndarray:
+def similarities(vectors: Any, norms: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """Return the cosine of every query with every row, float32 of shape (num_queries, num_words).
 
     Parameters
     ----------
-    vectors : float32 array of shape (num_words, vector_size)
+    vectors : float32 array or CompactVectors of shape (num_words, vector_size)
     norms : float32 array of shape (num_words,)
         The rows' lengths.
     queries : float32 array of shape (num_queries, vector_size)
         Of length one.
     """
     with np.errstate(all="ignore"):
-        result = queries @ vectors.T
+        if isinstance(vectors, CompactVectors):
+            result = np.empty((len(queries), len(vectors)), np.float32)
+            for start in range(0, len(vectors), _DECODED):
+                result[:, start : start + _DECODED] = queries @ vectors[start : start + _DECODED].T
+        else:
+            result = queries @ vectors.T
         result /= np.where(norms == 0, np.float32(1), norms)
     return result
 
 
-def top_k(
-    vectors: np.ndarray, norms: np.ndarray, queries: np.ndarray, k: int, exclude: list[list[int]]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return for each query the `k` most similar rows, without those that it excludes.
+def nearer_rows(vectors: Any, norms: np.ndarray, vector: np.ndarray, than: np.ndarray) -> np.ndarray:
+    """Return the rows whose angle with `vector` is less than that of `than`, rising; equal vectors are never nearer."""
+    query = units(np.asarray(vector, np.float32)[None])
+    bound = exact_cosines(than[None], norms_of(than[None]), query[0])[0]
+    rough = similarities(vectors, norms, query)[0]
+    slack = _ROUNDING * len(vector)
+    rows = np.flatnonzero(rough > bound + slack)
+    near = np.flatnonzero(np.abs(rough - bound) <= slack)
+    near = near[exact_cosines(vectors[near], norms[near], query[0]) > bound]
+    return np.union1d(rows, near)
 
-    The order is by falling similarity, and by row where two are equal. It does not depend on how the work is cut: the
-    candidates come from a matrix product, whose rounding differs from place to place, and their similarities are then
-    computed again, each on its own in float64.
+
+def exact_cosines(vectors: np.ndarray, norms: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Return the cosines of a query of length one with some rows, each rounded once from float64."""
+    products = np.einsum("ij,j->i", vectors, query, dtype=np.float64)
+    return (products / np.where(norms == 0, 1, norms.astype(np.float64))).astype(np.float32)
+
+
+def top_k(
+    vectors: Any,
+    norms: np.ndarray,
+    queries: np.ndarray,
+    k: int,
+    own: Sequence[Sequence[int]],
+    memory: int = MEMORY,
+    workers: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each query the `k` most similar rows, without its own.
+
+    The order is by falling similarity, computed in float64 and rounded once, and by row where two are equal. Rows whose
+    length is not finite are never found.
 
     Parameters
     ----------
@@ -65,50 +114,171 @@ def top_k(
         As in `similarities`.
     k : int
         At least 1.
-    exclude : list of list of int
+    own : sequence of sequences of int
         For each query the rows that it must not find.
+    memory : int
+        About how many bytes may be used besides the answer.
+    workers : int, optional
+        Threads; default `fastemb.get_num_threads`.
 
     Returns
     -------
-    list of (int64 array, float32 array)
-        For each query the rows and their similarities; shorter than `k` where there are not as many.
+    ids : int64 array of shape (num_queries, min(k, num_words))
+        Rows; -1 where there are no more.
+    scores : float32 array of the same shape
+        Their similarities; NaN where there are no more.
+
+    Examples
+    --------
+    >>> rows = np.eye(3, dtype=np.float32)
+    >>> top_k(rows, norms_of(rows), rows[:1], 2, [[0]])
+    (array([[1, 2]]), array([[0., 0.]], dtype=float32))
     """
-    results: list[tuple[np.ndarray, np.ndarray]] = []
-    step = max(1, _BUDGET // (4 * max(1, len(vectors))))
-    broken = np.flatnonzero(~np.isfinite(norms))
-    for start in range(0, len(queries), step):
-        block = similarities(vectors, norms, queries[start : start + step])
-        block[:, broken] = -np.inf
-        for i, rough in enumerate(block, start):
-            rough[[row for row in exclude[i] if row < len(rough)]] = -np.inf
-            rows = _candidates(rough, k, _ROUNDING * queries.shape[1])
-            exact = _exact(vectors, norms, queries[i], rows)
-            order = np.lexsort((rows, -exact))[:k]
-            results.append((rows[order], exact[order]))
-    return results
+    k = min(k, len(vectors))
+    shape = len(queries), k
+    ids, scores = np.full(shape, -1, np.int64), np.full(shape, np.nan, np.float32)
+    lengths = np.where(np.isfinite(norms), norms, np.float32(np.nan))
+    with np.errstate(over="ignore"):
+        factors = np.float32(1) / np.where(lengths == 0, np.float32(1), lengths)
+    team = get_num_threads() if workers is None else workers
+    waiting, keep = np.arange(len(queries) if k else 0), min(k + _SPARE, len(vectors))
+    while len(waiting):
+        search = _Search(
+            vectors, lengths, factors, queries[waiting], *_packed([own[row] for row in waiting.tolist()]), k, keep
+        )
+        missed = []
+        for first, last, found in search.run(team, memory):
+            rows, enough = waiting[first:last], ~found.crowded
+            ids[rows[enough]], scores[rows[enough]] = found.ids[enough, :k], found.scores[enough, :k]
+            missed.append(rows[found.crowded])
+        waiting, keep = np.concatenate(missed), min(_WIDER * keep, len(vectors))
+    scores[ids < 0] = np.nan
+    return ids, scores
 
 
-def _candidates(rough: np.ndarray, k: int, slack: float) -> np.ndarray:
-    """Return the rows that can be among the `k` best, when similarities are off by up to `slack`, rising."""
-    rows = np.arange(len(rough))
-    groups = len(rough) // _GROUP
-    if groups > k:
-        # The k-th best of the groups' best is no better than the k-th best of all, and quickly found.
-        best = rough[: groups * _GROUP].reshape(_GROUP, groups).max(axis=0)
-        rows = np.flatnonzero(rough >= np.partition(best, groups - k)[groups - k] - slack)
-    values = rough[rows]
-    if len(rows) > k:
-        rows = rows[values >= np.partition(values, len(rows) - k)[len(rows) - k] - slack]
-    return rows[rough[rows] > -np.inf]
+def best(scores: np.ndarray, k: int, own: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers and the values of the `k` greatest scores of each row, but for its own, as `top_k` does.
+
+    Parameters
+    ----------
+    scores : float32 array of shape (num_queries, num_words)
+    k, own
+        As in `top_k`.
+
+    Examples
+    --------
+    >>> best(np.array([[3, 9, 7]], np.float32), 2, [[1]])
+    (array([[2, 0]]), array([[7., 3.]], dtype=float32))
+    """
+    size, num_words = scores.shape
+    found = np.full((size, min(k, num_words)), -np.inf, np.float32), np.full((size, min(k, num_words)), -1, np.int64)
+    if num_words:
+        ones = np.ones(num_words, np.float32)
+        _kernels().scan(*found, np.ascontiguousarray(scores), ones, 0, *_packed(own), 0, size)
+    order = np.lexsort((found[1], -found[0]), axis=1)
+    values, ids = (np.take_along_axis(array, order, axis=1) for array in found)
+    return ids, np.where(ids < 0, np.float32(np.nan), values)
 
 
-def _exact(vectors: np.ndarray, norms: np.ndarray, query: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the cosines of one query with some rows, each rounded once from float64."""
-    result = np.empty(len(rows), np.float32)
-    step = max(1, _BUDGET // (8 * len(query)))
-    for start in range(0, len(rows), step):
-        some = rows[start : start + step]
-        products = vectors[some] * query.astype(np.float64)
-        lengths = norms[some].astype(np.float64)
-        result[start : start + step] = products.sum(axis=1) / np.where(lengths > 0, lengths, 1)
-    return result
+def _packed(lists: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    offsets = np.zeros(len(lists) + 1, np.int64)
+    np.cumsum([len(one) for one in lists], out=offsets[1:])
+    return np.fromiter((row for one in lists for row in one), np.int64, offsets[-1]), offsets
+
+
+@dataclass
+class _Found:
+    """What some queries have found: the arrays that `kernels.reference.top_k` tells of.
+
+    `crowded` marks the queries of which as many rows as are kept come so near to the k-th best that rounding may have
+    kept the wrong ones.
+    """
+
+    scores: np.ndarray
+    ids: np.ndarray
+    crowded: np.ndarray
+
+
+@dataclass
+class _Search:
+    """One search: the table, the queries, what each must not find, how many rows it wants and how many are kept."""
+
+    vectors: Any
+    lengths: np.ndarray
+    factors: np.ndarray
+    queries: np.ndarray
+    own: np.ndarray
+    own_offsets: np.ndarray
+    k: int
+    keep: int
+
+    def run(self, team: int, memory: int) -> Iterator[tuple[int, int, _Found]]:
+        """Yield blocks of queries, from the first to the last exclusive, and what they have found."""
+        size, dim = self.queries.shape
+        with one_thread_each() as alone:
+            if not alone or len(self.vectors) * size * dim < _SERIAL:
+                team = 1
+            most = max(1, memory // team // (self.keep * (4 * dim + 12) + 4 * min(_PRODUCTS, len(self.vectors))))
+            num_blocks = -(-size // min(most, _QUERIES))
+            if team > 1 and size < team * _QUERIES // 4:  # few queries: each thread takes a part of the table
+                for first, last in _parts(size, num_blocks):
+                    yield first, last, self._settled(first, last, self._joined(first, last, team))
+                return
+            blocks = _parts(size, -(-num_blocks // team) * team)
+
+            def search(block: tuple[int, int]) -> tuple[int, int, _Found]:
+                return *block, self._settled(*block, self._scanned(*block, 0, len(self.vectors)))
+
+            yield from ordered_map(search, blocks, team)
+
+    def _joined(self, first: int, last: int, team: int) -> _Found:
+        """Scan the table in parts, each in a thread, for some queries."""
+        parts = _parts(len(self.vectors), team)
+        whole, *others = ordered_map(lambda part: self._scanned(first, last, *part), parts, team)
+        for part in others:
+            _kernels().merge(whole.scores, whole.ids, part.scores, part.ids, 0, last - first)
+        return whole
+
+    def _scanned(self, first: int, last: int, start: int, stop: int) -> _Found:
+        """Scan the rows ``[start, stop)`` of the table for some queries."""
+        size = last - first
+        found = _Found(
+            np.full((size, self.keep), -np.inf, np.float32), np.full((size, self.keep), -1), np.zeros(size, bool)
+        )
+        offsets = self.own_offsets[first : last + 1]
+        step = max(1, _PRODUCTS // size)
+        if isinstance(self.vectors, CompactVectors):
+            step = min(step, _DECODED)
+        room = np.empty(size * min(step, stop - start), np.float32)
+        for row in range(start, stop, step):
+            block = self.vectors[row : min(row + step, stop)]
+            products = room[: size * len(block)].reshape(size, len(block))
+            with np.errstate(all="ignore"):
+                np.matmul(self.queries[first:last], block.T, out=products)
+            factors = self.factors[row : row + len(block)]
+            _kernels().scan(found.scores, found.ids, products, factors, row, self.own, offsets, 0, size)
+        return found
+
+    def _settled(self, first: int, last: int, found: _Found) -> _Found:
+        """Measure exactly what was found, and sort it."""
+        if self.keep < len(self.vectors):
+            place = self.keep - self.k
+            slack = _ROUNDING * self.queries.shape[1]
+            kth = np.partition(found.scores, place, axis=1)[:, place]
+            found.crowded = (found.scores[:, 0] >= kth - slack) & (found.ids[:, 0] >= 0)
+        rows = self.vectors[np.maximum(found.ids, 0).ravel()].reshape(*found.ids.shape, -1)
+        queries = self.queries[first:last]
+        _kernels().settle(found.scores, found.ids, rows, self.lengths, queries, 0, last - first)
+        return found
+
+
+def _parts(size: int, number: int) -> list[tuple[int, int]]:
+    """Return parts of ``[0, size)`` of about the same size, none of them empty."""
+    number = max(1, min(number, size))
+    return [(size * i // number, size * (i + 1) // number) for i in range(number)]
+
+
+def _kernels() -> Any:
+    module = kernels("cpu", "top_k")
+    announce(module.scan)
+    return module

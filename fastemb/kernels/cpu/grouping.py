@@ -1,4 +1,4 @@
-"""Lookups grouped by row: pairs of a row and a label are sorted, as integers, by radix.
+"""Lookups grouped by row: pairs of a row and a label are sorted, as integers, by radix; `counting` serves few rows.
 
 A pair is ``key << 32 | label``: the key is the row, counted from the first one of its part, the label a lookup's
 position unless others are given. The rows are cut in parts, each with about as many lookups; a part's owner reads all
@@ -10,6 +10,7 @@ import numpy as np
 from numba import prange
 
 from fastemb.kernels.cpu.compress import LANES, compress_ends, compress_pairs
+from fastemb.kernels.cpu.counting import count_part, counting_pays, move_part, place_counts
 from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel
 
 __all__ = ["allocate_scratch", "group", "parallel_group"]
@@ -281,9 +282,14 @@ def _write_part(rows, starts, order, scratch, num_lookups, part, num_parts, widt
 
 @kernel
 def group(rows, starts, order, indices, num_embeddings, padding_idx, frozen, labels, scratch, width):
+    num_lookups = np.uint64(len(indices))
+    if counting_pays(num_lookups, num_embeddings, _1):
+        count_part(scratch, indices, num_embeddings, padding_idx, frozen, _0, _1)
+        num_rows = place_counts(rows, starts, scratch, num_lookups, num_embeddings, _1)
+        move_part(order, scratch, indices, num_embeddings, padding_idx, frozen, labels, _0, _1)
+        return np.int64(num_rows)
     _cut(scratch, indices, num_embeddings, padding_idx, _1)
     _sort_part(scratch, indices, padding_idx, frozen, labels, _0, _1, width)
-    num_lookups = np.uint64(len(indices))
     _write_part(rows, starts, order, scratch, num_lookups, _0, _1, width)
     return np.int64(_sum_before(scratch, _3, num_lookups, _1, _1))
 
@@ -292,6 +298,13 @@ def group(rows, starts, order, indices, num_embeddings, padding_idx, frozen, lab
 def parallel_group(rows, starts, order, indices, num_embeddings, padding_idx, frozen, labels, scratch, width, chunks):
     parts = np.uint64(chunks)
     num_lookups = np.uint64(len(indices))
+    if counting_pays(num_lookups, num_embeddings, parts):
+        for part in prange(chunks):
+            count_part(scratch, indices, num_embeddings, padding_idx, frozen, np.uint64(part), parts)
+        num_rows = place_counts(rows, starts, scratch, num_lookups, num_embeddings, parts)
+        for part in prange(chunks):
+            move_part(order, scratch, indices, num_embeddings, padding_idx, frozen, labels, np.uint64(part), parts)
+        return np.int64(num_rows)
     _cut(scratch, indices, num_embeddings, padding_idx, parts)
     for part in prange(chunks):
         _sort_part(scratch, indices, padding_idx, frozen, labels, np.uint64(part), parts, width)

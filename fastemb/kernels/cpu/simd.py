@@ -23,7 +23,7 @@ BLOCK = 16  # lanes of what `totals` returns
 W8 = (0,)
 W16 = (0, 0)
 
-_F32, _I1, _I8, _I32 = ir.FloatType(), ir.IntType(1), ir.IntType(8), ir.IntType(32)
+_F32, _F64, _I1, _I8, _I32 = ir.FloatType(), ir.DoubleType(), ir.IntType(1), ir.IntType(8), ir.IntType(32)
 
 
 class Float32Vector(types.Type):
@@ -88,6 +88,8 @@ mutable_address = _address_of(types.float32, writable=True)
 int32_address = _address_of(types.int32, writable=False)
 int64_address = _address_of(types.int64, writable=False)
 uint32_address = _address_of(types.uint32, writable=False)
+float64_address = _address_of(types.float64, writable=False)
+uint8_address = _address_of(types.uint8, writable=False)
 
 
 def _getter(dtype: types.Type, item: ir.Type) -> Any:
@@ -118,7 +120,9 @@ def _putter(dtype: types.Type, item: ir.Type) -> Any:
 get_float32, put_float32 = _getter(types.float32, _F32), _putter(types.float32, _F32)
 get_int32, put_int32 = _getter(types.int32, _I32), _putter(types.int32, _I32)
 get_int64, put_int64 = _getter(types.int64, ir.IntType(64)), _putter(types.int64, ir.IntType(64))
+get_float64, put_float64 = _getter(types.float64, _F64), _putter(types.float64, _F64)
 get_uint32 = _getter(types.uint32, _I32)
+get_uint8 = _getter(types.uint8, _I8)
 
 
 @intrinsic
@@ -212,6 +216,26 @@ def fma(typingctx, a, b, c):
 
 
 @intrinsic
+def sqrt(typingctx, a):
+    """Return the square root lane by lane."""
+
+    def codegen(context, builder, sig, args):
+        return _call(builder, f"llvm.sqrt.v{sig.return_type.lanes}f32", args[0].type, list(args))
+
+    return a(a), codegen
+
+
+@intrinsic
+def trailing_zeros(typingctx, bits):
+    """Return how many of the lowest bits of a uint64, not of zero, are zero."""
+
+    def codegen(context, builder, sig, args):
+        return builder.cttz(args[0], _I1(1))
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
 def total(typingctx, a):
     """Return the sum of the lanes, in any order, as a float32."""
 
@@ -263,6 +287,27 @@ def where_positive(typingctx, condition, a, b):
         return builder.select(builder.fcmp_ordered(">", args[0], zero), args[1], args[2])
 
     return a(condition, a, a), codegen
+
+
+@intrinsic
+def maximum(typingctx, a, b):
+    """Return the greater of two vectors, lane by lane: `b` where `a` is not a number."""
+
+    def codegen(context, builder, sig, args):
+        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[0], args[1])
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def any_greater(typingctx, a, b):
+    """Return whether `a` is greater than `b` in any lane; a NaN never is."""
+
+    def codegen(context, builder, sig, args):
+        greater = builder.fcmp_ordered(">", args[0], args[1])
+        return _call(builder, f"llvm.vector.reduce.or.v{sig.args[0].lanes}i1", _I1, [greater])
+
+    return types.boolean(a, a), codegen
 
 
 @intrinsic

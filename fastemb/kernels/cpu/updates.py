@@ -18,7 +18,7 @@ from fastemb.kernels.cpu.pieces import (
 
 __all__ = [
     "ADAGRAD", "ADAM", "ADD", "CLIP", "FTRL", "KEEP", "MOMENTUM", "NESTEROV", "PULL", "ROWWISE_ADAGRAD", "ROWWISE_ADAM",
-    "RULE", "SGD", "decay", "parallel_decay", "parallel_step", "parallel_update", "step", "update",
+    "RULE", "SGD", "decay", "parallel_decay", "parallel_step", "parallel_update", "scatter_add", "step", "update",
 ]  # fmt: skip
 
 SGD, MOMENTUM, NESTEROV, ADAGRAD, ROWWISE_ADAGRAD, ADAM, ROWWISE_ADAM, FTRL, ADD = ((0,) * n for n in range(1, 10))
@@ -53,6 +53,21 @@ def update(weight, first, second, rows, gradients, base, hyper, rule, start, sto
         factor = factor_of(rule, (weights, slopes, numbers), firsts, seconds, row, dim)
         state = (firsts, row * first_bytes), (seconds, row * second_bytes)
         walk(rule, dim, (weights, slopes, numbers, state, factor), table)
+
+
+@kernel
+def scatter_add(weight, rows, values, factor, start, stop):
+    num_embeddings, dim = weight.shape
+    table, source, ids = mutable_pointer(weight), pointer(values), pointer(rows)
+    row_bytes, size, last = weight.strides[0], dim * size_of(table), rows.shape[0] - 1
+    scale = get(pointer(factor), 0)
+    ahead = max(4, min(32, IN_FLIGHT // max(1, row_bytes)))
+    for s in range(start, stop):
+        if num_embeddings * row_bytes > SMALL_TABLE:
+            prefetch_bytes(table, np.int64(get(ids, min(s + ahead, last))) * row_bytes, size)
+        row = np.int64(get(ids, s))
+        if row != -1:
+            walk(ADD, dim, ((table, row * row_bytes), (source, s * values.strides[0]), None, None, scale), table)
 
 
 @kernel

@@ -33,7 +33,7 @@ from fastemb.kernels.reference.lookup import NO_PADDING, narrow, widen
 
 __all__ = [
     "ADAGRAD", "ADAM", "ADD", "CLIP", "FTRL", "KEEP", "MOMENTUM", "NESTEROV", "PULL", "ROWWISE_ADAGRAD", "ROWWISE_ADAM",
-    "RULE", "SGD", "decay", "step", "update",
+    "RULE", "SGD", "decay", "scatter_add", "step", "update",
 ]  # fmt: skip
 
 SGD, MOMENTUM, NESTEROV, ADAGRAD, ROWWISE_ADAGRAD, ADAM, ROWWISE_ADAM, FTRL, ADD = ((0,) * n for n in range(1, 10))
@@ -78,6 +78,36 @@ def update(weight, first, second, rows, gradients, base, hyper, rule, start, sto
     with np.errstate(all="ignore"):
         w = _RULES[len(rule)](hyper[KEEP] * w, g, first, second, r, *hyper[RULE:])
     weight[r] = narrow(w, weight.dtype)
+
+
+def scatter_add(weight, rows, values, factor, start, stop):
+    """Add ``factor[0] * values[s]`` to ``weight[rows[s]]``, for s in ``[start, stop)``, one after the other.
+
+    Parameters
+    ----------
+    weight : float64 or float32 (num_embeddings, embedding_dim)
+        Changed in place.
+    rows : int32 or int64 (num_lookups,)
+        In ``[0, num_embeddings)``, repeated ones too; -1 is left out.
+    values : array (num_lookups, embedding_dim)
+        Of the table's dtype.
+    factor : array (1,)
+        Of the table's dtype.
+    start, stop : int
+        The range of `rows`. Ranges share rows of the table, so they may not be done at once.
+
+    Examples
+    --------
+    >>> weight = np.zeros((3, 1))
+    >>> scatter_add(weight, np.array([2, 0, 2]), np.array([[1.0], [2.0], [4.0]]), np.array([0.5]), 0, 3)
+    >>> weight
+    array([[1. ],
+           [0. ],
+           [2.5]])
+    """
+    for s in range(start, stop):
+        if rows[s] != -1:
+            weight[rows[s]] += factor[0] * values[s]
 
 
 def step(

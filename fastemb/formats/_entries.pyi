@@ -1,0 +1,5 @@
+import numpy as np
+
+def parse_entries(
+    data: np.ndarray | bytes, start: int, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]: ...

@@ -1,0 +1,107 @@
+"""The best few of many scores, query by query: the specification of `kernels/cpu/top_k.py`.
+
+What was found so far is a row a query of two arrays: `scores` and `ids`, in no particular order but for the first,
+which is the worst; places that are still free hold -inf and -1. A score is better than another if it is greater, or
+equal and its id is smaller. NaN is never found, nor is -inf.
+
+Threads keep such rows each for itself, and `merge` joins them.
+"""
+
+import numpy as np
+
+__all__ = ["merge", "scan", "settle"]
+
+
+def scan(scores, ids, products, factors, first, own, own_offsets, start, stop):
+    """Take what is better in a block of products into the rows of queries in ``[start, stop)``.
+
+    Parameters
+    ----------
+    scores : float32 (num_queries, k)
+        Changed in place.
+    ids : int64 (num_queries, k)
+        Changed in place.
+    products : float32 (num_queries, num_candidates)
+        Of each query with the candidates ``first``, ``first + 1`` and so on.
+    factors : float32 (num_candidates,)
+        A score is a product times its candidate's factor; with NaN it is never found.
+    first : int
+        The id of the first candidate, greater than all ids in the rows.
+    own : int64 (num_own,)
+        Ids that their query must not find.
+    own_offsets : int64 (num_queries + 1,)
+        The ids that query q must not find are ``own[own_offsets[q]:own_offsets[q + 1]]``.
+    start, stop : int
+        The range of queries.
+
+    Examples
+    --------
+    >>> scores, ids = np.full((1, 2), -np.inf, np.float32), np.full((1, 2), -1)
+    >>> products, factors = np.array([[0.5, 4, 3]], np.float32), np.array([1, 0.25, 1], np.float32)
+    >>> scan(scores, ids, products, factors, 10, np.array([12]), np.array([0, 1]), 0, 1)
+    >>> scores.tolist(), ids.tolist()
+    ([[0.5, 1.0]], [[10, 11]])
+    """
+    found = np.arange(first, first + products.shape[1])
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = products * factors
+    for q in range(start, stop):
+        free = (values[q] > -np.inf) & ~np.isin(found, own[own_offsets[q] : own_offsets[q + 1]])
+        _keep(scores[q], ids[q], values[q, free], found[free])
+
+
+def merge(scores, ids, more_scores, more_ids, start, stop):
+    """Take what is better in other rows into the rows of queries in ``[start, stop)``.
+
+    Parameters
+    ----------
+    scores : float32 (num_queries, k)
+        Changed in place.
+    ids : int64 (num_queries, k)
+        Changed in place.
+    more_scores : float32 (num_queries, any)
+    more_ids : int64 (num_queries, any)
+        Different ids than in `ids`.
+    start, stop : int
+        The range of queries.
+    """
+    for q in range(start, stop):
+        taken = more_ids[q] >= 0
+        _keep(scores[q], ids[q], more_scores[q, taken], more_ids[q, taken])
+
+
+def settle(scores, ids, vectors, lengths, queries, start, stop):
+    """Compute the scores of queries in ``[start, stop)`` again, in float64, and sort them: the best first.
+
+    Products of matrices are rounded in different ways at different places of a block; these numbers are not.
+
+    Parameters
+    ----------
+    scores : float32 (num_queries, k)
+        Changed in place; free places, with -inf, come last.
+    ids : int64 (num_queries, k)
+        Changed in place.
+    vectors : float32 (num_queries, k, dim)
+        The vector of each id; where that is -1, anything.
+    lengths : float32 (num_candidates,)
+        By id: what the product is divided by, where it is not 0.
+    queries : float32 (num_queries, dim)
+    start, stop : int
+        The range of queries.
+    """
+    for q in range(start, stop):
+        taken = np.flatnonzero(ids[q] >= 0)
+        values = np.full(ids.shape[1], -np.inf, np.float32)
+        products = vectors[q, taken].astype(np.float64) @ queries[q].astype(np.float64)
+        divisors = lengths[ids[q, taken]].astype(np.float64)
+        values[taken] = products / np.where(divisors == 0, 1, divisors)
+        order = np.lexsort((ids[q], -values))
+        order = np.concatenate([order[ids[q, order] >= 0], order[ids[q, order] < 0]])
+        scores[q], ids[q] = values[order], ids[q, order]
+
+
+def _keep(scores, ids, more_scores, more_ids):
+    """Put the best of a row and of more into the row, the worst first."""
+    values, numbers = np.append(scores, more_scores), np.append(ids, more_ids)
+    order = np.lexsort((np.where(numbers < 0, np.iinfo(np.int64).max, numbers), -values))[: len(scores)][::-1]
+    scores[:], ids[:] = values[order], numbers[order]

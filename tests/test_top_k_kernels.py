@@ -1,0 +1,120 @@
+"""The best few of many scores: the CPU's kernels against the reference, and laws that need none."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastemb.engine.backend import DEVICES, kernels
+
+devices = pytest.mark.parametrize("device", DEVICES)
+
+
+def free_rows(num_queries, k):
+    return np.full((num_queries, k), -np.inf, np.float32), np.full((num_queries, k), -1)
+
+
+def in_order(scores, ids):
+    order = np.lexsort((ids, -scores), axis=1)
+    return np.take_along_axis(scores, order, axis=1).tolist(), np.take_along_axis(ids, order, axis=1).tolist()
+
+
+def is_heap(scores, ids):
+    """Whether the first of a row is the worst of it."""
+    worst = [max(zip(-row, number, strict=True)) for row, number in zip(scores, ids, strict=True)]
+    return worst == list(zip(-scores[:, 0], ids[:, 0], strict=True))
+
+
+def draw(seed, num_queries, num_candidates, levels):
+    """Scores with ties, NaN and infinities, factors with NaN, and ids that are not to be found."""
+    rng = np.random.default_rng(seed)
+    products = rng.integers(-levels, levels + 1, (num_queries, num_candidates)).astype(np.float32)
+    for value, share in ((np.nan, 0.05), (-np.inf, 0.02), (np.inf, 0.01)):
+        products[rng.random(products.shape) < share] = value
+    factors = rng.choice([0.5, 1, 2, np.nan], num_candidates, p=[0.2, 0.6, 0.1, 0.1]).astype(np.float32)
+    lengths = rng.integers(0, 4, num_queries)
+    own = rng.integers(0, max(1, 2 * num_candidates), lengths.sum())
+    return products, factors, own, np.concatenate([[0], np.cumsum(lengths)])
+
+
+shapes = {
+    "seed": st.integers(0, 2**31), "num_queries": st.integers(0, 4), "k": st.sampled_from([1, 2, 3, 7, 40]),
+    "num_candidates": st.sampled_from([0, 1, 5, 63, 64, 65, 130, 500]), "levels": st.sampled_from([0, 2, 1000]),
+}  # fmt: skip
+
+
+@settings(deadline=None, max_examples=150, derandomize=True)
+@given(**shapes)
+def test_scans_are_the_reference(seed, num_queries, k, num_candidates, levels):
+    products, factors, own, offsets = draw(seed, num_queries, num_candidates, levels)
+    found = {}
+    for device in DEVICES:
+        rows = free_rows(num_queries, k)
+        for first in (0, num_candidates):  # the same block again, as other candidates
+            for start, stop in ((num_queries // 2, num_queries), (0, num_queries // 2)):
+                kernels(device, "top_k").scan(*rows, products, factors, first, own, offsets, start, stop)
+        found[device] = in_order(*rows)
+        assert is_heap(*rows)
+    assert found["cpu"] == found["reference"]
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(**shapes)
+def test_parts_merge_to_the_whole(seed, num_queries, k, num_candidates, levels):
+    products, factors, own, offsets = draw(seed, num_queries, num_candidates, levels)
+    whole = free_rows(num_queries, k)
+    kernels("reference", "top_k").scan(*whole, products, factors, 0, own, offsets, 0, num_queries)
+    cuts = [0, num_candidates // 3, num_candidates // 2, num_candidates]
+    for device in DEVICES:
+        parts = []
+        for lo, hi in itertools.pairwise(cuts):
+            parts.append(free_rows(num_queries, k))
+            block = np.ascontiguousarray(products[:, lo:hi])
+            kernels(device, "top_k").scan(*parts[-1], block, factors[lo:hi], lo, own, offsets, 0, num_queries)
+        for part in (parts[0], parts[1]):  # in any order
+            kernels(device, "top_k").merge(*parts[2], *part, 0, num_queries)
+        assert in_order(*parts[2]) == in_order(*whole)
+        assert is_heap(*parts[2])
+
+
+@settings(deadline=None, max_examples=80, derandomize=True)
+@given(**shapes, dim=st.sampled_from([1, 3, 16, 37]))
+def test_settled_rows_are_the_reference(seed, num_queries, k, num_candidates, levels, dim):
+    rng = np.random.default_rng(seed)
+    few = rng.standard_normal((5, dim)).astype(np.float32)
+    vectors, queries = few[rng.integers(0, 5, (num_queries, k))], rng.standard_normal((num_queries, dim))
+    lengths = rng.integers(0, 3, num_candidates + k).astype(np.float32)
+    ids = np.argsort(rng.random((num_queries, num_candidates + k)), axis=1)[:, :k]
+    ids[rng.random(ids.shape) < 0.2] = -1
+    scores = np.where(ids < 0, -np.inf, 0).astype(np.float32)
+    found = {}
+    for device in DEVICES:
+        rows = scores.copy(), ids.copy()
+        kernels(device, "top_k").settle(*rows, vectors, lengths, queries.astype(np.float32), 0, num_queries)
+        found[device] = rows
+    for theirs, ours in zip(found["reference"], found["cpu"], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    assert (np.diff(np.where(found["cpu"][1] < 0, 1, 0), axis=1) >= 0).all()
+
+
+@devices
+def test_what_is_settled_is_exact(device):
+    """1 + 1e-9 - 1 is lost in float32."""
+    scores, ids = np.zeros((1, 3), np.float32), np.array([[4, 9, -1]])
+    scores[0, 2] = -np.inf
+    vectors = np.array([[[1, 1, 1], [2, 0, 0], [0, 0, 0]]], np.float32)
+    queries = np.array([[1, 1e-9, -1]], np.float32)
+    kernels(device, "top_k").settle(scores, ids, vectors, np.full(10, 4, np.float32), queries, 0, 1)
+    assert ids.tolist() == [[9, 4, -1]]
+    np.testing.assert_allclose(scores[0, :2], [0.5, 0.25e-9], rtol=1e-6)
+
+
+@devices
+def test_a_row_may_be_all_that_there_is(device):
+    products = np.array([[3, np.nan, 1, 2]], np.float32)
+    scores, ids = free_rows(1, 6)
+    own = np.zeros(0, np.int64)
+    kernels(device, "top_k").scan(scores, ids, products, np.ones(4, np.float32), 7, own, np.zeros(2, np.int64), 0, 1)
+    assert sorted(ids[0].tolist()) == [-1, -1, -1, 7, 9, 10]
