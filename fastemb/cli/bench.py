@@ -11,6 +11,8 @@ from fastemb.cli.options import JsonOption, QuietOption
 EXAMPLE = "fastemb bench training --corpus text.txt --peers gensim,fasttext"
 LAYERS_EXAMPLE = "fastemb bench layers --peers torch,fbgemm --what bags,step-sgd"
 
+CLASSIFY_EXAMPLE = "fastemb bench classify --data train.csv --epochs 25"
+
 app = typer.Typer(help="Measure fastemb beside its peers on this machine.", no_args_is_help=True)
 
 
@@ -117,6 +119,34 @@ def layers(
         output=output,
         log=console.say,
     )
+    console.result(results, render(results))
+
+
+@app.command(epilog=f"Example: {CLASSIFY_EXAMPLE}")
+def classify(
+    data: Annotated[str, typer.Option(metavar="FILE", help="CSV with a header, columns text and label (banking77).")],
+    lr: Annotated[float, typer.Option(help="Learning rate of both programs.")] = 0.5,
+    epochs: Annotated[int, typer.Option(help="Passes over the texts.")] = 25,
+    word_ngrams: Annotated[int, typer.Option(help="Most words of a word n-gram.")] = 1,
+    loss: Annotated[str, typer.Option(help="softmax, ova, hs or ns.")] = "softmax",
+    threads: Annotated[int, typer.Option(help="Threads of each program.")] = 2,
+    rounds: Annotated[int, typer.Option(help="Runs of each program.")] = 5,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train classifiers with fastemb and fastText in turn; compare speed and accuracy."""
+    from fastemb.bench.classify import render, run
+
+    console = Console(quiet=quiet, json=json)
+    if output is not None:
+        check_output(output)
+    results = run(
+        data, lr=lr, epochs=epochs, word_ngrams=word_ngrams, loss=loss, threads=threads, rounds=rounds, output=output,
+        log=console.say,
+    )  # fmt: skip
     console.result(results, render(results))
 
 
