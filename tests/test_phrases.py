@@ -1,8 +1,10 @@
 """Phrases: gensim's counts, scores and joining; word2phrase's; several passes; files of models."""
 
+import copy
 import gzip
 import json
 import math
+import pickle
 import warnings
 from itertools import islice
 
@@ -493,6 +495,16 @@ def test_frozen_phrases_come_back(saved, model):
     assert repr(several).endswith("phrases in 2 passes)") and "new_york" in several and "new" not in several
 
 
+def test_models_can_be_copied_and_pickled(model):
+    """As what trains in another process is; files are written without pickle."""
+    sentence = ["the", "bank", "of", "america", "in", "new", "york"]
+    for one in (model, model.freeze()):
+        assert one[sentence] == ["the", "bank_of_america", "in", "new_york"]
+        for other in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+            assert other[sentence] == one[sentence] and other.export_phrases() == one.export_phrases()
+    assert dict(pickle.loads(pickle.dumps(model)).vocab) == dict(model.vocab)
+
+
 def test_models_are_written_as_what_they_are(model, tmp_path):
     with pytest.raises(ValueError, match=r"path must end in '\.safetensors'"):
         model.save(tmp_path / "model.json")
@@ -514,6 +526,8 @@ def test_models_are_written_as_what_they_are(model, tmp_path):
         '{"format": "fastemb.FrozenPhrases/1", "passes": []}',
         '{"format": "fastemb.FrozenPhrases/1", "passes": [{"phrases": {"a_b": "x"}}]}',
         '{"format": "fastemb.FrozenPhrases/1", "passes": 3}',
+        '{"format": "fastemb.FrozenPhrases/1", "passes": [{"phrases": {}, "connector_words": [], "threshold": 1, '
+        '"min_count": 1, "delimiter": "_", "scoring": "default", "splits": []}]}',
         "[" * 100_000,
     ],
 )

@@ -8,6 +8,7 @@ from fastemb import __version__
 from fastemb.cli import (
     analogy,
     bench,
+    classify,
     convert,
     cooccur,
     evaluate,
@@ -51,4 +52,5 @@ _COMMANDS = (quickstart, train, phrases, neighbors, analogy, evaluate, convert, 
 for _module in _COMMANDS:
     _name = _module.__name__.rpartition(".")[2]
     app.command(_name, epilog=f"Example: {_module.EXAMPLE}")(getattr(_module, _name))
+app.add_typer(classify.app, name="classify")
 app.add_typer(bench.app, name="bench")

@@ -1,9 +1,11 @@
 """Lines of text as fastText reads them: words between ASCII white space, and a word that ends every line."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +17,13 @@ from fastemb.corpus._table import WordTable
 from fastemb.corpus.feeds import Feed, Scanned, TextFeed, show
 from fastemb.corpus.merge import merge_tables
 from fastemb.corpus.reader import ERRORS, ProgressFunction, scan
-from fastemb.corpus.sources import BLOCK_BYTES, Block, Piece, TextSource
+from fastemb.corpus.sources import BLOCK_BYTES, Block, FileBlock, Piece, TextSource
 from fastemb.corpus.spool import Spool
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.parallel import get_num_threads
 from fastemb.engine.validate import choice
 
-__all__ = ["END_OF_LINE", "Lines", "read_lines", "read_texts"]
+__all__ = ["END_OF_LINE", "Lines", "line_batches", "read_lines", "read_texts"]
 
 END_OF_LINE = b"</s>"
 TEXTS = 1 << 13  # that become one block
@@ -202,3 +204,51 @@ def _block_of(texts: Sequence[str], first: int, errors: str) -> Block:
     buffer[: len(packed)] = np.frombuffer(packed, np.uint8)
     buffer[len(packed) : size] = ord("\n")
     return Block(buffer, size, 0, [Piece(0, _LIST, 0)])
+
+
+def line_batches(path: str, errors: str = "strict", most: int = 4096) -> Iterator[list[str]]:
+    """Yield lines of a file (also packed), or of standard input as they come, some at a time.
+
+    Parameters
+    ----------
+    path : str
+        A file, a folder of files, or ``"-"``.
+    errors : str, default "strict"
+        As in ``bytes.decode``.
+    most : int, default 4096
+        Lines at a time.
+
+    Raises
+    ------
+    ValueError
+        If bytes are not UTF-8.
+    """
+    rest = b""
+    for block in _pieces(path):
+        *lines, rest = (rest + block).split(b"\n")
+        for first in range(0, len(lines), most):
+            yield _decoded(path, lines[first : first + most], errors)
+    if rest:
+        yield _decoded(path, [rest], errors)
+
+
+def _pieces(path: str) -> Iterator[bytes]:
+    if path == "-":
+        stream: Any = sys.stdin.buffer
+        while piece := stream.read1(1 << 16):
+            yield piece
+        return
+    for block in TextSource(path, last_space).blocks():
+        if isinstance(block, FileBlock):
+            buffer = np.empty(block.size, np.uint8)
+            block.read(buffer)
+            yield buffer.tobytes()
+        else:
+            yield block.buffer[: block.size].tobytes()
+
+
+def _decoded(path: str, lines: list[bytes], errors: str) -> list[str]:
+    try:
+        return [line.decode("utf-8", errors) for line in lines]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: a line is not UTF-8: {error.object[:80]!r}; errors='replace' reads it") from None

@@ -73,6 +73,10 @@ class PhrasePass:
         )
         return Segmenter(joiner, phrases.packed, phrases.offsets, self.delimiter, self.connector_words)
 
+    # What joins is made anew from the phrases.
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "segmenter"}
+
     def _prepared(self, terms: Iterable[str]) -> np.ndarray:
         words = Vocabulary.from_bytes([encode(term) for term in terms])
         return prepare_words(words.packed, words.offsets, encode(self.delimiter))
@@ -231,7 +235,7 @@ class FrozenPhrases(PhraseModel):
         try:
             model = cls.__new__(cls)
             model._set([PhrasePass.of_json(one) for one in described["passes"]])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"a damaged model of phrases ({error!r})") from error
         return model
 

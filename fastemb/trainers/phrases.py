@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 import fastemb
-from fastemb.corpus._terms import TermTable
 from fastemb.corpus.joining import Segmenter
 from fastemb.corpus.reader import Corpus
 from fastemb.corpus.spool import parse_size
@@ -297,23 +296,22 @@ class Phrases(PhraseModel):
         try:
             described = json.loads(metadata["model"])
             model = cls(**described["parameters"])
-            vocabulary = Vocabulary(tensors["words"], tensors["words_offsets"])
-            counts = TermCounts(
-                vocabulary,
+            model._counts = TermCounts.of_terms(
+                Vocabulary(tensors["words"], tensors["words_offsets"]),
                 model.delimiter,
                 model.connector_words,
-                TermTable(),
-                _typed("long_phrases", tensors, np.int32),
-                _typed("long_phrases_offsets", tensors, np.int64),
+                (_typed("terms", tensors, np.int64), _typed("counts", tensors, np.int64)),
+                (_typed("long_phrases", tensors, np.int32), _typed("long_phrases_offsets", tensors, np.int64)),
                 validate.integer("num_words", described["num_words"], 0),
                 validate.integer("min_reduce", described["min_reduce"], 1),
             )
-            parts, values = _typed("terms", tensors, np.int64), _typed("counts", tensors, np.int64)
-            counts.table.add_terms(counts.prepared(), parts, values, parts, counts.long_words, counts.long_offsets)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)}: a damaged model of phrases ({error})") from error
-        model._counts = counts
         return model
+
+    # What joins is made anew from the counts.
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_joining": None}
 
     def __repr__(self) -> str:
         return (

@@ -60,10 +60,7 @@ class PhraseModel:
         """
         tokens = [Token(word, None) for word in sentence]
         for segmenter in self._segmenters():
-            scores = {token.text: token.score for token in tokens if token.score is not None}
-            tokens = segmenter.analyze([token.text for token in tokens])
-            if scores:
-                tokens = [Token(text, scores.get(text) if score is None else score) for text, score in tokens]
+            tokens = segmenter.analyze(tokens)
         return tokens
 
     def __getitem__(self, sentences: Iterable[Any]) -> Any:
