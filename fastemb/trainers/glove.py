@@ -304,7 +304,6 @@ class GloVe(GloVeModel):
         if self.max_memory is not None:
             parse_size(self.max_memory, "max_memory")
         if self.checkpoint is not None:
-            self.checkpoint = os.fspath(self.checkpoint)
             check_suffix("checkpoint", self.checkpoint)
         self.checkpoint_epochs = validate.integer("checkpoint_epochs", self.checkpoint_epochs, 1)
 
