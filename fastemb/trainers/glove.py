@@ -1,6 +1,5 @@
 """GloVe: word vectors from counts of which words occur near each other."""
 
-import os
 import warnings
 from collections.abc import Sequence
 from typing import Any, Self
