@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastemb.layers.collection import EmbeddingBagCollection
     from fastemb.layers.embedding import Embedding
     from fastemb.trainers.callbacks import CallbackAny2Vec
+    from fastemb.trainers.classification.classifier import FastTextClassifier
     from fastemb.trainers.fasttext import FastText
     from fastemb.trainers.glove import GloVe
     from fastemb.trainers.phrases import FrozenPhrases, Phraser, Phrases
@@ -32,6 +33,7 @@ __all__ = [
     "EmbeddingBag",
     "EmbeddingBagCollection",
     "FastText",
+    "FastTextClassifier",
     "FastTextKeyedVectors",
     "FrozenPhrases",
     "GloVe",
@@ -57,6 +59,7 @@ _HOME = {
     "Embedding": "fastemb.layers.embedding",
     "EmbeddingBag": "fastemb.layers.bag",
     "EmbeddingBagCollection": "fastemb.layers.collection",
+    "FastTextClassifier": "fastemb.trainers.classification.classifier",
     "FastText": "fastemb.trainers.fasttext",
     "FastTextKeyedVectors": "fastemb.vectors.fasttext_vectors",
     "FrozenPhrases": "fastemb.trainers.frozen_phrases",

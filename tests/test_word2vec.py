@@ -367,10 +367,20 @@ def test_another_vector_size_needs_a_fit(tmp_path):
     assert model.fit(sentences()).wv.vector_size == 10
 
 
-def test_save_refuses_other_suffixes(tmp_path):
+def test_names_of_a_models_file(tmp_path):
     model = Word2Vec(sentences(), **small())
-    with pytest.raises(ValueError, match=r"must end in '\.safetensors'"):
-        model.save(tmp_path / "model.bin")
+    for name in ("word2vec.model", "model", "model.safetensors"):
+        model.save(tmp_path / name)
+        np.testing.assert_array_equal(Word2Vec.load(tmp_path / name).wv.vectors, model.wv.vectors)
+        np.testing.assert_array_equal(KeyedVectors.load(tmp_path / name).vectors, model.wv.vectors)
+    for suffix in ("bin", "txt", "vec", "npy"):
+        with pytest.raises(ValueError, match=r"model\.wv\.save writes these"):
+            model.save(tmp_path / f"model.{suffix}")
+    model.wv.save(tmp_path / "vectors.bin")
+    with pytest.raises(
+        ValueError, match=r"not a model but vectors \(word2vec-binary\), which KeyedVectors\.load reads"
+    ):
+        Word2Vec.load(tmp_path / "vectors.bin")
 
 
 def test_load_refuses_what_is_not_a_model(tmp_path):

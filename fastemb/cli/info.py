@@ -16,7 +16,7 @@ EXAMPLE = "fastemb info vectors.safetensors"
 
 _PACKAGES = (
     "numpy", "numba", "llvmlite", "scipy", "matplotlib", "typer", "rich", "zstandard",
-    "ml_dtypes", "pyarrow", "torch", "keras",
+    "ml_dtypes", "pyarrow", "torch", "keras", "POT", "usearch", "faiss-cpu", "plotly",
 )  # fmt: skip
 
 
@@ -46,7 +46,9 @@ def _file(path: str, errors: str) -> dict[str, Any]:
         "bytes": os.path.getsize(path),
         "words": len(table.vocabulary),
         "vector_size": table.vector_size,
-        "dtype": "float32" if isinstance(table, SubwordTable) else str(table.vectors.dtype),
+        "dtype": "float32"
+        if isinstance(table, SubwordTable)
+        else getattr(table.vectors, "kind", str(table.vectors.dtype)),
         "first_words": [word.decode("utf-8", "surrogateescape") for word in table.vocabulary.as_bytes(0, 10)],
         "total_count": None if table.counts is None else int(table.counts.sum()),
     }

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from fastemb.cli import glove
 from fastemb.cli.console import Console
 from fastemb.cli.files import check_output, check_vectors_output
 from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption
+from fastemb.cli.phrases import find_phrases
 from fastemb.cli.training import save, train_model
 
 EXAMPLE = "fastemb train text.txt.gz -o vectors.safetensors --vector-size 300 --epochs 3"
@@ -18,10 +20,11 @@ _TEXT, _MODEL, _RUN = "Text", "Model", "Run"
 
 
 class Model(StrEnum):
-    """What to train."""
+    """What `--model` chooses."""
 
     SKIPGRAM = "skipgram"
     CBOW = "cbow"
+    GLOVE = "glove"
 
 
 # What --continue takes from the model's file: another value would not fit its vectors or its vocabulary.
@@ -43,7 +46,10 @@ def train(
         typer.Option("--output", "-o", metavar="OUT", help="File for the vectors; its suffix decides the format."),
     ],
     model: Annotated[
-        Model, typer.Option(help="Each context word by itself, or all together.", rich_help_panel=_MODEL)
+        Model,
+        typer.Option(
+            help="Each context word by itself, all together, or how often words meet.", rich_help_panel=_MODEL
+        ),
     ] = Model.SKIPGRAM,
     vector_size: Annotated[int, typer.Option(help="Dimensions of a vector.", rich_help_panel=_MODEL)] = 100,
     window: Annotated[int, typer.Option(help="Words of context on each side, at most.", rich_help_panel=_MODEL)] = 5,
@@ -85,7 +91,9 @@ def train(
     compat: Annotated[
         str | None,
         typer.Option(
-            metavar="PROGRAM", help="Train as word2vec.c, gensim or fasttext does, slower.", rich_help_panel=_MODEL
+            metavar="PROGRAM",
+            help="Train as word2vec.c, gensim or fasttext does, slower; glove: with --model glove.",
+            rich_help_panel=_MODEL,
         ),
     ] = None,
     min_count: Annotated[int, typer.Option(help="Drop words rarer than this.", rich_help_panel=_TEXT)] = 5,
@@ -93,6 +101,14 @@ def train(
     max_sentence_length: Annotated[
         int, typer.Option(help="Cut longer sentences into pieces of so many words.", rich_help_panel=_TEXT)
     ] = 1000,
+    phrases: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|N",
+            help="Join phrases first: those that `fastemb phrases --save-model` wrote, or those found in N passes.",
+            rich_help_panel=_TEXT,
+        ),
+    ] = None,
     errors: ErrorsOption = Errors.STRICT,
     workers: Annotated[
         int | None, typer.Option(help="Threads; default, every core of this process.", rich_help_panel=_RUN)
@@ -119,10 +135,22 @@ def train(
             rich_help_panel=_RUN,
         ),
     ] = None,
+    x_max: glove.XMaxOption = 100.0,
+    exponent: glove.ExponentOption = 0.75,
+    eta: glove.EtaOption = 0.05,
+    symmetric: glove.SymmetricOption = True,
+    distance_weighting: glove.DistanceOption = True,
+    max_final_vocab: glove.MaxVocabOption = None,
+    vectors: glove.VectorsOption = "sum",
+    checkpoint: glove.CheckpointOption = None,
+    vocab: glove.VocabOption = None,
+    unk: glove.UnkOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train word vectors on a text.
+
+    With --model glove, --window is 15 and --epochs 25 by default, and CORPUS may be a file of co-occurrences.
 
     Ctrl-C ends training early and keeps what was learned.
     """
@@ -147,20 +175,39 @@ def train(
         "min_count": min_count,
         "lowercase": lowercase,
         "max_sentence_length": max_sentence_length,
+        "phrases": phrases,
         "errors": errors.value,
         "workers": workers,
         "seed": seed,
         "max_memory": max_memory,
     }
+    own = {
+        "x_max": x_max,
+        "exponent": exponent,
+        "eta": eta,
+        "symmetric": symmetric,
+        "distance_weighting": distance_weighting,
+        "max_final_vocab": max_final_vocab,
+        "vectors": vectors,
+        "checkpoint": checkpoint,
+    }
+    given = {name: value for name, value in (parameters | own).items() if _is_given(context, _OPTIONS.get(name, name))}
+    if model is Model.GLOVE:
+        given.pop("sg", None)
+        parameters = glove.parameters(given)
+    elif wrong := [name for name in (*own, "vocab", "unk") if _is_given(context, name)]:
+        raise typer.BadParameter(f"--{wrong[0].replace('_', '-')} needs --model glove")
+    elif continue_model is not None:
+        parameters = given
     if continue_model is not None:
-        given = {name for name in parameters if _is_given(context, _OPTIONS.get(name, name))}
-        parameters = {name: parameters[name] for name in given}
         for name in set(_FIXED) & set(parameters):
             raise typer.BadParameter(f"--{name.replace('_', '-')} is the saved model's own with --continue")
     if corpus == "-" and sys.stdin.isatty():
         console.say("Reading from this terminal: end the text with Ctrl-D.")
-    outcome = train_model(corpus, parameters, console, continue_model)
-    save(outcome, output, save_model, console)
+    if phrases is not None:
+        parameters["phrases"] = find_phrases(phrases, corpus, parameters, console)
+    outcome = train_model(corpus, parameters, console, continue_model, model.value, vocab)
+    save(outcome, output, save_model, console, **({"unk": True} if unk else {}))
     if outcome.interrupted:
         raise typer.Exit(130)
 

@@ -21,12 +21,14 @@ def warmup(json: JsonOption = False, quiet: QuietOption = False) -> None:
     console = Console(quiet=quiet, json=json)
     watch = _Watch(console)
     start = time.perf_counter()
+    from fastemb.trainers.glove import GloVe
     from fastemb.trainers.word2vec import Word2Vec
 
     text = [["to", "be", "or", "not", "to", "be"], ["that", "is", "the", "question"]]
     ways: list[dict[str, Any]] = [{"sg": 1}, {"sg": 0}, {"sg": 1, "shared_negatives": False}]
     for how in ways:
         Word2Vec(text, vector_size=16, min_count=1, sample=0, epochs=1, callbacks=[watch], **how)
+    GloVe(text, vector_size=16, min_count=1, epochs=1, callbacks=[watch])
     before = _num_compiled()
     _train_layers()
     watch.compiled |= _num_compiled() > before

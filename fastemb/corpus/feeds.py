@@ -33,10 +33,13 @@ class Feed(Protocol):
     def fraction(self) -> float | None:
         """The part read so far; None where that is unknown."""
 
+    def new_scanner(self) -> Any:
+        """Return what a thread numbers the words of its blocks with."""
+
     def blocks(self) -> Iterator[Any]:
         """Read the source, once, in the calling thread."""
 
-    def scan(self, scanner: Scanner, block: Any) -> Scanned:
+    def scan(self, scanner: Any, block: Any) -> Scanned:
         """Turn a block's words into numbers; runs in any thread."""
 
     def arrange(self, scanned: Scanned) -> Scanned:
@@ -75,7 +78,11 @@ class TextScan:
         self._block_bytes = block_bytes
         self._thread = threading.local()
 
-    def scan(self, scanner: Scanner, block: Block | FileBlock) -> Scanned:
+    def new_scanner(self) -> Any:
+        """Return what a thread numbers the words of its blocks with."""
+        return Scanner(self.strict)
+
+    def scan(self, scanner: Any, block: Block | FileBlock) -> Scanned:
         """Turn a block's words into numbers.
 
         Raises
@@ -157,19 +164,19 @@ def _describe_bad(bad: BadWord, name: str, offset: int) -> str:
     wide = "UTF-16" if offset == 0 and word.startswith((b"\xff\xfe", b"\xfe\xff")) else ""
     if bad.problem == "nul" or wide:
         kind = wide or "a binary file or UTF-16"
-        return f"{name}: looks like {kind}, not UTF-8 text: {_show(word, word.find(0))} at byte {offset:,}"
+        return f"{name}: looks like {kind}, not UTF-8 text: {show(word, word.find(0))} at byte {offset:,}"
     try:
         word.decode("utf-8")
         start = len(word)
     except UnicodeDecodeError as error:
         start = error.start
     return (
-        f"{name}: invalid UTF-8 at byte {offset + start:,}: {_show(word, start)}; pass errors='surrogateescape' or "
+        f"{name}: invalid UTF-8 at byte {offset + start:,}: {show(word, start)}; pass errors='surrogateescape' or "
         "'replace' to read it all the same, or convert the file to UTF-8 (for example with iconv)"
     )
 
 
-def _show(word: bytes, place: int) -> str:
+def show(word: bytes, place: int) -> str:
     """Show the bytes around a place."""
     begin = max(0, place - 20)
     return repr(word[begin : place + 20])
@@ -183,6 +190,10 @@ class TokenScan:
     def __init__(self, lowercase: bool) -> None:
         self._lowercase = lowercase
 
+    def new_scanner(self) -> Scanner:
+        """Return what a thread numbers the words of its blocks with."""
+        return Scanner(self.strict)
+
     def scan(self, scanner: Scanner, block: TokenBlock) -> Scanned:
         """Turn a block's words into numbers.
 
@@ -194,7 +205,7 @@ class TokenScan:
         try:
             scanned = scanner.scan_tokens(block.text, block.edges, block.lines, block.base, self._lowercase)
         except BadWord as bad:
-            shown = _show(bad.word, 0)
+            shown = show(bad.word, 0)
             raise ValueError(f"tokens must have at most {MAX_WORD_BYTES:,} bytes, got {shown}...") from None
         record, num_words, num_line_ends = scanned
         return Scanned(record, num_words, num_line_ends, block.num_sentences)

@@ -5,7 +5,7 @@ import stat
 import sys
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ BLOCK_BYTES = 1 << 20
 _WINDOW_BYTES = 1 << 12
 _UTF8_BOM = b"\xef\xbb\xbf"
 _STDIN_NAME = "standard input"
+FindCut = Callable[[np.ndarray, int], int]
 
 
 @dataclass
@@ -75,13 +76,13 @@ class PlainFile:
             view = view[count:]
             offset += count
 
-    def last_cut(self, start: int, stop: int) -> int:
+    def last_cut(self, start: int, stop: int, find: FindCut) -> int:
         """Return the place after the last white space from `start` to before `stop`; `start` if there is none."""
         size = min(_WINDOW_BYTES, stop - start)
         while True:
             window = np.empty(size, np.uint8)
             self.read(stop - size, window.data)
-            cut = last_cut(window, size)
+            cut = find(window, size)
             if cut or size == stop - start:
                 return stop - size + cut
             size = min(4 * size, stop - start)
@@ -111,9 +112,17 @@ class TextSource:
     Compression (gzip, bzip2, xz, Zstandard) is recognised by a file's first bytes. A folder's files are read in the
     order of their paths; hidden ones are skipped, and links to folders are not followed. Each file's end ends a line,
     and a UTF-8 byte order mark is skipped.
+
+    Parameters
+    ----------
+    path
+        What to read; several files are read one after the other.
+    find_cut
+        Finds the place after the last white space of a block, 0 if there is none; what white space is, it decides.
     """
 
-    def __init__(self, path: str | Sequence[str]) -> None:
+    def __init__(self, path: str | Sequence[str], find_cut: FindCut = last_cut) -> None:
+        self._find_cut = find_cut
         if not isinstance(path, str):
             self._paths = list(path)
             self.name = self._paths[0] if len(self._paths) == 1 else f"{len(self._paths)} files"
@@ -174,7 +183,7 @@ class TextSource:
             yield block
             block = Block(self._buffer(block_bytes), 0, base, [])
         while start + size < file.size:
-            cut = file.last_cut(start, start + size)
+            cut = file.last_cut(start, start + size, self._find_cut)
             if cut > start:
                 source.skip_to(cut, file.size)
                 yield FileBlock(file, start, cut - start, base)
@@ -194,7 +203,7 @@ class TextSource:
         while True:
             room = len(block.buffer) - PADDING - 1
             if block.size == room:
-                cut = last_cut(block.buffer, block.size)
+                cut = self._find_cut(block.buffer, block.size)
                 if cut:
                     following = self._split(block, cut, block_bytes)
                     yield block

@@ -1,19 +1,24 @@
 """Checks of the trainers' arguments."""
 
-import os
-from collections.abc import Iterable, Sequence
+import warnings
 from typing import Any
 
+from fastemb.corpus.reader import Corpus
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
 from fastemb.trainers.arithmetic import CBOW_UPDATES, arithmetic
 
-__all__ = ["PathLike", "Sentences", "check_training", "one_source"]
-
-PathLike = str | os.PathLike[str]
-Sentences = Iterable[Sequence[str]]
+__all__ = ["check_training", "warn_of_totals", "warn_without_effect"]
 
 MAX_VECTOR_SIZE = 1 << 16
+WITHOUT_EFFECT = {
+    "hashfxn": "vectors begin by seed and by the word's place in the vocabulary",
+    "null_word": "no sentence is padded",
+    "batch_words": "the text is cut into ranges by its length and the number of threads",
+    "word_count": "the learning rate falls over the text that is given; start_alpha says where it begins",
+    "queue_factor": "there is no queue",
+    "report_delay": "callbacks are told a few times a second",
+}
 
 
 def check_training(model: Any) -> None:
@@ -48,21 +53,19 @@ def _optional_real(name: str, value: Any, *bounds: float | None, low_open: bool 
     return None if value is None else validate.real(name, value, *bounds, low_open=low_open)  # type: ignore[arg-type]
 
 
-def one_source(sentences: Sentences | None, corpus_file: PathLike | None) -> Sentences | PathLike:
-    """Return the one of the two that was given, if it can be a text."""
-    if (sentences is None) == (corpus_file is None):
-        given = "neither" if sentences is None else "both"
-        raise TypeError(f"one of sentences and corpus_file must be given, got {given}")
-    if corpus_file is not None:
-        if not isinstance(corpus_file, str | os.PathLike):
-            raise TypeError(f"corpus_file must be a path or '-', got {corpus_file!r:.80}")
-        return corpus_file
-    assert sentences is not None
-    if isinstance(sentences, str | bytes | os.PathLike):
-        raise TypeError(
-            f"sentences must be an iterable of lists of words, got {str(sentences)!r:.80}; "
-            "a file's name goes into corpus_file="
-        )
-    if not isinstance(sentences, Iterable):
-        raise TypeError(f"sentences must be an iterable of lists of words, got {sentences!r:.80}")
-    return sentences
+def warn_without_effect(**given: Any) -> None:
+    """Warn of arguments that gensim has and that do nothing here, where they were given."""
+    for name in filter(given.get, given):
+        warnings.warn(f"{name} has no effect: {WITHOUT_EFFECT[name]}", UserWarning, stacklevel=3)
+
+
+def warn_of_totals(corpus: Corpus, total_examples: int | None, total_words: int | None) -> None:
+    """Warn where a text is longer or shorter than it was said to be."""
+    counted = {"total_examples": corpus.num_sentences_read, "total_words": corpus.num_words}
+    for name, given in (("total_examples", total_examples), ("total_words", total_words)):
+        if given is not None and given != counted[name]:
+            warnings.warn(
+                f"{name}={given} is not what was counted, {counted[name]:,}, by which the learning rate falls",
+                UserWarning,
+                stacklevel=3,
+            )

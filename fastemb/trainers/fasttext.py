@@ -1,19 +1,21 @@
 """FastText: word vectors made of the vectors of their n-grams, without labels."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from fastemb.corpus.reader import Corpus
+from fastemb.corpus.selection import TrimRule
 from fastemb.corpus.subwords import MAX_BUCKET, Subwords
+from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.formats.fasttext import MAGIC_BYTES, Arguments, read_model
 from fastemb.formats.registry import detect, write
-from fastemb.trainers.arguments import PathLike, Sentences
 from fastemb.trainers.state import State
 from fastemb.trainers.subword_state import SubwordState, state_of_model, table_of_state
+from fastemb.trainers.text import PathLike, Sentences
 from fastemb.trainers.word2vec import Word2Vec
 from fastemb.vectors.fasttext_vectors import FastTextKeyedVectors
+from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["FastText"]
 
@@ -75,6 +77,12 @@ class FastText(Word2Vec):
         window: int = 5,
         min_count: int = 5,
         *,
+        max_vocab_size: int | None = None,
+        max_final_vocab: int | None = None,
+        trim_rule: TrimRule | None = None,
+        sorted_vocab: int = 1,
+        pretrained: KeyedVectors | PathLike | None = None,
+        pretrained_lockf: float = 1.0,
         sample: float = 1e-3,
         seed: int = 1,
         workers: int | None = None,
@@ -94,6 +102,11 @@ class FastText(Word2Vec):
         max_memory: int | str | None = None,
         errors: str = "strict",
         callbacks: Sequence[object] = (),
+        compute_loss: bool = False,
+        comment: str | None = None,
+        hashfxn: Callable | None = None,
+        null_word: int = 0,
+        batch_words: int | None = None,
         min_n: int = 3,
         max_n: int = 6,
         bucket: int = 2_000_000,
@@ -112,11 +125,13 @@ class FastText(Word2Vec):
             min_alpha=min_alpha, sg=sg, hs=hs, negative=negative, ns_exponent=ns_exponent, cbow_mean=cbow_mean,
             cbow_update=cbow_update, epochs=epochs, shrink_windows=shrink_windows, shared_negatives=shared_negatives,
             compat=compat, lowercase=lowercase, max_sentence_length=max_sentence_length, max_memory=max_memory,
-            errors=errors, callbacks=callbacks,
+            errors=errors, callbacks=callbacks, max_vocab_size=max_vocab_size, max_final_vocab=max_final_vocab,
+            trim_rule=trim_rule, sorted_vocab=sorted_vocab, pretrained=pretrained, pretrained_lockf=pretrained_lockf,
+            compute_loss=compute_loss, comment=comment, hashfxn=hashfxn, null_word=null_word, batch_words=batch_words,
         )  # fmt: skip
 
     @property
-    def wv(self) -> FastTextKeyedVectors:
+    def wv(self) -> FastTextKeyedVectors:  # type: ignore[override]
         """The words and their vectors; they change as the model is trained."""
         vectors = self._trained.wv
         assert isinstance(vectors, FastTextKeyedVectors)
@@ -128,20 +143,23 @@ class FastText(Word2Vec):
         Parameters
         ----------
         path : path
-            ``.safetensors`` for everything, to go on training later; ``.bin`` for fastText's format, which Facebook's
-            program and gensim load; any other suffix writes the vectors, as ``wv.save`` does: ``.vec``, ``.floret``.
+            ``.safetensors`` (or ``.model``, or none) for everything, to go on training later; ``.bin`` for fastText's
+            format, which Facebook's program and gensim load; any other suffix writes the vectors, as ``wv.save`` does:
+            ``.vec``, ``.floret``.
         """
         suffix = os.path.splitext(os.fspath(path))[1].lower()
         if suffix == ".bin":
             write(path, table_of_state(self._subword_state, self._arguments(), self._arithmetic.code_is_label))
-        elif suffix == ".safetensors":
+        elif suffix in (".safetensors", ".model", ""):
             super().save(path)
         else:
             self.wv.save(path)
 
     @classmethod
-    def load(cls, path: PathLike) -> Self:
+    def load(cls, path: PathLike, mmap: Any = None) -> Self:
         """Read what `save` wrote as ``.safetensors`` or ``.bin``, or Facebook's program, to train it further.
+
+        gensim's argument `mmap` has no effect.
 
         Raises
         ------
@@ -204,9 +222,10 @@ class FastText(Word2Vec):
         first, last = super()._rates()
         return (ALPHA if self.alpha is None and self.compat is None else first), last
 
-    def _start(self, corpus: Corpus) -> State:
+    def _new_state(self, vocabulary: Vocabulary, num_words: int, num_sentences: int) -> State:
         """Return untrained rows for the words of a text and for n-grams."""
-        return SubwordState.of_words(corpus, self._subwords, self.vector_size, self.seed)
+        counted = num_words, num_sentences
+        return SubwordState.of_words(vocabulary, self._subwords, self.vector_size, *counted, self.seed)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the arguments that the model was made with, as scikit-learn's estimators do.

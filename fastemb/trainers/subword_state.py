@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.corpus.reader import Corpus
 from fastemb.corpus.subwords import Subwords
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.formats import subword_tensors
@@ -60,13 +59,32 @@ class SubwordState(State):
         self.wv.adjust_vectors()
 
     @classmethod
-    def of_words(cls, corpus: Corpus, subwords: Subwords, vector_size: int, seed: int) -> Self:
+    def of_words(
+        cls, vocabulary: Vocabulary, subwords: Subwords, vector_size: int, num_words: int, num_sentences: int, seed: int
+    ) -> Self:
         """Return fastText's start: all rows uniform in ±1 / vector_size, those of buckets included."""
-        num_rows = subwords.table_rows(len(corpus.vocabulary))
-        table = uniform_table(num_rows, vector_size, seed, 1.0)
-        return cls(
-            corpus.vocabulary, vector_size, table, corpus.num_words, corpus.num_sentences_read, subwords=subwords
-        )
+        table = uniform_table(subwords.table_rows(len(vocabulary)), vector_size, seed, 1.0)
+        return cls(vocabulary, vector_size, table, num_words, num_sentences, subwords=subwords)
+
+    def _longer_input(self, vocabulary: Vocabulary, seed: int, start: float) -> NDArray[np.float32]:
+        """Put the rows of new words before those of buckets."""
+        old, rows = len(self.vocabulary), self.subwords.table_rows(len(vocabulary))
+        buckets = self.subwords.table_rows(0)
+        if rows == buckets:  # floret's words have no rows of their own
+            return self.weight_in
+        table = uniform_table(rows, self.vector_size, seed, 1.0)
+        table[:old] = self.weight_in[:old]
+        table[rows - buckets :] = self.weight_in[old:]
+        return table
+
+    def renew(self) -> None:
+        """Take the words apart anew."""
+        self.__dict__.pop("parts", None)
+        self.__post_init__()
+
+    def reorder(self, order: NDArray[np.int64]) -> None:
+        """Refuse to change places: the n-grams' rows lie behind the words'."""
+        raise NotImplementedError("the words of a model with n-grams cannot be sorted")
 
     def to_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Return the arrays and the metadata of a model's file, which opens as vectors, too."""

@@ -1,33 +1,34 @@
 """Word2Vec: skip-gram and CBOW word vectors, with negative sampling and hierarchical softmax."""
 
-import json
 import math
-import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-import fastemb
-from fastemb.corpus.reader import Corpus, read_corpus
-from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.corpus.reader import Corpus
+from fastemb.corpus.selection import TrimRule
 from fastemb.engine import validate
+from fastemb.engine.huffman import HuffmanTree, huffman_paths
 from fastemb.engine.parallel import get_num_threads
-from fastemb.formats.safetensors import read_tensors, write_tensors
-from fastemb.trainers.arguments import PathLike, Sentences, check_training, one_source
+from fastemb.trainers.arguments import check_training, warn_of_totals, warn_without_effect
 from fastemb.trainers.arithmetic import Arithmetic, arithmetic
-from fastemb.trainers.estimator import Estimator
+from fastemb.trainers.building import VocabularyBuilder
 from fastemb.trainers.loop import Loop, Tables
+from fastemb.trainers.model_vectors import ModelVectors
+from fastemb.trainers.phrasing import PhraseModel
+from fastemb.trainers.prediction import Prediction
 from fastemb.trainers.schedule import Monitor
-from fastemb.trainers.state import State
+from fastemb.trainers.storing import Stored
+from fastemb.trainers.text import PathLike, Sentences, one_source
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["Word2Vec"]
 
 
-class Word2Vec(Estimator):
+class Word2Vec(Prediction, Stored, VocabularyBuilder):
     """Word vectors learnt from text with skip-gram or CBOW, on all cores.
 
     The arguments are gensim 4's where it has them. Given `sentences` or `corpus_file` the model is trained at once;
@@ -49,6 +50,21 @@ class Word2Vec(Estimator):
         Most context words on each side, up to 100.
     min_count : int, default 5
         Words that occur less often are left out.
+    max_vocab_size : int, optional
+        Different words to hold while counting. Counts are exact while there is room; when there is none, the fewest of
+        the rarest words go that free half of it, and a warning tells what was lost.
+    max_final_vocab : int, optional
+        Raise `min_count` until at most this many words are left.
+    trim_rule : callable, optional
+        Called as ``trim_rule(word, count, min_count)``; returns `fastemb.RULE_KEEP`, `RULE_DISCARD` or `RULE_DEFAULT`.
+        Not saved with the model.
+    sorted_vocab : {1, 0}, default 1
+        Order words by falling count (1), or by first appearance (0).
+    pretrained : KeyedVectors or path, optional
+        Vectors of the same size, in a file of any format, from which the words that they have start. Not saved with the
+        model.
+    pretrained_lockf : float, default 1.0
+        Factor on the learning rate of these words; 0 keeps their vectors as they are, bit for bit.
     sample : float, default 1e-3
         Words with a larger share of the text are dropped at times (see `engine.sampling`); 0 keeps all.
     seed : int, default 1
@@ -89,12 +105,21 @@ class Word2Vec(Estimator):
         file.
     errors : str, default "strict"
         What to do with bytes that are not UTF-8, as in ``bytes.decode``.
+    phrases : Phrases, FrozenPhrases or a sequence of them, optional
+        Join the phrases of the text first, as word numbers. The model keeps them, frozen, and saves them with itself:
+        ``model.phrases[sentence]`` joins new text as the training text was.
     callbacks : sequence of object
-        See `fastemb.trainers.schedule.Monitor`.
+        See `fastemb.CallbackAny2Vec`.
+    compute_loss : bool, default False
+        gensim's; the loss is computed in any case.
+    comment : str, optional
+        Free text, saved with the model.
+    hashfxn, null_word, batch_words
+        gensim's, without effect, of which a warning tells.
 
     Attributes
     ----------
-    wv : KeyedVectors
+    wv : ModelVectors
         The words and their vectors.
     syn1neg : float32 (num_words, vector_size)
         The output vectors of negative sampling.
@@ -103,7 +128,7 @@ class Word2Vec(Estimator):
     losses : list of float
         Mean loss of a (context, output) pair in each epoch trained.
     corpus_count, corpus_total_words : int
-        Sentences and words read when the vocabulary was built.
+        Sentences and words read when the vocabulary was built or updated.
 
     Raises
     ------
@@ -129,7 +154,6 @@ class Word2Vec(Estimator):
     """
 
     _format = "fastemb.Word2Vec/1"
-    _state_type = State
 
     def __init__(
         self,
@@ -140,6 +164,12 @@ class Word2Vec(Estimator):
         window: int = 5,
         min_count: int = 5,
         *,
+        max_vocab_size: int | None = None,
+        max_final_vocab: int | None = None,
+        trim_rule: TrimRule | None = None,
+        sorted_vocab: int = 1,
+        pretrained: KeyedVectors | PathLike | None = None,
+        pretrained_lockf: float = 1.0,
         sample: float = 1e-3,
         seed: int = 1,
         workers: int | None = None,
@@ -158,12 +188,24 @@ class Word2Vec(Estimator):
         max_sentence_length: int = 1000,
         max_memory: int | str | None = None,
         errors: str = "strict",
+        phrases: PhraseModel | Sequence[PhraseModel] | None = None,
         callbacks: Sequence[object] = (),
+        compute_loss: bool = False,
+        comment: str | None = None,
+        hashfxn: Callable | None = None,
+        null_word: int = 0,
+        batch_words: int | None = None,
     ) -> None:
         self.vector_size = vector_size
         self.alpha = alpha
         self.window = window
         self.min_count = min_count
+        self.max_vocab_size = max_vocab_size
+        self.max_final_vocab = max_final_vocab
+        self.trim_rule = trim_rule
+        self.sorted_vocab = sorted_vocab
+        self.pretrained = pretrained
+        self.pretrained_lockf = pretrained_lockf
         self.sample = sample
         self.seed = seed
         self.workers = workers
@@ -182,9 +224,15 @@ class Word2Vec(Estimator):
         self.max_sentence_length = max_sentence_length
         self.max_memory = max_memory
         self.errors = errors
+        self.phrases = phrases
         self.callbacks = callbacks
+        self.compute_loss = compute_loss
+        self.comment = comment
+        self.hashfxn = hashfxn
+        self.null_word = null_word
+        self.batch_words = batch_words
         self._check()
-        self._state: State | None = None
+        warn_without_effect(hashfxn=hashfxn, null_word=null_word, batch_words=batch_words)
         if sentences is not None or corpus_file is not None:
             self.fit(sentences, corpus_file=corpus_file)
 
@@ -206,46 +254,44 @@ class Word2Vec(Estimator):
         self._check()
         monitor = Monitor(self, self.callbacks)
         with self._read(one_source(sentences, corpus_file), monitor) as corpus:
-            self._state = self._start(corpus)
+            self._take_vocabulary(corpus.vocabulary, corpus.num_words, corpus.num_sentences_read)
             self._train(corpus, self.epochs, *self._rates(), monitor)
         return self
-
-    def build_vocab(self, sentences: Sentences | None = None, corpus_file: PathLike | None = None) -> None:
-        """Count the words of a text and make untrained vectors for them.
-
-        Parameters
-        ----------
-        sentences, corpus_file
-            As for the class; one of them.
-        """
-        self._check()
-        with self._read(one_source(sentences, corpus_file), Monitor(self, self.callbacks)) as corpus:
-            self._state = self._start(corpus)
-            self._state.prepare(bool(self.hs), bool(self.negative))
 
     def train(
         self,
         sentences: Sentences | None = None,
         corpus_file: PathLike | None = None,
-        *,
         total_examples: int | None = None,
         total_words: int | None = None,
         epochs: int | None = None,
         start_alpha: float | None = None,
         end_alpha: float | None = None,
+        word_count: int = 0,
+        queue_factor: int | None = None,
+        report_delay: float | None = None,
+        compute_loss: bool = False,
+        callbacks: Sequence[object] | None = None,
+        *,
+        corpus_iterable: Sentences | None = None,
     ) -> tuple[int, int]:
         """Train, or go on training, with the vocabulary as it is; words that it does not have are left out.
 
         Parameters
         ----------
         sentences, corpus_file
-            As for the class; one of them.
+            As for the class; one of them. gensim's name `corpus_iterable` is taken for `sentences`, too.
         total_examples, total_words : int, optional
-            Ignored: the text is counted. gensim's interface has them.
+            Sentences and words of the text. The text is counted, so they need not be given; a warning tells where they
+            are not what was counted.
         epochs : int, optional
             Default the model's.
         start_alpha, end_alpha : float, optional
             Default the model's `alpha` and `min_alpha`.
+        callbacks : sequence of object, optional
+            In place of the model's.
+        word_count, queue_factor, report_delay, compute_loss
+            gensim's, without effect.
 
         Returns
         -------
@@ -268,14 +314,12 @@ class Word2Vec(Estimator):
             alpha = validate.real("start_alpha", start_alpha, 0, low_open=True)
         if end_alpha is not None:
             end = validate.real("end_alpha", end_alpha, 0)
-        monitor = Monitor(self, self.callbacks)
-        with self._read(one_source(sentences, corpus_file), monitor, vocabulary) as corpus:
+        warn_without_effect(word_count=word_count, queue_factor=queue_factor, report_delay=report_delay)
+        monitor = Monitor(self, self.callbacks if callbacks is None else callbacks)
+        source = one_source(sentences if corpus_iterable is None else corpus_iterable, corpus_file)
+        with self._read(source, monitor, vocabulary) as corpus:
+            warn_of_totals(corpus, total_examples, total_words)
             return self._train(corpus, epochs, alpha, end, monitor)
-
-    @property
-    def wv(self) -> KeyedVectors:
-        """The words and their vectors; they change as the model is trained."""
-        return self._trained.wv
 
     @property
     def syn1neg(self) -> NDArray[np.float32]:
@@ -292,73 +336,51 @@ class Word2Vec(Estimator):
         """Mean loss of a pair in each epoch trained."""
         return self._trained.losses
 
-    @property
-    def corpus_count(self) -> int:
-        """Sentences read when the vocabulary was built."""
-        return self._trained.num_sentences
+    def get_latest_training_loss(self) -> float:
+        """Return the sum of the loss over all pairs since the latest `fit` or `train` began; see `losses` for means."""
+        return self._trained.running_loss
 
-    @property
-    def corpus_total_words(self) -> int:
-        """Words read when the vocabulary was built, those left out included."""
-        return self._trained.num_words
-
-    def save(self, path: PathLike) -> None:
-        """Write everything, to go on training later, as one safetensors file.
-
-        The file opens as `KeyedVectors` too. Only ``wv.save`` writes other formats.
+    def init_sims(self, replace: bool = False) -> None:
+        """Do nothing but warn, as gensim does: lengths are computed where they are needed.
 
         Parameters
         ----------
-        path : path
-            Must end in ``.safetensors``.
+        replace : bool, default False
+            Give all vectors length one, for good.
         """
-        if not os.fspath(path).endswith(".safetensors"):
-            raise ValueError(
-                f"path must end in '.safetensors', got {os.fspath(path)!r}; model.wv.save writes other formats"
-            )
-        tensors, described = self._trained.to_tensors()
-        self._check_vector_size()
-        parameters = {name: value for name, value in self.get_params().items() if name != "callbacks"}
-        metadata = {
-            "format": self._format,
-            "fastemb": fastemb.__version__,
-            "parameters": json.dumps(parameters),
-            **described,
-        }
-        write_tensors(path, tensors, metadata)
+        warnings.warn(
+            "init_sims is deprecated and has no effect without replace=True, which is wv.unit_normalize_all()",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        if replace:
+            self.wv.unit_normalize_all()
 
-    @classmethod
-    def load(cls, path: PathLike) -> Self:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        ValueError
-            If the file is not a model that `save` wrote.
-        """
-        tensors, metadata = read_tensors(path)
-        if metadata.get("format") != cls._format:
-            raise ValueError(
-                f"{os.fspath(path)}: not a {cls.__name__} model, which has the format {cls._format!r}, "
-                f"got {metadata.get('format')!r}; KeyedVectors.load reads word vectors"
-            )
-        try:
-            model = cls(**json.loads(metadata["parameters"]))
-            model._state = cls._state_type.of_tensors(tensors, metadata, model.vector_size)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)}: a damaged model ({error})") from error
-        return model
+    def __str__(self) -> str:
+        size = 0 if self._state is None else len(self._state.vocabulary)
+        return f"{type(self).__name__}<vocab={size}, vector_size={self.vector_size}, alpha={self._rates()[0]:g}>"
 
     def _check(self) -> None:
         check_training(self)
+        self._check_vocabulary_options()
 
-    def _start(self, corpus: Corpus) -> State:
-        """Return untrained tables for the words of a text."""
-        return State.of_corpus(corpus, self.vector_size, self.seed, self._arithmetic.start)
+    @property
+    def wv(self) -> ModelVectors:
+        """The words and their vectors; they change as the model is trained."""
+        vectors = self._trained.wv
+        assert isinstance(vectors, ModelVectors)
+        return vectors
+
+    @property
+    def _start(self) -> float:
+        return self._arithmetic.start
 
     @property
     def _arithmetic(self) -> Arithmetic:
         return arithmetic(self.compat, shared_negatives=self.shared_negatives, cbow_update=self.cbow_update)
+
+    def _paths(self) -> HuffmanTree:
+        return huffman_paths(self._trained.counts, self._arithmetic.code_is_label)
 
     def _rates(self) -> tuple[float, float]:
         """Return the learning rate at the start and at the end."""
@@ -371,40 +393,6 @@ class Word2Vec(Estimator):
             raise AttributeError(f"a model without {without} has no {name}")
         return table[:, : self._trained.vector_size]
 
-    def _check_vector_size(self) -> None:
-        size = self._trained.vector_size
-        if self.vector_size != size:
-            raise ValueError(
-                f"vector_size was changed to {self.vector_size}, and the model's vectors have {size} numbers: "
-                "fit makes new ones"
-            )
-
-    @property
-    def _trained(self) -> State:
-        if self._state is None:
-            raise RuntimeError("the model has no vocabulary yet: call fit, or build_vocab and train, first")
-        return self._state
-
-    def _read(self, source: Sentences | PathLike, monitor: Monitor, vocabulary: Vocabulary | None = None) -> Corpus:
-        monitor.begin("scanning")
-
-        def progress(words: int, fraction: float | None) -> None:
-            monitor.report(words, 0, math.nan, total=round(words / fraction) if fraction else None)
-
-        corpus = read_corpus(
-            source,
-            vocabulary=vocabulary,
-            min_count=self.min_count,
-            lowercase=self.lowercase,
-            max_sentence_length=self.max_sentence_length,
-            errors=self.errors,
-            max_memory=self.max_memory,
-            workers=self.workers,
-            progress=progress,
-        )
-        monitor.report(corpus.num_words, 0, math.nan, total=corpus.num_words, force=True)
-        return corpus
-
     def _train(self, corpus: Corpus, epochs: int, alpha: float, min_alpha: float, monitor: Monitor) -> tuple[int, int]:
         state = self._trained
         how = self._arithmetic
@@ -416,6 +404,7 @@ class Word2Vec(Estimator):
                 weight_out=state.weight_out if self.negative else None,
                 weight_inner=state.weight_inner if self.hs else None,
                 subwords=state.parts,
+                rates=state.rates(),
             ),
             sg=bool(self.sg),
             cbow_mean=bool(self.cbow_mean),
@@ -429,12 +418,13 @@ class Word2Vec(Estimator):
             workers=self.workers or get_num_threads(),
         )
         monitor.call("on_train_begin")
-        trained = 0
+        trained, state.running_loss = 0, 0.0
         try:
             for kept, loss in loop.run(corpus, epochs, alpha, min_alpha, state.epochs_trained, monitor):
                 trained += kept
                 state.epochs_trained += 1
                 state.losses.append(loss)
+                state.running_loss += monitor.loss_sum
                 monitor.call("on_epoch_end")
         finally:
             state.refresh()

@@ -31,13 +31,14 @@ class Storage(Lookup):
         format: str | None = None,
         errors: str = "strict",
         limit: int | None = None,
+        mmap: str | None = None,
         *,
         subwords: bool = True,
     ) -> Self:
         """Read vectors from a file in any of the formats; see `fastemb.formats.read`.
 
         Files that have rows of n-grams, as fastText's, give `FastTextKeyedVectors`, or, with ``subwords=False``, the
-        vocabulary's vectors only.
+        vocabulary's vectors only. gensim's argument `mmap` has no effect: files that can be mapped always are.
         """
         table = formats.read(path, format=format, errors=errors, limit=limit)
         if not subwords:

@@ -1,0 +1,1 @@
+"""What learns to put text into classes."""

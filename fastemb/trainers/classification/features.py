@@ -1,0 +1,184 @@
+"""From lines of text to the rows of a classifier's table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastemb.corpus._lines import have_prefix, join_features, split_lines
+from fastemb.corpus._table import WordTable
+from fastemb.corpus.lines import Lines
+from fastemb.corpus.subwords import Subwords, hash_words, word_ngram_rows
+from fastemb.corpus.vocabulary import Vocabulary, offsets_of
+from fastemb.engine.parallel import ordered_map
+
+__all__ = ["Bags", "Features"]
+
+TOKENS = 1 << 17  # of a range of lines
+
+
+@dataclass
+class Bags:
+    """Lines as features and labels.
+
+    Attributes
+    ----------
+    features : int32 (num_features,)
+        Rows of the table; line `i` has ``features[offsets[i]:offsets[i + 1]]``.
+    offsets : int64 (num_lines + 1,)
+    labels : int32 (num_line_labels,)
+        In the same way, the labels.
+    label_offsets : int64 (num_lines + 1,)
+    """
+
+    features: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    labels: NDArray[np.int32]
+    label_offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Which rows of a table a line of text has: those of its words, their subwords, and its word n-grams.
+
+    Parameters
+    ----------
+    words : Vocabulary
+        Word `i` has row `i`.
+    subwords : Subwords
+        Character n-grams, and the buckets that these and word n-grams share: fastText's.
+    word_ngrams : int
+        Most words of an n-gram; 1 for none.
+    labels : Vocabulary
+        Names of the labels.
+    label_prefix : str
+        What a label begins with in a text, before its name.
+    """
+
+    words: Vocabulary
+    subwords: Subwords
+    word_ngrams: int
+    labels: Vocabulary
+    label_prefix: str
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the table."""
+        return self.subwords.table_rows(len(self.words))
+
+    @cached_property
+    def _known(self) -> tuple[WordTable, NDArray[np.int32]]:
+        """The words as a table, and which word each of its numbers is; -1 at the end."""
+        table = WordTable()
+        numbers = table.add_packed(self.words.packed, self.words.offsets)
+        places = np.full(len(table) + 1, -1, np.int32)
+        places[numbers[::-1]] = np.arange(len(self.words), dtype=np.int32)[::-1]  # of equal words the first one
+        return table, places
+
+    @cached_property
+    def label_numbers(self) -> dict[bytes, int]:
+        """The number of each label's name."""
+        return {name: number for number, name in enumerate(self.labels.as_bytes())}
+
+    @cached_property
+    def _prefix(self) -> bytes:
+        return self.label_prefix.encode("utf-8", "surrogateescape")
+
+    def of_lines(self, lines: Lines, workers: int | None = 1) -> Bags:
+        """Return the features and the labels of lines; labels that are not known are left out.
+
+        Parameters
+        ----------
+        lines : Lines
+        workers : int, optional
+            Threads; default `fastemb.get_num_threads()`.
+        """
+        table, places = self._known
+        rows = places[table.find_all(lines.table)]
+        is_label = have_prefix(lines.words.packed, lines.words.offsets, self._prefix)
+        labels = np.full(len(rows), -1, np.int32)
+        for number in np.flatnonzero(is_label).tolist():
+            name = lines.words.as_bytes(number, number + 1)[0][len(self._prefix) :]
+            labels[number] = self.label_numbers.get(name, -1)
+        return self._bags(lines, rows, labels, is_label, workers)
+
+    def _bags(
+        self,
+        lines: Lines,
+        rows: NDArray[np.int32],
+        labels: NDArray[np.int32],
+        is_label: NDArray[np.bool_],
+        workers: int | None,
+    ) -> Bags:
+        """Return the features, of the rows of the lines' different words and the labels' numbers."""
+        if self.word_ngrams == 1 and self.subwords.num_rows == 0:  # a word is a feature, and others have none
+            places = np.where(is_label, np.where(labels < 0, -1, -2 - labels), rows).astype(np.int32)
+            return Bags(*split_lines(lines.numbers, lines.ends, places, int(rows[lines.end_of_line])))
+        numbers = np.arange(len(rows), dtype=np.int32)
+        places = np.where(is_label, np.where(labels < 0, -1, -2 - labels), numbers).astype(np.int32)
+        words, offsets, line_labels, label_offsets = split_lines(lines.numbers, lines.ends, places, lines.end_of_line)
+        word_rows = self._rows_of_words(lines.words, rows, workers)
+        hashes = hash_words(lines.words.packed, lines.words.offsets).view(np.int32) if self.word_ngrams > 1 else None
+
+        def join(part: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+            start, stop = part
+            ngrams = np.zeros(0, np.int32), np.zeros(0, np.int64)
+            if hashes is not None:
+                first, last = offsets[start], offsets[stop]
+                ngrams = self._ngrams(hashes[words[first:last]], offsets[start : stop + 1] - first)
+            features, ends = join_features(words, offsets, *word_rows, *ngrams, start, stop)
+            return features, np.diff(ends)
+
+        parts = list(ordered_map(join, _ranges(offsets), workers))
+        features = np.concatenate([np.zeros(0, np.int32), *(values for values, _ in parts)])
+        lengths = np.concatenate([np.zeros(0, np.int64), *(lengths for _, lengths in parts)])
+        return Bags(features, offsets_of(lengths), line_labels, label_offsets)
+
+    def _rows_of_words(
+        self, words: Vocabulary, rows: NDArray[np.int32], workers: int | None
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the rows of different words: its own, where it has one, and those of its subwords."""
+        values, offsets = self.subwords.of_words(words, len(self.words), workers)
+        has_own = rows >= 0
+        ends = offsets + offsets_of(has_own.astype(np.int64))
+        own = ends[:-1][has_own]
+        joined = np.empty(ends[-1], np.int32)
+        is_subword = np.ones(len(joined), bool)
+        is_subword[own] = False
+        joined[own] = rows[has_own]
+        joined[is_subword] = values
+        return joined, ends
+
+    def _ngrams(self, hashes: NDArray[np.int32], offsets: NDArray[np.int64]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of word n-grams, -1 for those that a pruned table has no more."""
+        if self.subwords.bucket == 0:
+            return np.zeros(0, np.int32), np.zeros(0, np.int64)
+        first = np.int32(len(self.words))
+        values, ends = word_ngram_rows(hashes, offsets, self.word_ngrams, self.subwords.bucket)
+        if self.subwords.kept is None:
+            values += first
+        else:
+            values = self._bucket_rows[values]
+        return values, ends
+
+    @cached_property
+    def _bucket_rows(self) -> NDArray[np.int32]:
+        """The row of each bucket of a pruned table, -1 for those that it has no more."""
+        kept, kept_rows = self.subwords.kept, self.subwords.kept_rows
+        assert kept is not None
+        rows = np.full(self.subwords.bucket, -1, np.int32)
+        rows[kept] = np.int32(len(self.words)) + (np.arange(len(kept)) if kept_rows is None else kept_rows)
+        return rows
+
+
+def _ranges(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    start, last = 0, len(offsets) - 1
+    while start < last:
+        stop = max(start + 1, int(np.searchsorted(offsets, offsets[start] + TOKENS, side="right")) - 1)
+        yield start, stop
+        start = stop
