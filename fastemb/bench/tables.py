@@ -19,6 +19,7 @@ from fastemb.bench.compare import Run
 from fastemb.bench.layers import tables as layers
 from fastemb.bench.machine import placement
 from fastemb.bench.measures import difference_error
+from fastemb.bench.models import by_epochs
 from fastemb.bench.vectors import tables as vectors
 
 MARKED = re.compile(r"(<!-- table: ([\w ,.-]+?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -300,7 +301,13 @@ def _open(runs: list[Run], results: dict[str, Any]) -> str:
     return _grid([*header, "all words, MB", "of it used"], rows)
 
 
+def _models(runs: list[Run], results: dict[str, Any]) -> str:
+    return by_epochs(runs, lambda group: _speed(group, results))
+
+
 _TABLES: dict[str, Callable[[Any, dict[str, Any]], str]] = {
+    "cbow": _models,
+    "hierarchical": _models,
     "machine": _machine,
     "speed": _speed,
     "quality": _quality,
