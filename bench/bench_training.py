@@ -5,7 +5,8 @@ import pytest
 
 from fastemb.corpus.reader import read_corpus
 from fastemb.engine.backend import kernels, simd_width
-from fastemb.engine.sampling import keep_probabilities, noise_table
+from fastemb.engine.huffman import huffman_tree
+from fastemb.engine.sampling import keep_probabilities, noise_table, sigmoid_table
 from fastemb.trainers.tables import allocate_table, uniform_table
 
 NUM_WORDS = 20_000
@@ -25,25 +26,28 @@ def text(tmp_path_factory):
 
 
 @pytest.mark.parametrize("vector_size", [100, 300])
-@pytest.mark.parametrize("name", ["skipgram_shared", "skipgram_pairwise"])
-def bench_skipgram(benchmark, text, name, vector_size):
+@pytest.mark.parametrize("name", ["skipgram_shared", "skipgram_pairwise", "cbow_shared"])
+@pytest.mark.parametrize("hs", [False, True])
+def bench_words(benchmark, text, name, vector_size, hs):
     with read_corpus(text, min_count=1) as corpus:
-        module = kernels("cpu", "skipgram")
-        num_words = len(corpus.vocabulary)
-        weight_in, weight_out = uniform_table(num_words, vector_size, 1), allocate_table(num_words, vector_size)
-        scratch = module.allocate_scratch(weight_in.shape[1], WINDOW, NEGATIVE, SENTENCE, 0)
         counts = corpus.vocabulary.counts
+        weight_in, weight_out = uniform_table(len(counts), vector_size, 1), allocate_table(len(counts), vector_size)
+        tree = (*huffman_tree(counts), allocate_table(len(counts) - 1, vector_size)) if hs else None
+        scratch = kernels("cpu", "scratch").allocate_scratch(weight_in.shape[1], WINDOW, NEGATIVE, SENTENCE, 0)
         keep, noise = keep_probabilities(counts, 1e-3), noise_table(counts, 0.75)
+        model, mode = name.split("_")
 
         def train():
             result = np.zeros(3)
-            how = (result, scratch, simd_width())
-            if name == "skipgram_shared":
+            how = (True, False) if model == "cbow" else ()
+            if mode == "shared":
                 staleness, num_private = 32, 0
-                how = (staleness, result, scratch, num_private, staleness, simd_width())
-            getattr(module, name)(
-                corpus.ids, corpus.offsets, 0, len(corpus.offsets) - 1, weight_in, weight_out, keep, noise, WINDOW,
-                True, NEGATIVE, 0.05, 0.0, np.uint64(1), *how,
+                how += (staleness, result, scratch, num_private, staleness)
+            else:
+                how += (sigmoid_table(6.0, 1000), (6.0, True, False, False), result, scratch)
+            getattr(kernels("cpu", model), name)(
+                corpus.ids, corpus.offsets, 0, len(corpus.offsets) - 1, weight_in, weight_out, None, None, tree, keep,
+                noise, WINDOW, True, 0 if hs else NEGATIVE, 0.05, 0.0, np.uint64(1), *how, simd_width(),
             )  # fmt: skip
             return result
 

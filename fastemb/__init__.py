@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from fastemb.layers.embedding import Embedding
     from fastemb.trainers.callbacks import CallbackAny2Vec
     from fastemb.trainers.classification.classifier import FastTextClassifier
+    from fastemb.trainers.fasttext import FastText
     from fastemb.trainers.glove import GloVe
     from fastemb.trainers.phrases import FrozenPhrases, Phraser, Phrases
     from fastemb.trainers.phrasing import ENGLISH_CONNECTOR_WORDS
     from fastemb.trainers.word2vec import Word2Vec
+    from fastemb.vectors.fasttext_vectors import FastTextKeyedVectors
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __version__ = "0.1.0"
@@ -30,7 +32,9 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "EmbeddingBagCollection",
+    "FastText",
     "FastTextClassifier",
+    "FastTextKeyedVectors",
     "FrozenPhrases",
     "GloVe",
     "KeyedVectors",
@@ -56,6 +60,8 @@ _HOME = {
     "EmbeddingBag": "fastemb.layers.bag",
     "EmbeddingBagCollection": "fastemb.layers.collection",
     "FastTextClassifier": "fastemb.trainers.classification.classifier",
+    "FastText": "fastemb.trainers.fasttext",
+    "FastTextKeyedVectors": "fastemb.vectors.fasttext_vectors",
     "FrozenPhrases": "fastemb.trainers.frozen_phrases",
     "GloVe": "fastemb.trainers.glove",
     "KeyedVectors": "fastemb.vectors.keyed_vectors",

@@ -10,7 +10,19 @@ from fastemb.cli import app as app_module
 from fastemb.cli import errors, main
 from fastemb.cli.console import Console, columns, short, to_json, visible
 
-COMMANDS = ["analogy", "bench", "convert", "evaluate", "info", "neighbors", "plot", "quickstart", "train", "warmup"]
+COMMANDS = [
+    "analogy",
+    "bench",
+    "convert",
+    "cooccur",
+    "evaluate",
+    "info",
+    "neighbors",
+    "plot",
+    "quickstart",
+    "train",
+    "warmup",
+]
 
 
 def imported_after(code):

@@ -55,7 +55,7 @@ def test_train(text, out, capsys):
     assert "Epoch 2 of 2" in captured.err
     assert " 0 words/s" not in captured.err
     assert "words/s" in captured.err
-    expected = Word2Vec(corpus_file=text, vector_size=8, epochs=2, workers=1).wv
+    expected = Word2Vec(corpus_file=text, sg=1, vector_size=8, epochs=2, workers=1).wv
     found = KeyedVectors.load(out)
     assert found.index_to_key == expected.index_to_key
     np.testing.assert_array_equal(found.vectors, expected.vectors)
@@ -80,6 +80,11 @@ def test_quiet_and_json(text, out, capsys):
     [
         (["--vector-size", "12"], "vector_size", 12),
         (["--window", "2"], "window", 2),
+        (["--model", "cbow"], "sg", 0),
+        (["--hs"], "hs", 1),
+        (["--no-cbow-mean"], "cbow_mean", 0),
+        (["--cbow-update", "classic"], "cbow_update", "classic"),
+        (["--compat", "gensim"], "compat", "gensim"),
         (["--negative", "3"], "negative", 3),
         (["--epochs", "3"], "epochs", 3),
         (["--alpha", "0.03"], "alpha", 0.03),
@@ -103,7 +108,7 @@ def test_each_option_reaches_the_model(option, parameter, value, text, out, tmp_
     assert main(["train", text, "-o", out, "-q", "--save-model", model, *option]) == 0
     got = Word2Vec.load(model).get_params()
     assert got[parameter] == value
-    default = Word2Vec().get_params()
+    default = Word2Vec(sg=1).get_params()
     assert {name for name in got if got[name] != default[name]} == {parameter}
 
 
@@ -200,7 +205,7 @@ def test_odd_texts_train(out, tmp_path):
         ("--alpha", "0"),
         ("--alpha", "nan"),
         ("--min-alpha", "1"),
-        ("--sample", "2"),
+        ("--sample", "-2"),
         ("--workers", "0"),
         ("--seed", "-1"),
         ("--max-sentence-length", "0"),

@@ -1,5 +1,6 @@
 """The commands that read vectors: neighbors, analogy, evaluate, convert, info, plot."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -68,6 +69,22 @@ def test_control_characters_are_not_sent_to_a_terminal(tmp_path, capsys):
     assert capsys.readouterr().out == "a\\x1b[2J  1.0000\n"
 
 
+def test_neighbors_side_by_side(vector_file, tmp_path, capsys):
+    other = str(tmp_path / "other.txt")
+    KeyedVectors.from_words(["green", "tea"], np.eye(2)).save(other)
+    argv = ["neighbors", vector_file, "green", "--beside", other, "-n", "2"]
+    assert main(argv) == 0
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first.split() == [vector_file, other]
+    assert (second.split(), third.split()) == (["café", "0.9950", "tea", "0.0000"], ["tea", "0.9578"])
+    answer = run_json(argv, capsys)
+    assert [(item["vectors"], item["neighbors"][0]["word"]) for item in answer] == [
+        (vector_file, "café"),
+        (other, "tea"),
+    ]
+    fails(["neighbors", vector_file, "king", "--beside", other], capsys, other, "'king' is not in the vocabulary")
+
+
 def test_neighbors_json_is_what_the_library_answers(vector_file, capsys):
     answer = run_json(["neighbors", vector_file, "king", "green"], capsys)
     assert [item["word"] for item in answer] == ["king", "green"]
@@ -116,6 +133,41 @@ def test_evaluate(vector_file, tmp_path, capsys):
     assert "  royal" in out
 
 
+def test_evaluate_side_by_side(vector_file, tmp_path, capsys):
+    (tmp_path / "questions.txt").write_text(": royal\nman king woman queen\n: other\nman woman king nosuch\n")
+    (tmp_path / "pairs.tsv").write_text("king\tqueen\t9\nking\tgreen\t1\nman\twoman\t8\nman\ttea\t2\n")
+    files = ["--analogies", str(tmp_path / "questions.txt"), "--pairs", str(tmp_path / "pairs.tsv")]
+    other, chart = str(tmp_path / "other.txt"), tmp_path / "chart.png"
+    some = ["man", "woman", "king", "queen", "green"]
+    rng = np.random.default_rng(0)
+    KeyedVectors.from_words(some, rng.standard_normal((5, 3))).save(other)
+    argv = ["evaluate", vector_file, other, *files]
+    answer = run_json([*argv, "--plot", str(chart), "-q"], capsys)
+    assert [(item["vectors"], item["kind"]) for item in answer] == [
+        (vector_file, "analogies"), (vector_file, "pairs"), (other, "analogies"), (other, "pairs")
+    ]  # fmt: skip
+    assert [item["coverage_percent"] for item in answer] == [50, 100, 50, 75]
+    assert answer[1]["spearman"] == run_json(["evaluate", vector_file, *files], capsys)[1]["spearman"]
+    assert chart.read_bytes().startswith(b"\x89PNG")
+    same = run_json([*argv, "--common-words"], capsys)
+    assert [item["coverage_percent"] for item in same] == [50, 75, 50, 75]
+    assert main([*argv, "--sections"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["questions", "known", "pairs", "known"]
+    assert lines[1].split()[0] == vector_file and lines[1].split()[1:4] == ["100.00", "50", "%"]
+    assert lines[4].split() == ["questions", vector_file, other] and lines[5].split()[:2] == ["royal", "100.00"]
+    fails([*argv, "--plot", str(tmp_path / "chart.svg")], capsys, "path must end in '.png'")
+    fails([*argv, "--plot", str(tmp_path / "no" / "chart.png")], capsys, "does not exist")
+    (tmp_path / "none.txt").write_text(": x\ntea rum ale gin\n")
+    fails(["evaluate", vector_file, other, "--analogies", str(tmp_path / "none.txt")], capsys, vector_file, "none.txt")
+
+
+def test_evaluate_by_products(vector_file, tmp_path, capsys):
+    (tmp_path / "questions.txt").write_text(": royal\nman king woman queen\n")
+    argv = ["evaluate", vector_file, "--analogies", str(tmp_path / "questions.txt"), "--cosmul"]
+    assert run_json(argv, capsys)[0]["accuracy"] == 1
+
+
 def test_evaluate_repeats(vector_file, tmp_path, capsys):
     for name in ("a", "b"):
         (tmp_path / name).write_text("king\tqueen\t9\nking\tgreen\t1\nman\twoman\t8\n")
@@ -142,7 +194,7 @@ def test_evaluate_delimiter(vector_file, tmp_path, capsys):
     assert answer["unknown_percent"] == 0
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".bin", ".npy", ".glove", ".vec"])
+@pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".bin", ".npy", ".glove", ".vec", ".fifu"])
 def test_convert_there_and_back(suffix, vector_file, tmp_path, capsys):
     target, back = str(tmp_path / f"out{suffix}"), str(tmp_path / "back.safetensors")
     assert main(["convert", vector_file, target]) == 0
@@ -165,6 +217,21 @@ def test_convert_options(vector_file, tmp_path, capsys):
         capsys,
     )
     assert again["words"] == 3
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4", "float16", "bfloat16", "float32"])
+def test_convert_dtype(dtype, vector_file, tmp_path, capsys):
+    small = str(tmp_path / "small.safetensors")
+    answer = run_json(["convert", vector_file, small, "--dtype", dtype, "-q"], capsys)
+    assert answer["bytes"] == os.path.getsize(small)
+    assert run_json(["info", small], capsys)["dtype"] == dtype
+    ours, theirs = KeyedVectors.load(small), KeyedVectors.load(vector_file)
+    np.testing.assert_allclose(ours[ours.index_to_key], theirs.vectors, atol=0.07)
+    assert main(["convert", small, str(tmp_path / "again.txt"), "--dtype", "float32", "-q"]) == 0
+    if dtype != "float32":
+        fails(
+            ["convert", vector_file, str(tmp_path / "a.txt"), "--dtype", dtype], capsys, "safetensors only", "word2vec"
+        )
 
 
 def test_convert_errors(vector_file, tmp_path, capsys):
@@ -239,6 +306,11 @@ def test_plot(vector_file, tmp_path, capsys):
     assert target.read_bytes().startswith(b"\x89PNG")
     assert str(target) in capsys.readouterr().err
     assert run_json(["plot", vector_file, "-o", str(target), "-q", "--top", "5"], capsys) == {"output": str(target)}
+    page = str(tmp_path / "map.html")
+    if importlib.util.find_spec("plotly") is not None:
+        assert main(["plot", vector_file, "-o", page, "--method", "pca", "--clusters", "2", "-q"]) == 0
+        assert "Placed by principal components" in (tmp_path / "map.html").read_text()
+    fails(["plot", vector_file, "-o", page, "--clusters", "13"], capsys, "--clusters", code=2)
     fails(["plot", vector_file, "-o", str(target), "--words", "man,nosuch"], capsys, "nosuch")
     fails(["plot", vector_file, "-o", str(tmp_path / "no" / "map.png")], capsys, "does not exist")
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastemb.corpus import cooccurrence
-from fastemb.corpus.cooccurrence import Cooccurrence, count_cooccurrences, first_words
+from fastemb.corpus.cooccurrence import Cooccurrence, count_cooccurrences
 from fastemb.corpus.reader import read_corpus
 from fastemb.corpus.spool import TemporaryArray, require_memory
 from fastemb.corpus.vocabulary import Vocabulary
@@ -113,21 +113,6 @@ def test_arguments_are_checked():
             count_cooccurrences(corpus, symmetric="no")
         with pytest.raises(ValueError, match="max_memory must be"):
             count_cooccurrences(corpus, max_memory="much")
-
-
-@pytest.mark.parametrize("budget", [None, 0])
-def test_first_words(budget, monkeypatch):
-    monkeypatch.setattr(cooccurrence, "ENTRIES", 7)
-    text = sentences()
-    with read_corpus(text, min_count=1, max_memory=budget) as corpus:
-        kept = corpus.vocabulary.words[:5]
-        first = first_words(corpus, 5)
-        wanted = [[kept.index(word) for word in words if word in kept] for words in text]
-        wanted = [ids for ids in wanted if ids]
-        found = [first.ids[a:b].tolist() for a, b in zip(first.offsets[:-1], first.offsets[1:], strict=True)]
-        assert found == wanted
-        assert first.vocabulary.words == kept and first.num_words == corpus.num_words
-        assert first_words(corpus, 1000).vocabulary is corpus.vocabulary
 
 
 def test_memory_is_asked_for_before_it_is_used():

@@ -19,7 +19,7 @@ from fastemb.formats import Table, read, write
 from fastemb.formats.files import require_file
 from fastemb.formats.subwords import SubwordTable
 
-NAMES = ["a.safetensors", "a.vec", "a.bin", "a.glove", "a.npy", "a.vec.gz"]
+NAMES = ["a.safetensors", "a.vec", "a.bin", "a.glove", "a.npy", "a.vec.gz", "a.fifu"]
 SUBWORDS = ["fasttext.bin", "pruned.ftz", "subwords.safetensors", "a.floret"]
 WORDS = ["the", "naïve", "x", "東京", "word4"]
 UNSEEN = Vocabulary.from_words(["these", "", "</s>"])
@@ -196,7 +196,7 @@ def test_every_truncation(tmp_path: Path, name: str) -> None:
     assert refused >= len(content) - hidden.get(name, 0)
 
 
-@pytest.mark.parametrize("name", ["a.vec", "a.bin", "a.safetensors", "a.npy"])
+@pytest.mark.parametrize("name", ["a.vec", "a.bin", "a.safetensors", "a.npy", "a.fifu"])
 def test_lying_headers_take_no_memory(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_large_arrays(monkeypatch)
     content, vocabulary = valid(name)
@@ -204,6 +204,7 @@ def test_lying_headers_take_no_memory(tmp_path: Path, name: str, monkeypatch: py
         "a.vec": content.replace(b"5 3\n", b"999999999999 300\n"),
         "a.bin": content.replace(b"5 3\n", b"999999999999 300\n"),
         "a.safetensors": content.replace(b"[5,3]", b"[9999999999999999,3]"),
+        "a.fifu": content.replace((5).to_bytes(8, "little"), (1 << 40).to_bytes(8, "little")),
         "a.npy": content.replace(b"(5, 3), }" + b" " * 20, b"(999999999999999, 300000), }" + b" "),
     }
     assert lies[name] != content

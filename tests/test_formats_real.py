@@ -37,7 +37,7 @@ def test_gensim_reads_the_same(data: Path, kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
-@pytest.mark.parametrize("suffix", [".safetensors", ".vec", ".bin", ".glove", ".npy", ".bin.gz"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".vec", ".bin", ".glove", ".npy", ".bin.gz", ".fifu"])
 def test_through_every_format(data: Path, tmp_path: Path, kind: str, name: str, suffix: str) -> None:
     table = read(data / "formats" / name)
     write(tmp_path / f"a{suffix}", table)
@@ -59,6 +59,17 @@ def test_gensim_reads_ours(data: Path, tmp_path: Path, kind: str, name: str) -> 
         np.testing.assert_array_equal(theirs.vectors, table.vectors)
 
 
+def test_finalfusions_file_is_its_text_and_ours_is_its(data: Path, tmp_path: Path) -> None:
+    path = data / "formats/finalfusion/similarity.fifu"
+    table, text = read(path), read(data / "formats/finalfusion/similarity.txt")
+    assert detect(path) == "finalfusion" and table.words == text.words
+    np.testing.assert_allclose(table.vectors, text.vectors, rtol=1e-5)
+    assert not table.vectors.flags.writeable and not table.vectors.flags.owndata
+    assert read(path, limit=3).words == text.words[:3]
+    write(tmp_path / "a.fifu", table)
+    assert (tmp_path / "a.fifu").read_bytes() == path.read_bytes()
+
+
 def test_we_read_gensims(data: Path, tmp_path: Path) -> None:
     gensim = pytest.importorskip("gensim.models", reason="needs gensim")
     theirs = gensim.KeyedVectors.load_word2vec_format(str(data / "formats" / TEXT[0]))
@@ -74,7 +85,6 @@ def test_we_read_gensims(data: Path, tmp_path: Path) -> None:
     [
         ("gensim/pretrained.vec", "line 1 claims 3 words, and 1 lines follow"),
         ("gensim/compatible-hash-true.model", "a Python pickle"),
-        ("finalfusion/similarity.fifu", "a finalfusion file"),
         ("gensim/COPYING.LGPL", "is not a number|is in no format that is known here"),
         ("gensim/reproduce.dat", "is in no format that is known here"),
         ("gensim/reproduce.dat.gz", "is in no format that is known here"),

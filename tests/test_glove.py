@@ -393,7 +393,7 @@ def test_too_large_a_rate_stays_finite():
         ("eta", 0, ValueError),
         ("eta", float("nan"), ValueError),
         ("epochs", 0, ValueError),
-        ("max_vocab", 0, ValueError),
+        ("max_final_vocab", 0, ValueError),
         ("vectors", "both", ValueError),
         ("compat", "gensim", ValueError),
         ("seed", -1, ValueError),
@@ -432,12 +432,13 @@ def test_parameters():
         model.set_params(widow=3)
 
 
-def test_max_vocab_keeps_the_most_frequent_words():
+def test_max_final_vocab_raises_min_count():
     text = mixed(50)
-    model = GloVe(text, **small(max_vocab=7))
-    assert model.wv.index_to_key == GloVe(text, **small()).wv.index_to_key[:7]
-    kept = [[word for word in words if word in model.wv] for words in text]
-    same([model, GloVe(kept, **small())])
+    model = GloVe(text, **small(max_final_vocab=7))
+    words = GloVe(text, **small()).wv
+    assert 0 < len(model.wv) <= 7 and model.wv.index_to_key == words.index_to_key[: len(model.wv)]
+    rarest = words.get_vecattr(model.wv.index_to_key[-1], "count")
+    same([model, GloVe(text, **small(min_count=rarest))])
 
 
 def test_words_that_never_meet():

@@ -1,8 +1,10 @@
 """Phrases: gensim's counts, scores and joining; word2phrase's; several passes; files of models."""
 
+import copy
 import gzip
 import json
 import math
+import pickle
 import warnings
 from itertools import islice
 
@@ -15,8 +17,9 @@ import fastemb
 from fastemb import ENGLISH_CONNECTOR_WORDS, FrozenPhrases, Phraser, Phrases
 from fastemb.corpus import joining, terms
 from fastemb.corpus.joining import text_blocks
+from fastemb.corpus.phrased import PhrasedSentences
 from fastemb.corpus.reader import read_corpus
-from fastemb.trainers.phrasing import PhrasedSentences, read_words
+from fastemb.trainers.phrasing import read_words
 
 PROPERTY = settings(max_examples=60, derandomize=True, deadline=None)
 
@@ -62,7 +65,7 @@ def not_empty(sentences):
         {"scoring": "npmi", "threshold": -0.5, "min_count": 20, "connector_words": frozenset(["of", "the"])},
         {"min_count": 2.5, "threshold": 0.5},
     ],
-    ids=str,
+    ids=["default", "connectors", "npmi", "npmi with connectors", "fractions"],
 )
 def test_counts_scores_and_joining_are_gensims(gensim_phrases, lines, text_file, arguments):
     theirs = gensim_phrases.Phrases(lines, **arguments)
@@ -135,12 +138,11 @@ def words_of(corpus):
 @PROPERTY
 @given(text=TEXTS, connectors=st.sets(st.sampled_from(["of", "the"])))
 def test_frozen_phrases_are_those_that_are_joined(text, connectors):
-    """Of one pass over words without the delimiter both models join the same, as gensim's do."""
-    text = [[word.replace("_", "") or "x" for word in sentence] for sentence in text]
+    """Both join the same in the text that they were learnt from; words may hold the delimiter."""
     model = Phrases(text, min_count=1, threshold=0.3, connector_words=connectors)
     frozen = model.freeze()
     assert list(frozen[text]) == list(model[text])
-    assert frozen.find_phrases(text) == model.find_phrases(text)
+    assert [frozen.analyze_sentence(sentence) for sentence in text] == [model.analyze_sentence(s) for s in text]
     assert set(model.find_phrases(text)) <= set(frozen)
 
 
@@ -278,6 +280,38 @@ def test_reading_what_a_model_returns_does_not_go_through_words(text_file, lines
     twice = Phrases(quick[first[lines]])
     monkeypatch.undo()
     assert dict(twice.vocab) == dict(Phrases(list(quick[first[lines]])).vocab)
+
+
+@pytest.mark.parametrize("max_memory", [None, 1000])
+def test_a_reader_joins_phrases(text_file, tmp_path, max_memory):
+    """What is read with phrases is what would be read from the joined text."""
+    first = Phrases(corpus_file=text_file, threshold=5)
+    second = Phrases(corpus_file=text_file, phrases=first, threshold=5)
+    (tmp_path / "joined.txt").write_bytes(b"".join(text_blocks(second.join(first.join(read_words(text_file))))))
+    options = {"min_count": 3, "max_sentence_length": 20, "keep_raw": True}
+    wanted = read_corpus(tmp_path / "joined.txt", **options)
+    models = [first, second], FrozenPhrases([first, second])
+    for phrases in models:
+        read = read_corpus(text_file, phrases=phrases, **options, max_memory=max_memory, workers=2)
+        assert read.vocabulary.words == wanted.vocabulary.words
+        assert np.array_equal(read.vocabulary.counts, wanted.vocabulary.counts)
+        assert np.array_equal(read.ids, wanted.ids) and np.array_equal(read.offsets, wanted.offsets)
+        assert read.num_words == wanted.num_words
+        assert read.raw_vocabulary.words == wanted.raw_vocabulary.words
+    assert any(word.count("_") == 2 for word in wanted.vocabulary.words)
+    known = read_corpus(text_file, phrases=models[0], vocabulary=wanted.vocabulary.first(100))
+    assert np.array_equal(known.ids, read_corpus(tmp_path / "joined.txt", vocabulary=wanted.vocabulary.first(100)).ids)
+
+
+def test_a_reader_sees_through_joined_sentences(text_file, lines, monkeypatch):
+    model = Phrases(corpus_file=text_file)
+    wanted = read_corpus(text_file, phrases=model)
+    monkeypatch.setattr(PhrasedSentences, "__iter__", None)
+    assert np.array_equal(read_corpus(model[lines]).ids, wanted.ids)
+    with pytest.raises(TypeError, match="phrases must be Phrases, FrozenPhrases or several of them, got 'a'"):
+        read_corpus(lines, phrases="a_b")
+    with pytest.raises(ValueError, match="max_vocab_size cannot be used with phrases"):
+        read_corpus(lines, phrases=model, max_vocab_size=100)
 
 
 def test_what_was_pruned_is_told():
@@ -461,6 +495,16 @@ def test_frozen_phrases_come_back(saved, model):
     assert repr(several).endswith("phrases in 2 passes)") and "new_york" in several and "new" not in several
 
 
+def test_models_can_be_copied_and_pickled(model):
+    """As what trains in another process is; files are written without pickle."""
+    sentence = ["the", "bank", "of", "america", "in", "new", "york"]
+    for one in (model, model.freeze()):
+        assert one[sentence] == ["the", "bank_of_america", "in", "new_york"]
+        for other in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+            assert other[sentence] == one[sentence] and other.export_phrases() == one.export_phrases()
+    assert dict(pickle.loads(pickle.dumps(model)).vocab) == dict(model.vocab)
+
+
 def test_models_are_written_as_what_they_are(model, tmp_path):
     with pytest.raises(ValueError, match=r"path must end in '\.safetensors'"):
         model.save(tmp_path / "model.json")
@@ -482,6 +526,8 @@ def test_models_are_written_as_what_they_are(model, tmp_path):
         '{"format": "fastemb.FrozenPhrases/1", "passes": []}',
         '{"format": "fastemb.FrozenPhrases/1", "passes": [{"phrases": {"a_b": "x"}}]}',
         '{"format": "fastemb.FrozenPhrases/1", "passes": 3}',
+        '{"format": "fastemb.FrozenPhrases/1", "passes": [{"phrases": {}, "connector_words": [], "threshold": 1, '
+        '"min_count": 1, "delimiter": "_", "scoring": "default", "splits": []}]}',
         "[" * 100_000,
     ],
 )

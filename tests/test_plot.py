@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastemb.vectors import layout, plot
+from fastemb.vectors import html_map, layout, plot
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -108,8 +108,8 @@ def test_words_in_any_script(tmp_path: Path) -> None:
     kv = KeyedVectors.from_words(words, np.random.default_rng(0).standard_normal((len(words), 4)))
     plot.draw_map(kv, tmp_path / "map.png")
     assert (tmp_path / "map.png").read_bytes().startswith(PNG)
-    assert plot._shown("a\nb") == "a\\nb" and plot._shown("\udcff") == "\\udcff"
-    assert plot._shown("x" * 25) == "x" * 23 + "…"
+    assert html_map.shown("a\nb") == "a\\nb" and html_map.shown("\udcff") == "\\udcff"
+    assert html_map.shown("x" * 25) == "x" * 23 + "…"
 
 
 @pytest.mark.parametrize("vectors", [np.ones((20, 5)), np.zeros((20, 5)), np.eye(20)[:, :1], np.eye(20)])
@@ -130,7 +130,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
         plot.draw_map(kv, tmp_path / "map.png", top=1)
     with pytest.raises(FileNotFoundError, match=r"the folder .* does not exist"):
         plot.draw_map(kv, tmp_path / "missing/map.png")
-    with pytest.raises(ValueError, match=r"path must end in '\.png'"):
+    with pytest.raises(ValueError, match=r"path must end in '\.png' or '\.html'"):
         plot.draw_map(kv, tmp_path / "map.svg")
     kv.vectors[3] = np.nan
     with pytest.raises(ValueError, match="the vector of 'd3' is not finite"):

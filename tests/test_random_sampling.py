@@ -7,7 +7,7 @@ from fastemb.engine.backend import kernels
 from fastemb.engine.sampling import keep_probabilities, noise_table
 
 reference = kernels("reference", "random").random_u64
-draw_noise = kernels("reference", "skipgram").draw_noise
+draw_noise = kernels("reference", "windows").draw_noise
 
 
 def test_random_is_splitmix64():

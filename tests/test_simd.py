@@ -48,6 +48,21 @@ def test_log(width):
 
 
 @WIDTHS
+def test_sqrt(width):
+    x, y = applied(unary(simd.sqrt), [0, 1, 2, 1e-38, 1e38, np.inf, np.nan], width)
+    np.testing.assert_array_equal(y, np.sqrt(x))
+
+
+def test_trailing_zeros():
+    @njit
+    def run(bits):
+        return simd.trailing_zeros(bits)
+
+    for place in (0, 1, 31, 32, 63):
+        assert run(np.uint64(1 << place)) == place == run(np.uint64((1 << 63) | 1 << place))
+
+
+@WIDTHS
 @pytest.mark.parametrize("number", [6, 12])
 def test_totals(width, number):
     @kernel

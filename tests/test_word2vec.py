@@ -16,7 +16,8 @@ import pytest
 from fastemb import KeyedVectors, Word2Vec
 from fastemb.corpus.reader import read_corpus
 from fastemb.engine.backend import kernels
-from fastemb.engine.sampling import keep_probabilities, noise_table
+from fastemb.engine.huffman import huffman_tree
+from fastemb.engine.sampling import keep_probabilities, noise_table, sigmoid_table
 from fastemb.trainers.schedule import Rate
 from fastemb.trainers.tables import allocate_table, uniform_table
 
@@ -29,11 +30,12 @@ def sentences(number=300, seed=0):
 
 
 def small(**options):
-    return {"vector_size": 20, "min_count": 1, "workers": 1, "epochs": 2, "sample": 0, **options}
+    return {"vector_size": 20, "min_count": 1, "workers": 1, "epochs": 2, "sample": 0, "sg": 1, **options}
 
 
-def test_it_learns_which_words_meet():
-    model = Word2Vec(sentences(), **small(epochs=10, workers=2))
+@pytest.mark.parametrize("options", [{}, {"sg": 0}, {"hs": 1, "negative": 0}, {"sg": 0, "hs": 1, "negative": 0}])
+def test_it_learns_which_words_meet(options):
+    model = Word2Vec(sentences(), **small(epochs=10, workers=2, **options))
     near = [word for word, _ in model.wv.most_similar("sea0", topn=7)]
     assert {word[:3] for word in near} == {"sea"}
     assert model.losses[-1] < model.losses[0] < np.log(2)
@@ -80,31 +82,49 @@ def test_the_hash_seed_does_not_matter():
     assert len(runs) == 1
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_one_worker_equals_the_reference(shared):
-    options = small(window=3, negative=7, sample=1e-2, shared_negatives=shared, vector_size=12, epochs=2, alpha=0.03)
+@pytest.mark.parametrize(
+    ("model", "options", "mode"),
+    [
+        ("skipgram", {"negative": 7}, ()),
+        ("skipgram", {"shared_negatives": False}, (6.0, True, False, False)),
+        ("skipgram", {"hs": 1}, ()),
+        ("cbow", {"negative": 7}, (True, False)),
+        ("cbow", {"cbow_update": "corrected"}, (True, True)),
+        ("cbow", {"cbow_mean": 0}, (False, False)),
+        ("cbow", {"hs": 1, "negative": 0, "shared_negatives": False}, (True, False, 6.0, True, False, False)),
+    ],
+)
+def test_one_worker_equals_the_reference(model, options, mode):
+    options = small(window=3, sample=1e-2, vector_size=12, epochs=2, alpha=0.03, sg=int(model == "skipgram"), **options)
     text = sentences(12)
-    model = Word2Vec(text, **options)
-    reference = kernels("reference", "skipgram")
+    trained = Word2Vec(text, **options)
+    shared, negative = options.get("shared_negatives", True), options.get("negative", 5)
+    function = getattr(kernels("reference", model), f"{model}_{'shared' if shared else 'pairwise'}")
+    cbow = mode[:2] if model == "cbow" else ()
+    how = (64,) if shared else (sigmoid_table(6.0, 1000), mode[-4:])
     with read_corpus(text, min_count=1) as corpus:
         counts = corpus.vocabulary.counts
         tables = uniform_table(len(counts), 12, 1), allocate_table(len(counts), 12)
+        inner = allocate_table(len(counts) - 1, 12)
+        tree = (*huffman_tree(counts), inner) if options.get("hs") else None
         rate = Rate(0.03, 1e-4, 2, len(corpus.ids))
         losses = []
         for epoch in range(2):
             result = np.zeros(3)
             seed = kernels("reference", "random").random_u64(1, epoch)
-            alpha, slope = rate.line(epoch)
-            tail = (64, result) if shared else (result,)
-            function = reference.skipgram_shared if shared else reference.skipgram_pairwise
             function(
-                corpus.ids, corpus.offsets, 0, len(corpus.offsets) - 1, *tables, keep_probabilities(counts, 1e-2),
-                noise_table(counts, 0.75), 3, True, 7, alpha, slope, seed, *tail,
+                corpus.ids, corpus.offsets, 0, len(corpus.offsets) - 1, *tables, None, None, tree,
+                keep_probabilities(counts, 1e-2), noise_table(counts, 0.75), 3, True, negative, *rate.line(epoch), seed,
+                *cbow, *how, result,
             )  # fmt: skip
             losses.append(result[0] / result[1])
-    np.testing.assert_allclose(model.wv.vectors, tables[0][:, :12], atol=1e-5)
-    np.testing.assert_allclose(model.syn1neg, tables[1][:, :12], atol=1e-5)
-    np.testing.assert_allclose(model.losses, losses, rtol=1e-5)
+    np.testing.assert_allclose(trained.wv.vectors, tables[0][:, :12], atol=1e-5)
+    np.testing.assert_allclose(trained.losses, losses, rtol=1e-5)
+    if negative:
+        np.testing.assert_allclose(trained.syn1neg, tables[1][:, :12], atol=1e-5)
+    if tree is not None:
+        np.testing.assert_allclose(trained.syn1, inner[:, :12], atol=1e-5)
+    assert hasattr(trained, "syn1neg") == (negative > 0) and hasattr(trained, "syn1") == (tree is not None)
 
 
 def test_file_list_and_generator_are_one(tmp_path):
@@ -212,7 +232,7 @@ def test_callbacks(workers):
     assert stages[0] == "scanning" and stages[-1] == "training"
     last = recorder.progress[-1]
     assert last.words == last.total_words == 2 * 3600 and last.epochs == 2 and last.epoch == 1
-    assert last.alpha == model.min_alpha and last.loss == model.losses[-1] and last.words_per_second > 0
+    assert last.alpha == 1e-4 and last.loss == model.losses[-1] and last.words_per_second > 0
     assert recorder.progress[0].loss != recorder.progress[0].loss
 
 
@@ -276,7 +296,11 @@ def test_divergence_is_told(workers, shared):
         ("vector_size", 0, ValueError),
         ("vector_size", 10.5, TypeError),
         ("window", 101, ValueError),
-        ("negative", 0, ValueError),
+        ("negative", -1, ValueError),
+        ("hs", 2, ValueError),
+        ("cbow_mean", "yes", ValueError),
+        ("cbow_update", "new", ValueError),
+        ("compat", "word2vec", ValueError),
         ("negative", 65, ValueError),
         ("alpha", 0, ValueError),
         ("alpha", float("nan"), ValueError),
@@ -287,7 +311,6 @@ def test_divergence_is_told(workers, shared):
         ("workers", True, TypeError),
         ("seed", -1, ValueError),
         ("sample", -0.1, ValueError),
-        ("sample", 2, ValueError),
         ("min_count", -1, ValueError),
         ("ns_exponent", float("inf"), ValueError),
         ("max_sentence_length", 0, ValueError),
@@ -299,9 +322,9 @@ def test_arguments_out_of_bounds_are_named(name, value, error):
         Word2Vec(**{name: value})
 
 
-def test_cbow_is_refused_with_a_sentence():
-    with pytest.raises(ValueError, match="sg=0 asks for CBOW, which fastemb does not have yet; sg=1 trains skip-gram"):
-        Word2Vec(sg=0)
+def test_there_must_be_something_to_train():
+    with pytest.raises(ValueError, match="hs or negative must be positive for training, got hs=0 and negative=0"):
+        Word2Vec(hs=0, negative=0)
 
 
 def test_the_classic_mistakes():
@@ -344,10 +367,20 @@ def test_another_vector_size_needs_a_fit(tmp_path):
     assert model.fit(sentences()).wv.vector_size == 10
 
 
-def test_save_refuses_other_suffixes(tmp_path):
+def test_names_of_a_models_file(tmp_path):
     model = Word2Vec(sentences(), **small())
-    with pytest.raises(ValueError, match=r"must end in '\.safetensors'"):
-        model.save(tmp_path / "model.bin")
+    for name in ("word2vec.model", "model", "model.safetensors"):
+        model.save(tmp_path / name)
+        np.testing.assert_array_equal(Word2Vec.load(tmp_path / name).wv.vectors, model.wv.vectors)
+        np.testing.assert_array_equal(KeyedVectors.load(tmp_path / name).vectors, model.wv.vectors)
+    for suffix in ("bin", "txt", "vec", "npy"):
+        with pytest.raises(ValueError, match=r"model\.wv\.save writes these"):
+            model.save(tmp_path / f"model.{suffix}")
+    model.wv.save(tmp_path / "vectors.bin")
+    with pytest.raises(
+        ValueError, match=r"not a model but vectors \(word2vec-binary\), which KeyedVectors\.load reads"
+    ):
+        Word2Vec.load(tmp_path / "vectors.bin")
 
 
 def test_load_refuses_what_is_not_a_model(tmp_path):

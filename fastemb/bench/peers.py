@@ -34,7 +34,7 @@ class Config:
     alpha
         The learning rate; None for the program's own default.
     options
-        Further arguments of fastemb's `Word2Vec`.
+        Further arguments of fastemb's or gensim's `Word2Vec`; skip-gram with 5 negatives where they do not say.
 
     Examples
     --------
@@ -76,18 +76,21 @@ def train_fastemb(config: Config) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     first: dict[str, float] = {}
     last: dict[str, float] = {}
+    rates: list[float] = []
 
     class Watch:
         def on_progress(self, model: object, progress: Any) -> None:
             seconds[progress.stage] = progress.seconds
             last[progress.stage] = time.monotonic()
             first.setdefault(progress.stage, last[progress.stage])
+            if progress.stage == "training":
+                rates.append(progress.alpha)
 
     rate: dict[str, Any] = {} if config.alpha is None else {"alpha": config.alpha}
     model = Word2Vec(
-        corpus_file=config.corpus, vector_size=config.vector_size, window=WINDOW, negative=NEGATIVE, sample=SAMPLE,
-        min_count=MIN_COUNT, epochs=config.epochs, workers=config.threads, seed=config.seed, callbacks=(Watch(),),
-        **rate, **(config.options or {}),
+        corpus_file=config.corpus, vector_size=config.vector_size, window=WINDOW, sample=SAMPLE, min_count=MIN_COUNT,
+        epochs=config.epochs, workers=config.threads, seed=config.seed, callbacks=(Watch(),),
+        **rate, **{"sg": 1, "negative": NEGATIVE, **(config.options or {})},
     )  # fmt: skip
     trained = time.monotonic()
     model.wv.save(str(Path(config.folder) / "vectors.safetensors"))
@@ -102,7 +105,7 @@ def train_fastemb(config: Config) -> dict[str, Any]:
         "peak_bytes": peak,
         "loss": model.losses,
         "vocabulary": len(model.wv),
-        "alpha": float(model.alpha),
+        "alpha": rates[0],
     }
 
 
@@ -121,8 +124,8 @@ def train_gensim(config: Config) -> dict[str, Any]:
 
     rate: dict[str, Any] = {} if config.alpha is None else {"alpha": config.alpha}
     model = Timed(
-        sg=1, hs=0, vector_size=config.vector_size, window=WINDOW, negative=NEGATIVE, sample=SAMPLE,
-        min_count=MIN_COUNT, epochs=config.epochs, workers=config.threads, seed=config.seed, **rate,
+        vector_size=config.vector_size, window=WINDOW, sample=SAMPLE, min_count=MIN_COUNT, epochs=config.epochs,
+        workers=config.threads, seed=config.seed, **rate, **{"sg": 1, "negative": NEGATIVE, **(config.options or {})},
     )  # fmt: skip
     model.build_vocab(corpus_file=config.corpus)
     start = time.monotonic()

@@ -2,7 +2,8 @@
 
 A page marks the place of a table with ``<!-- table: NAME -->`` and ``<!-- end of table -->``; NAME is a kind of
 measurement, or ``machine``, and, where several files hold it, the vector size: ``speed 300``. Of what `fastemb bench
-layers` measured it is ``layers``, or ``layers`` with a kind or ``machine``. What stands between is replaced.
+layers`, `vectors` and `glove` measured it is that name, alone or with a kind or, but for ``glove``, ``machine``. What
+stands between is replaced.
 """
 
 import json
@@ -13,10 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastemb.bench import glove_tables
 from fastemb.bench.compare import Run
 from fastemb.bench.layers import tables as layers
 from fastemb.bench.machine import placement
 from fastemb.bench.measures import difference_error
+from fastemb.bench.vectors import tables as vectors
 
 MARKED = re.compile(r"(<!-- table: ([\w ,.-]+?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 SLACK = 1.0
@@ -24,7 +27,7 @@ SLACK = 1.0
 
 
 def render(results: dict[str, Any], kinds: Sequence[str] | None = None) -> str:
-    """Return Markdown tables of what `fastemb.bench.training.run` or `fastemb.bench.layers.run.run` gave.
+    """Return Markdown tables of what the ``run`` of one of the benchmarks gave.
 
     Parameters
     ----------
@@ -45,8 +48,10 @@ def render(results: dict[str, Any], kinds: Sequence[str] | None = None) -> str:
     | gensim | 8.00 | 1.0 | 0.006 | 8.0x |
     """
     found = results["measures"]
-    if _is_layers(results):
-        return "\n\n".join(_layers(results, kind) or "" for kind in (kinds or ["", *found]))
+    module = _MODULES.get(results.get("benchmark", ""))
+    if module is not None:
+        names = kinds or (["", *found] if module is layers else found)
+        return "\n\n".join(_own_grids(module, results, name) or "" for name in names)
     return "\n\n".join(_TABLES[kind](found.get(kind), results) for kind in (kinds or found))
 
 
@@ -82,22 +87,22 @@ def write(page: Path, results: Sequence[dict[str, Any]]) -> list[str]:
 def _find(name: str, results: Sequence[dict[str, Any]]) -> str | None:
     """Return the table that a page calls `name`: the last one where several of `results` hold it."""
     kind, _, rest = name.partition(" ")
-    if kind == "layers":
-        found = [result for result in results if _is_layers(result)]
-        return _layers(layers.merge(found), rest) if found else None
+    if kind in _MODULES:
+        found = [result for result in results if result.get("benchmark") == kind]
+        return _own_grids(_MODULES[kind], _MODULES[kind].merge(found), rest) if found else None
     for result in reversed(results):
-        held = not _is_layers(result) and (kind == "machine" or kind in result["measures"])
+        held = "benchmark" not in result and (kind == "machine" or kind in result["measures"])
         if held and (not rest or int(rest) == result["settings"]["vector_size"]):
             return render(result, [kind])
     return None
 
 
-def _is_layers(results: dict[str, Any]) -> bool:
-    return results.get("benchmark") == "layers"
+_MODULES: dict[str, Any] = {"glove": glove_tables, "layers": layers, "vectors": vectors}
 
 
-def _layers(results: dict[str, Any], name: str) -> str | None:
-    grids = layers.grids(results, name)
+def _own_grids(module: Any, results: dict[str, Any], name: str) -> str | None:
+    """Return the tables that a benchmark's own module makes of its results."""
+    grids = module.grids(results, name)
     return None if grids is None else "\n\n".join(_grid(*grid) for grid in grids)
 
 

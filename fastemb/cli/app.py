@@ -5,7 +5,21 @@ from typing import Annotated
 import typer
 
 from fastemb import __version__
-from fastemb.cli import analogy, bench, classify, convert, evaluate, info, neighbors, plot, quickstart, train, warmup
+from fastemb.cli import (
+    analogy,
+    bench,
+    classify,
+    convert,
+    cooccur,
+    evaluate,
+    info,
+    neighbors,
+    phrases,
+    plot,
+    quickstart,
+    train,
+    warmup,
+)
 from fastemb.cli.errors import Commands
 
 app = typer.Typer(
@@ -34,7 +48,8 @@ def fastemb(
     """Word vectors on a CPU, fast: train them, look at them, measure them, convert them."""
 
 
-for _module in (quickstart, train, neighbors, analogy, evaluate, convert, info, plot, warmup):
+_COMMANDS = (quickstart, train, phrases, neighbors, analogy, evaluate, convert, cooccur, info, plot, warmup)
+for _module in _COMMANDS:
     _name = _module.__name__.rpartition(".")[2]
     app.command(_name, epilog=f"Example: {_module.EXAMPLE}")(getattr(_module, _name))
 app.add_typer(classify.app, name="classify")

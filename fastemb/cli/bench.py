@@ -9,9 +9,11 @@ from fastemb.cli.files import check_output
 from fastemb.cli.options import JsonOption, QuietOption
 
 EXAMPLE = "fastemb bench training --corpus text.txt --peers gensim,fasttext"
-LAYERS_EXAMPLE = "fastemb bench layers --peers torch,fbgemm --what bags,step-sgd"
-
+PHRASES_EXAMPLE = "fastemb bench phrases --corpus text.txt"
 CLASSIFY_EXAMPLE = "fastemb bench classify --data train.csv --epochs 25"
+GLOVE_EXAMPLE = "fastemb bench glove --corpus text.txt --glove-programs GloVe/build"
+LAYERS_EXAMPLE = "fastemb bench layers --peers torch,fbgemm --what bags,step-sgd"
+VECTORS_EXAMPLE = "fastemb bench vectors --vectors vectors.safetensors --what all"
 
 app = typer.Typer(help="Measure fastemb beside its peers on this machine.", no_args_is_help=True)
 
@@ -80,6 +82,28 @@ def training(
     console.result(results, render(results))
 
 
+@app.command(epilog=f"Example: {PHRASES_EXAMPLE}")
+def phrases(
+    corpus: Annotated[str, typer.Option(metavar="FILE", help="Text, one sentence a line; or a .gz.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each program.")] = 3,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of fastemb; gensim has one.")] = 2,
+    max_words: Annotated[int | None, typer.Option(metavar="N", help="Use only the first N words of the text.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Find and join phrases in two passes with fastemb and gensim in turn; check that they are the same."""
+    from fastemb.bench.phrases import render, run
+
+    console = Console(quiet=quiet, json=json)
+    if output is not None:
+        check_output(output)
+    results = run(corpus, repeats=repeats, threads=threads, max_words=max_words, output=output, log=console.say)
+    console.result(results, render(results))
+
+
 @app.command(epilog=f"Example: {LAYERS_EXAMPLE}")
 def layers(
     peers: Annotated[
@@ -115,6 +139,100 @@ def layers(
         what="all" if kinds == ["all"] else kinds,
         threads=threads,
         seconds=seconds,
+        quick=quick,
+        output=output,
+        log=console.say,
+    )
+    console.result(results, render(results))
+
+
+@app.command(epilog=f"Example: {GLOVE_EXAMPLE}")
+def glove(
+    corpus: Annotated[str, typer.Option(metavar="FILE", help="Text to train on, one sentence a line; or a .gz.")],
+    glove_programs: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Folder of vocab_count, cooccur, shuffle and glove; else fastemb only."),
+    ] = None,
+    what: Annotated[str, typer.Option(metavar="KIND,...", help="Of counting and training.")] = "counting,training",
+    vector_size: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 100,
+    window: Annotated[int, typer.Option(help="Words that are near, on either side.")] = 15,
+    epochs: Annotated[int, typer.Option(help="Passes over the pairs.")] = 15,
+    threads: Annotated[int, typer.Option(help="Threads of each side.")] = 2,
+    repeats: Annotated[int, typer.Option(help="Rounds.")] = 3,
+    analogies: Annotated[str | None, typer.Option(metavar="FILE", help="Questions to measure quality by.")] = None,
+    pairs: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Scored pairs to measure quality by. May be repeated.")
+    ] = None,
+    max_words: Annotated[int | None, typer.Option(metavar="N", help="Use only the first N words of the text.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="One round on a million words: to see that it works.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Count co-occurrences and train with fastemb and the GloVe program in turn; compare speed and quality."""
+    from fastemb.bench.glove import run
+    from fastemb.bench.tables import render
+
+    console = Console(quiet=quiet, json=json)
+    if output is not None:
+        check_output(output)
+    results = run(
+        corpus,
+        programs=glove_programs,
+        what=_names(what),
+        vector_size=vector_size,
+        window=window,
+        epochs=epochs,
+        threads=threads,
+        repeats=repeats,
+        analogies=analogies,
+        pairs=pairs or (),
+        max_words=max_words,
+        quick=quick,
+        output=output,
+        log=console.say,
+    )
+    console.result(results, render(results))
+
+
+@app.command(epilog=f"Example: {VECTORS_EXAMPLE}")
+def vectors(
+    file: Annotated[
+        str | None, typer.Option("--vectors", metavar="FILE", help="Vectors to search; default, random ones.")
+    ] = None,
+    what: Annotated[
+        str, typer.Option(metavar="KIND,...", help="Of neighbors, compact, indexes; or all.")
+    ] = "neighbors",
+    num_words: Annotated[int, typer.Option(help="Words of the table.")] = 100_000,
+    vector_size: Annotated[int, typer.Option(help="Dimensions of a random vector.")] = 100,
+    num_queries: Annotated[int, typer.Option(help="Words to search for.")] = 10_000,
+    threads: Annotated[int, typer.Option(help="Threads of each program.")] = 2,
+    repeats: Annotated[int, typer.Option(help="Rounds.")] = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="A small table, one round: to see that it works.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Search near words with fastemb, NumPy and gensim in turn; measure smaller tables and approximate indexes."""
+    from fastemb.bench.tables import render
+    from fastemb.bench.vectors.run import run
+
+    console = Console(quiet=quiet, json=json)
+    if output is not None:
+        check_output(output)
+    kinds = _names(what)
+    results = run(
+        file,
+        what="all" if kinds == ["all"] else kinds,
+        num_words=num_words,
+        vector_size=vector_size,
+        num_queries=num_queries,
+        threads=threads,
+        repeats=repeats,
         quick=quick,
         output=output,
         log=console.say,

@@ -2,6 +2,7 @@
 
 import os
 import time
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -9,6 +10,17 @@ import typer
 from fastemb.cli.console import Console, count
 from fastemb.cli.files import check_vectors_output
 from fastemb.cli.options import Errors, ErrorsOption, JsonOption, LimitOption, QuietOption
+
+
+class Kind(StrEnum):
+    """How numbers are kept."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    INT8 = "int8"
+    INT4 = "int4"
+
 
 EXAMPLE = "fastemb convert GoogleNews-vectors.bin vectors.safetensors --limit 100000"
 
@@ -22,6 +34,10 @@ def convert(
     target_format: Annotated[
         str | None, typer.Option("--to", metavar="FORMAT", help="Format of OUT; default, by suffix.")
     ] = None,
+    dtype: Annotated[
+        Kind | None,
+        typer.Option(help="Keep numbers so; less than float32 in .safetensors only. Default, as they are read."),
+    ] = None,
     limit: LimitOption = None,
     errors: ErrorsOption = Errors.STRICT,
     json: JsonOption = False,
@@ -29,14 +45,21 @@ def convert(
 ) -> None:
     """Rewrite a file of vectors in another format."""
     from fastemb.formats import registry
+    from fastemb.vectors.keyed_vectors import KeyedVectors
 
     console = Console(quiet=quiet, json=json)
     check_vectors_output(target, target_format)
+    kept = registry.format_for(target, target_format)
+    if dtype not in (None, Kind.FLOAT32) and kept != "safetensors":
+        raise ValueError(f"{dtype.value} numbers can be kept in safetensors only, and {target} is {kept}")
     start = time.perf_counter()
-    table = registry.read(source, format=source_format, errors=errors.value, limit=limit)
-    registry.write(target, table, format=target_format)
+    vectors = KeyedVectors.load(source, format=source_format, errors=errors.value, limit=limit)
+    if dtype is not None:
+        bits = {Kind.INT8: 8, Kind.INT4: 4}.get(dtype)
+        vectors = vectors.quantize(bits, None if bits else dtype.value)
+    vectors.save(target, format=target_format)
     seconds = time.perf_counter() - start
-    words, size = table.vectors.shape
+    words, size = len(vectors), vectors.vector_size
     console.say(f"Wrote {target}: {count(words)} words, {size} dimensions, in {seconds:.1f} s")
     console.result(
         {

@@ -16,7 +16,7 @@ EXAMPLE = "fastemb info vectors.safetensors"
 
 _PACKAGES = (
     "numpy", "numba", "llvmlite", "scipy", "matplotlib", "typer", "rich", "zstandard",
-    "ml_dtypes", "pyarrow", "torch", "keras",
+    "ml_dtypes", "pyarrow", "torch", "keras", "POT", "usearch", "faiss-cpu", "plotly",
 )  # fmt: skip
 
 
@@ -37,19 +37,25 @@ def info(
 
 def _file(path: str, errors: str) -> dict[str, Any]:
     from fastemb.formats import registry
+    from fastemb.formats.subwords import SubwordTable
 
     table = registry.read(path, errors=errors)
-    words, size = table.vectors.shape
     value = {
         "file": path,
         "format": registry.detect(path),
         "bytes": os.path.getsize(path),
-        "words": int(words),
-        "vector_size": int(size),
-        "dtype": str(table.vectors.dtype),
+        "words": len(table.vocabulary),
+        "vector_size": table.vector_size,
+        "dtype": "float32"
+        if isinstance(table, SubwordTable)
+        else getattr(table.vectors, "kind", str(table.vectors.dtype)),
         "first_words": [word.decode("utf-8", "surrogateescape") for word in table.vocabulary.as_bytes(0, 10)],
         "total_count": None if table.counts is None else int(table.counts.sum()),
     }
+    if isinstance(table, SubwordTable):  # whose vectors are not computed for this
+        told = table.subwords
+        value |= {"min_n": told.min_n, "max_n": told.max_n, "bucket": told.bucket, "ngram_rows": told.num_rows}
+        value |= {"hash_count": told.hash_count}
     return value | {"metadata": dict(table.metadata)}
 
 

@@ -20,7 +20,7 @@ COMPILING_AGAIN = "Compiling for this processor: some seconds, each time, as the
 LINE_SECONDS = 30.0
 MANY_EPOCHS = 20
 
-_LABELS = {"scanning": "Reading", "compiling": "Compiling", "training": "Training"}
+_LABELS = {"scanning": "Reading", "counting": "Counting", "compiling": "Compiling", "training": "Training"}
 
 
 class TrainingProgress:
@@ -90,7 +90,7 @@ class TrainingProgress:
             words = (tick.total_words or 0) * self._epochs_done / tick.epochs
             speed = words / max(time.perf_counter() - self._began, 1e-9)
             self._tell(
-                f"Epoch {self._epochs_done} of {tick.epochs}: {short(speed)} words/s, loss {model.losses[-1]:.4f}"
+                f"Epoch {self._epochs_done} of {tick.epochs}: {short(speed)} {tick.unit}/s, loss {model.losses[-1]:.4f}"
             )
 
     def _tell(self, line: str) -> None:
@@ -130,7 +130,7 @@ def _detail(progress: "Progress") -> str:
     parts = []
     if progress.stage == "training":
         parts.append(f"epoch {progress.epoch + 1}/{progress.epochs}")
-    parts.append(f"{short(progress.words_per_second)} words/s")
+    parts.append(f"{short(progress.words_per_second)} {progress.unit}/s")
     if progress.loss == progress.loss:
         parts.append(f"loss {progress.loss:.4f}")
     return "  ".join(parts)

@@ -80,6 +80,7 @@ def _write_text(path: str, files: list[Path]) -> int:
 
 def _parameters(words: int) -> dict[str, Any]:
     return {
+        "sg": 1,
         "vector_size": 100,
         "window": 8,
         "min_count": 20 if words >= _SMALL_TEXT else 10,

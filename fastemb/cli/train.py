@@ -2,13 +2,16 @@
 
 import os
 import sys
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from fastemb.cli import glove
 from fastemb.cli.console import Console
 from fastemb.cli.files import check_output, check_vectors_output
 from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption
+from fastemb.cli.phrases import find_phrases
 from fastemb.cli.training import save, train_model
 
 EXAMPLE = "fastemb train text.txt.gz -o vectors.safetensors --vector-size 300 --epochs 3"
@@ -16,8 +19,17 @@ EXAMPLE = "fastemb train text.txt.gz -o vectors.safetensors --vector-size 300 --
 _TEXT, _MODEL, _RUN = "Text", "Model", "Run"
 
 
+class Model(StrEnum):
+    """What `--model` chooses."""
+
+    SKIPGRAM = "skipgram"
+    CBOW = "cbow"
+    GLOVE = "glove"
+
+
 # What --continue takes from the model's file: another value would not fit its vectors or its vocabulary.
 _FIXED = ("vector_size", "min_count")
+_OPTIONS = {"sg": "model"}  # parameters that an option of another name tells
 
 
 def train(
@@ -33,18 +45,40 @@ def train(
         str,
         typer.Option("--output", "-o", metavar="OUT", help="File for the vectors; its suffix decides the format."),
     ],
+    model: Annotated[
+        Model,
+        typer.Option(
+            help="Each context word by itself, all together, or how often words meet.", rich_help_panel=_MODEL
+        ),
+    ] = Model.SKIPGRAM,
     vector_size: Annotated[int, typer.Option(help="Dimensions of a vector.", rich_help_panel=_MODEL)] = 100,
     window: Annotated[int, typer.Option(help="Words of context on each side, at most.", rich_help_panel=_MODEL)] = 5,
-    negative: Annotated[int, typer.Option(help="Noise words a pair is set against.", rich_help_panel=_MODEL)] = 5,
+    negative: Annotated[
+        int, typer.Option(help="Noise words a pair is set against; 0: none.", rich_help_panel=_MODEL)
+    ] = 5,
+    hs: Annotated[bool, typer.Option("--hs", help="Hierarchical softmax.", rich_help_panel=_MODEL)] = False,
     epochs: Annotated[int, typer.Option(help="Passes over the text.", rich_help_panel=_MODEL)] = 5,
-    alpha: Annotated[float, typer.Option(help="Learning rate at the start.", rich_help_panel=_MODEL)] = 0.035,
-    min_alpha: Annotated[float, typer.Option(help="Learning rate at the end.", rich_help_panel=_MODEL)] = 1e-4,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help="Learning rate at the start; default 0.035, CBOW 0.05.", rich_help_panel=_MODEL),
+    ] = None,
+    min_alpha: Annotated[
+        float | None, typer.Option(help="Learning rate at the end; default 1e-4.", rich_help_panel=_MODEL)
+    ] = None,
     sample: Annotated[
         float, typer.Option(help="Words more frequent than this share are thinned; 0: none.", rich_help_panel=_MODEL)
     ] = 1e-3,
     ns_exponent: Annotated[
-        float, typer.Option(help="Noise words are drawn by their count to this power.", rich_help_panel=_MODEL)
-    ] = 0.75,
+        float | None,
+        typer.Option(help="Noise words are drawn by their count to this power; default 0.75.", rich_help_panel=_MODEL),
+    ] = None,
+    cbow_mean: Annotated[
+        bool, typer.Option(help="CBOW averages the context's vectors, or sums them.", rich_help_panel=_MODEL)
+    ] = True,
+    cbow_update: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="Of CBOW: classic or corrected.", rich_help_panel=_MODEL),
+    ] = None,
     shrink_windows: Annotated[
         bool, typer.Option(help="Draw each window's size, from 1 to --window.", rich_help_panel=_MODEL)
     ] = True,
@@ -54,11 +88,27 @@ def train(
             help="One set of noise words a window (fast), or one a pair (word2vec.c).", rich_help_panel=_MODEL
         ),
     ] = True,
+    compat: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROGRAM",
+            help="Train as word2vec.c, gensim or fasttext does, slower; glove: with --model glove.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
     min_count: Annotated[int, typer.Option(help="Drop words rarer than this.", rich_help_panel=_TEXT)] = 5,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Lowercase the text.", rich_help_panel=_TEXT)] = False,
     max_sentence_length: Annotated[
         int, typer.Option(help="Cut longer sentences into pieces of so many words.", rich_help_panel=_TEXT)
     ] = 1000,
+    phrases: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|N",
+            help="Join phrases first: those that `fastemb phrases --save-model` wrote, or those found in N passes.",
+            rich_help_panel=_TEXT,
+        ),
+    ] = None,
     errors: ErrorsOption = Errors.STRICT,
     workers: Annotated[
         int | None, typer.Option(help="Threads; default, every core of this process.", rich_help_panel=_RUN)
@@ -85,42 +135,79 @@ def train(
             rich_help_panel=_RUN,
         ),
     ] = None,
+    x_max: glove.XMaxOption = 100.0,
+    exponent: glove.ExponentOption = 0.75,
+    eta: glove.EtaOption = 0.05,
+    symmetric: glove.SymmetricOption = True,
+    distance_weighting: glove.DistanceOption = True,
+    max_final_vocab: glove.MaxVocabOption = None,
+    vectors: glove.VectorsOption = "sum",
+    checkpoint: glove.CheckpointOption = None,
+    vocab: glove.VocabOption = None,
+    unk: glove.UnkOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train skip-gram vectors on a text.
+    """Train word vectors on a text.
+
+    With --model glove, --window is 15 and --epochs 25 by default, and CORPUS may be a file of co-occurrences.
 
     Ctrl-C ends training early and keeps what was learned.
     """
     console = Console(quiet=quiet, json=json)
     _check_files(corpus, output, save_model)
     parameters: dict[str, Any] = {
+        "sg": int(model is Model.SKIPGRAM),
         "vector_size": vector_size,
         "window": window,
+        "hs": int(hs),
         "negative": negative,
         "epochs": epochs,
         "alpha": alpha,
         "min_alpha": min_alpha,
         "sample": sample,
         "ns_exponent": ns_exponent,
+        "cbow_mean": int(cbow_mean),
+        "cbow_update": cbow_update,
+        "compat": compat,
         "shrink_windows": shrink_windows,
         "shared_negatives": shared_negatives,
         "min_count": min_count,
         "lowercase": lowercase,
         "max_sentence_length": max_sentence_length,
+        "phrases": phrases,
         "errors": errors.value,
         "workers": workers,
         "seed": seed,
         "max_memory": max_memory,
     }
+    own = {
+        "x_max": x_max,
+        "exponent": exponent,
+        "eta": eta,
+        "symmetric": symmetric,
+        "distance_weighting": distance_weighting,
+        "max_final_vocab": max_final_vocab,
+        "vectors": vectors,
+        "checkpoint": checkpoint,
+    }
+    given = {name: value for name, value in (parameters | own).items() if _is_given(context, _OPTIONS.get(name, name))}
+    if model is Model.GLOVE:
+        given.pop("sg", None)
+        parameters = glove.parameters(given)
+    elif wrong := [name for name in (*own, "vocab", "unk") if _is_given(context, name)]:
+        raise typer.BadParameter(f"--{wrong[0].replace('_', '-')} needs --model glove")
+    elif continue_model is not None:
+        parameters = given
     if continue_model is not None:
-        parameters = {name: value for name, value in parameters.items() if _is_given(context, name)}
         for name in set(_FIXED) & set(parameters):
             raise typer.BadParameter(f"--{name.replace('_', '-')} is the saved model's own with --continue")
     if corpus == "-" and sys.stdin.isatty():
         console.say("Reading from this terminal: end the text with Ctrl-D.")
-    outcome = train_model(corpus, parameters, console, continue_model)
-    save(outcome, output, save_model, console)
+    if phrases is not None:
+        parameters["phrases"] = find_phrases(phrases, corpus, parameters, console)
+    outcome = train_model(corpus, parameters, console, continue_model, model.value, vocab)
+    save(outcome, output, save_model, console, **({"unk": True} if unk else {}))
     if outcome.interrupted:
         raise typer.Exit(130)
 

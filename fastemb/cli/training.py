@@ -8,6 +8,7 @@ from fastemb.cli.console import Console, count, short
 from fastemb.cli.progress import TrainingProgress
 
 if TYPE_CHECKING:
+    from fastemb.trainers.glove import GloVe
     from fastemb.trainers.word2vec import Word2Vec
 
 
@@ -17,75 +18,98 @@ class Outcome:
 
     Attributes
     ----------
-    model : Word2Vec
+    model : Word2Vec or GloVe
         The model, usable also after an interruption.
     interrupted : bool
         Whether Ctrl-C ended training.
     words : int
-        Raw words trained on, all epochs together.
+        What was trained on, all epochs together: raw words, or pairs of words.
     seconds : float
         From the start of the scan to the end of training.
     training_seconds : float
         The part of it spent in training.
     words_per_second : float
-        Raw words a second of training.
+        The same, a second of training.
+    unit : str
+        "words" or "pairs".
     """
 
-    model: "Word2Vec"
+    model: "Word2Vec | GloVe"
     interrupted: bool
     words: int
     seconds: float
     training_seconds: float
     words_per_second: float
+    unit: str
 
 
 def train_model(
-    corpus: str, parameters: dict[str, Any], console: Console, continue_model: str | None = None
+    corpus: str,
+    parameters: dict[str, Any],
+    console: Console,
+    continue_model: str | None = None,
+    kind: str = "skipgram",
+    vocab: str | None = None,
 ) -> Outcome:
     """Train a model on the file `corpus` and show progress.
 
     Parameters
     ----------
     corpus : str
-        A path, as `Word2Vec` takes it.
+        A path, as the model takes it.
     parameters : dict
-        Arguments of `Word2Vec`.
+        Arguments of `Word2Vec`, or of `GloVe`.
     console : Console
         Where progress is shown.
     continue_model : str, optional
         File of a model to go on with; `parameters` then change some of its arguments.
+    kind : {"skipgram", "glove"}
+    vocab : str, optional
+        The words of `corpus`, which is then a file of co-occurrences.
 
     Raises
     ------
     KeyboardInterrupt
         If Ctrl-C comes before any word was trained: there is nothing to keep.
     """
-    from fastemb.trainers.word2vec import Word2Vec
+    import fastemb
 
     progress = TrainingProgress(console)
-    model = Word2Vec(**parameters) if continue_model is None else Word2Vec.load(continue_model).set_params(**parameters)
-    model.set_params(callbacks=(progress,))
-    learn = model.fit if continue_model is None else model.train
+    trainer = fastemb.GloVe if kind == "glove" else fastemb.Word2Vec
+    model: Any = trainer() if continue_model is None else trainer.load(continue_model)
+    model.set_params(**parameters, callbacks=(progress,))
     start = time.perf_counter()
     interrupted = False
     with progress.shown():
         try:
-            learn(corpus_file=corpus)
+            _learn(model, corpus, continue_model is not None, vocab)
         except KeyboardInterrupt:
             if not progress.words_trained:
                 raise
             interrupted = True
     seconds = time.perf_counter() - start
     last = progress.last["training"]
-    return Outcome(model, interrupted, progress.words_trained, seconds, last.seconds, last.words_per_second)
+    return Outcome(model, interrupted, progress.words_trained, seconds, last.seconds, last.words_per_second, last.unit)
 
 
-def save(outcome: Outcome, output: str, model_file: str | None, console: Console) -> None:
-    """Write the vectors, and the whole model where `model_file` is given, and report on the run."""
+def _learn(model: Any, corpus: str, further: bool, vocab: str | None) -> None:
+    if vocab is None:
+        (model.train if further else model.fit)(corpus_file=corpus)
+    elif further:
+        model.train(cooccurrence=corpus)
+    else:
+        model.fit_cooccurrence(corpus, vocab)
+
+
+def save(outcome: Outcome, output: str, model_file: str | None, console: Console, **how: Any) -> None:
+    """Write the vectors, and the whole model where `model_file` is given, and report on the run.
+
+    `how` is given to the vectors' own `save`.
+    """
     model = outcome.model
     if outcome.interrupted:
         console.say("Interrupted: saving what was learned so far.")
-    model.wv.save(output)
+    model.wv.save(output, **how)
     if model_file is not None:
         model.save(model_file)
     words, size = model.wv.vectors.shape
@@ -93,8 +117,8 @@ def save(outcome: Outcome, output: str, model_file: str | None, console: Console
     if model_file is not None:
         console.say(f"Wrote {model_file}: the whole model")
     console.say(
-        f"Trained on {count(outcome.words)} words in {outcome.training_seconds:.1f} s,"
-        f" {short(outcome.words_per_second)} words/s; {outcome.seconds:.1f} s in all"
+        f"Trained on {count(outcome.words)} {outcome.unit} in {outcome.training_seconds:.1f} s,"
+        f" {short(outcome.words_per_second)} {outcome.unit}/s; {outcome.seconds:.1f} s in all"
     )
     console.result(
         {
@@ -102,10 +126,10 @@ def save(outcome: Outcome, output: str, model_file: str | None, console: Console
             "model": model_file,
             "words": words,
             "vector_size": size,
-            "trained_words": outcome.words,
+            f"trained_{outcome.unit}": outcome.words,
             "seconds": outcome.seconds,
             "training_seconds": outcome.training_seconds,
-            "words_per_second": outcome.words_per_second,
+            f"{outcome.unit}_per_second": outcome.words_per_second,
             "losses": list(model.losses),
             "interrupted": outcome.interrupted,
         }

@@ -1,7 +1,7 @@
 """`fastemb warmup`: compile ahead, so that no later start has to wait."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastemb.cli.console import Console
 from fastemb.cli.options import JsonOption, QuietOption
@@ -21,11 +21,14 @@ def warmup(json: JsonOption = False, quiet: QuietOption = False) -> None:
     console = Console(quiet=quiet, json=json)
     watch = _Watch(console)
     start = time.perf_counter()
+    from fastemb.trainers.glove import GloVe
     from fastemb.trainers.word2vec import Word2Vec
 
     text = [["to", "be", "or", "not", "to", "be"], ["that", "is", "the", "question"]]
-    for shared in (True, False):
-        Word2Vec(text, vector_size=16, min_count=1, sample=0, epochs=1, shared_negatives=shared, callbacks=[watch])
+    ways: list[dict[str, Any]] = [{"sg": 1}, {"sg": 0}, {"sg": 1, "shared_negatives": False}]
+    for how in ways:
+        Word2Vec(text, vector_size=16, min_count=1, sample=0, epochs=1, callbacks=[watch], **how)
+    GloVe(text, vector_size=16, min_count=1, epochs=1, callbacks=[watch])
     before = _num_compiled()
     _train_layers()
     watch.compiled |= _num_compiled() > before

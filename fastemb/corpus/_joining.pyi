@@ -22,6 +22,8 @@ class Joiner:
         num_terms: float = 0,
         num_words: float = 0,
         scores: np.ndarray | None = None,
+        splits: TermTable | None = None,
+        split_scores: np.ndarray | None = None,
         function: Callable[[int, int, int], float] | None = None,
     ) -> None: ...
     def safe_cut(self, ids: np.ndarray, position: int, stop: int, words: np.ndarray) -> int: ...
@@ -32,6 +34,7 @@ class Joiner:
         self, tokens: list[str], delimiter: bytes, connectors: frozenset[str], known: TermTable | None
     ) -> list[tuple[int, int, float | None]]: ...
 
+def split_table(phrases: np.ndarray, a: np.ndarray, b: np.ndarray) -> TermTable: ...
 def score_all(
     scoring: int,
     a: np.ndarray,

@@ -19,6 +19,7 @@ cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 cdef extern from "_terms.h" nogil:
+    Key split "fastemb_split"(Key phrase, Key a, Key b)
     double c_score "fastemb_score"(int scoring, double a, double b, double both, double min_count, double num_terms,
                                    double num_words)
 
@@ -50,7 +51,9 @@ cdef class Joiner:
     num_terms, num_words : int
         Different terms and all words that a model was made from.
     scores : float64 array, optional
-        The candidates' scores, for STORED.
+        The candidates' scores, for STORED; NaN where the score depends on the words that a phrase is joined from.
+    splits, split_scores : TermTable and float64 array, optional
+        Those scores, see `split_table`.
     function : callable, optional
         For CUSTOM: of the counts of the words at both ends and of the phrase.
     """
@@ -64,10 +67,12 @@ cdef class Joiner:
     cdef readonly double threshold
     cdef double min_count, num_terms, num_words
     cdef const double[::1] scores
+    cdef TermTable splits
+    cdef const double[::1] split_scores
     cdef object function
 
     def __cinit__(self, TermTable candidates not None, int scoring, double threshold, double min_count=0,
-                  double num_terms=0, double num_words=0, scores=None, function=None):
+                  double num_terms=0, double num_words=0, scores=None, TermTable splits=None, split_scores=None, function=None):
         numbers = candidates.terms()[0]
         self.num_candidates = int(numbers.max()) + 1 if len(numbers) else 0
         if len(numbers) and numbers.min() < 0:
@@ -75,6 +80,9 @@ cdef class Joiner:
         if not 0 <= scoring <= C_CUSTOM or (scoring == C_STORED and len(scores) < self.num_candidates):
             raise ValueError(f"scoring must be in [0, {C_CUSTOM}], and {self.num_candidates} candidates have scores")
         self.candidates, self.scoring, self.threshold, self.min_count = candidates, scoring, threshold, min_count
+        if splits is not None and len(split_scores) < len(splits):
+            raise ValueError(f"there must be {len(splits)} scores of splits, got {len(split_scores)}")
+        self.splits, self.split_scores = splits, split_scores
         self.fill_filter()
         # word2phrase compares in single precision.
         if scoring == 2:
@@ -106,8 +114,13 @@ cdef class Joiner:
         return self.candidates.find(key) if self.filter[bit >> 6] >> (bit & 63) & 1 else NULL
 
     cdef double score(self, const Word* a, const Word* b, const Entry* entry) except? -1 nogil:
+        cdef double score
         if self.scoring == C_STORED:
-            return self.scores[entry.parts]
+            score = self.scores[entry.parts]
+            if score == score or self.splits is None:
+                return score
+            entry = self.splits.find(split(entry.key, a.key, b.key))
+            return self.split_scores[entry.parts] if entry != NULL else score
         if a.count == 0 or b.count == 0:
             return -INFINITY
         if self.scoring == C_CUSTOM:
@@ -298,6 +311,20 @@ cdef object utf8(str token, Py_ssize_t place, const char** text, Py_ssize_t* len
         ) from None
     text[0], length[0] = encoded, len(encoded)
     return encoded
+
+
+def split_table(const uint64_t[:, ::1] phrases, const uint64_t[:, ::1] a, const uint64_t[:, ::1] b):
+    """Return a table of phrases and the words at their ends, all prepared words; the parts are their places here."""
+    cdef const Word* joined = words_of(phrases)
+    cdef const Word* left = words_of(a)
+    cdef const Word* right = words_of(b)
+    cdef Py_ssize_t i
+    cdef TermTable table = TermTable()
+    if not phrases.shape[0] == a.shape[0] == b.shape[0]:
+        raise ValueError(f"there must be two words for each of {phrases.shape[0]} phrases")
+    for i in range(phrases.shape[0]):
+        table.add(split(joined[i].key, left[i].key, right[i].key), 1, i)
+    return table
 
 
 def score_all(int scoring, const int64_t[::1] a, const int64_t[::1] b, const int64_t[::1] both, double min_count,

@@ -212,12 +212,19 @@ cdef class WordTable:
             raise_problem(number)
         return number
 
-    def add_packed(self, const uint8_t[::1] packed, const int64_t[::1] offsets):
-        """Add the words ``packed[offsets[i]:offsets[i + 1]]`` with no occurrences; return their numbers, int32."""
+    def add_packed(self, const uint8_t[::1] packed, const int64_t[::1] offsets, const int64_t[::1] counts=None,
+                   const int64_t[::1] firsts=None):
+        """Add the words ``packed[offsets[i]:offsets[i + 1]]``; return their numbers, int32.
+
+        They occur `counts` times, the first time at `firsts`, or never where these are not given.
+        """
         # A key is made from 16 bytes, which the last words may not have.
         padded = np.concatenate([packed, np.zeros(16, np.uint8)])
         cdef const uint8_t[::1] text = padded
         cdef int64_t i, number, length, n = offsets.shape[0] - 1
+        cdef bint counted = counts is not None
+        if counted and not counts.shape[0] == firsts.shape[0] == n:
+            raise ValueError(f"there must be {n} counts and first places, got {counts.shape[0]} and {firsts.shape[0]}")
         numbers = np.empty(max(n, 0), np.int32)
         cdef int32_t[::1] out = numbers
         for i in range(n):
@@ -226,7 +233,8 @@ cdef class WordTable:
                 raise ValueError(f"offsets must rise from 0 to {packed.shape[0]}, got {offsets[i]} at position {i}")
             if length >= 1 << 24:
                 raise ValueError(f"a word must have at most {(1 << 24) - 1:,} bytes, got {length:,} at position {i}")
-            number = self.place(&text[offsets[i]], length, 0, INT64_MAX)
+            number = self.place(&text[offsets[i]], length, counts[i] if counted else 0,
+                                firsts[i] if counted else INT64_MAX)
             if number < 0:
                 raise_problem(number)
             out[i] = <int32_t>number

@@ -117,6 +117,12 @@ static inline void fastemb_release(void *memory) {
 #endif
 }
 
+/* Return a key of a phrase and the words at its ends: of one way to split it. */
+static inline fastemb_term_key fastemb_split(fastemb_term_key phrase, fastemb_term_key a, fastemb_term_key b) {
+    const fastemb_term_key base = {FASTEMB_BASE_LOW, FASTEMB_BASE_HIGH};
+    return fastemb_append(fastemb_append(phrase, base, a), base, b);
+}
+
 /* How the count of a phrase and of the words at its ends become a score. */
 enum { FASTEMB_DEFAULT, FASTEMB_NPMI, FASTEMB_WORD2PHRASE };
 

@@ -111,7 +111,8 @@ cdef class TermTable:
 
     What a term is made of is one number, its `parts`: ``IS_WORD | w`` is the word `w`, ``a << 32 | b`` the words `a`
     and `b`, and a negative number a phrase with words in between: ``~position`` of its last word in a text or, after
-    `resolve`, ``~number`` of the phrase. Of texts that are the same the first that came tells the parts.
+    `resolve`, ``~number`` of the phrase. Of terms with the same text a phrase tells the parts rather than a word, and
+    the first one that came.
 
     Threads may add pairs at the same time, each to its own shards.
 
@@ -160,6 +161,8 @@ cdef class TermTable:
         while entry.count != 0:
             if entry.key.low == key.low and entry.key.high == key.high:
                 entry.count += count
+                if entry.parts >= C_IS_WORD:
+                    entry.parts = parts
                 return 0
             slot = (slot + 1) & shard.mask
             entry = &shard.entries[slot]

@@ -17,7 +17,7 @@ from fastemb.engine.backend import kernels
 from fastemb.engine.parallel import get_num_threads, ordered_map
 from fastemb.engine.validate import boolean, integer
 
-__all__ = ["MAX_WINDOW", "Cooccurrence", "count_cooccurrences", "first_words"]
+__all__ = ["MAX_WINDOW", "Cooccurrence", "count_cooccurrences"]
 
 MAX_WINDOW = 255
 ENTRIES = 1 << 20  # of the matrix that a thread writes at a time, at most, unless one row has more
@@ -136,6 +136,16 @@ def count_cooccurrences(
         If an argument is out of bounds.
     OSError
         If the disk is full.
+
+    Examples
+    --------
+    >>> from fastemb.corpus.reader import read_corpus
+    >>> with read_corpus([["a", "b", "c"], ["a", "b"]], min_count=1) as corpus:
+    ...     matrix = count_cooccurrences(corpus)
+    >>> matrix.to_scipy().toarray()
+    array([[0. , 2. , 0.5],
+           [2. , 0. , 1. ],
+           [0.5, 1. , 0. ]], dtype=float32)
     """
     window = integer("window", window, 1, MAX_WINDOW)
     workers = integer("workers", get_num_threads() if workers is None else workers, 1, 1024)
@@ -167,32 +177,6 @@ def count_cooccurrences(
         outputs = _outputs(int(most.sum()), dtype, budget)
         rows = counter.merge_rows(offsets, run_cols.finish(), run_counts.finish(), float(unit), most)
         return Cooccurrence(*_collect(rows, outputs, len(most)), corpus.vocabulary)
-
-
-def first_words(corpus: Corpus, num_words: int) -> Corpus:
-    """Return a corpus of its first words only, the most frequent ones; the others are left out.
-
-    Examples
-    --------
-    >>> from fastemb.corpus.reader import read_corpus
-    >>> with read_corpus([["a", "b", "a", "c", "b", "a"], ["c"], ["b"]], min_count=1) as corpus:
-    ...     first = first_words(corpus, 2)
-    >>> first.vocabulary.words, first.ids, first.offsets
-    (['a', 'b'], array([0, 1, 0, 1, 0, 1], dtype=int32), array([0, 5, 6]))
-    """
-    if num_words >= len(corpus.vocabulary):
-        return Corpus(**vars(corpus))
-    on_disk = isinstance(corpus.ids, np.memmap)
-    ids = Output(np.int32, len(corpus.ids), TemporaryArray() if on_disk else None)
-    offsets = np.zeros(len(corpus.offsets), np.int64)
-    for start in range(0, len(corpus.ids), ENTRIES):
-        block = corpus.ids[start : start + ENTRIES]
-        kept = block < num_words
-        first, last = np.searchsorted(corpus.offsets, (start, start + len(block)), "right")
-        offsets[first:last] = ids.size + np.cumsum(kept)[corpus.offsets[first:last] - start - 1]
-        ids.append(block[kept])
-    words = corpus.vocabulary.first(num_words)
-    return Corpus(ids.finish(), np.unique(offsets), words, corpus.num_words, corpus.num_sentences_read)
 
 
 class _Rows(NamedTuple):

@@ -57,15 +57,17 @@ class Segmenter:
         self._joiner, self._packed, self._offsets, self._known = joiner, packed, offsets, known
         self._delimiter, self._connectors = delimiter, frozenset(connectors)
 
-    def analyze(self, sentence: Sequence[str]) -> list[Token]:
-        """Return the words and phrases of a sentence."""
-        tokens = list(sentence)
-        spans = self._joiner.join_tokens(tokens, encode(self._delimiter), self._connectors, self._known)
-        if all(score is None for _, _, score in spans):
-            return [Token(tokens[start], None) for start, _, _ in spans]
-        # An empty word is no word, and may not bring a delimiter either.
-        glue = self._delimiter.join
-        return [Token(tokens[a] if score is None else glue(filter(None, tokens[a:b])), score) for a, b, score in spans]
+    def analyze(self, sentence: Sequence[Token]) -> list[Token]:
+        """Return the words and phrases of a sentence; what is no phrase keeps the score that it has."""
+        texts = [token.text for token in sentence]
+        spans = self._joiner.join_tokens(texts, encode(self._delimiter), self._connectors, self._known)
+        found = []
+        for start, stop, score in spans:
+            if score is None:
+                found.append(sentence[start])
+            else:  # an empty word is no word, and brings no delimiter either
+                found.append(Token(self._delimiter.join(filter(None, texts[start:stop])), score))
+        return found
 
     def join(self, corpus: Corpus, *, max_memory: int | None = None, workers: int | None = None) -> Corpus:
         """Return a text with its phrases joined; they come after its words in the vocabulary, occur or not.
@@ -140,6 +142,12 @@ def text_blocks(corpus: Corpus, workers: int | None = None) -> Iterator[bytes]:
     corpus : Corpus
     workers : int, optional
         Threads.
+
+    Examples
+    --------
+    >>> from fastemb.corpus.reader import read_corpus
+    >>> list(text_blocks(read_corpus([["new", "york"], ["new"]], min_count=1)))
+    [b'new york\nnew\n']
     """
     vocabulary, offsets = corpus.vocabulary, corpus.offsets
 

@@ -181,6 +181,31 @@ def extend_vocabulary(table: WordTable, vocabulary: Vocabulary, selection: Selec
     return extended, places
 
 
+def choose_vocabulary(words: Vocabulary, selection: Selection, known: Vocabulary | None = None) -> Vocabulary:
+    """Return the vocabulary that is chosen from counted words, or `known` extended by it.
+
+    Raises
+    ------
+    ValueError
+        If no word is left.
+    """
+    assert words.counts is not None
+    table = WordTable()
+    for place, (word, count) in enumerate(zip(words.as_bytes(), words.counts.tolist(), strict=True)):
+        if word and count:
+            table.add(word, count, place)
+    if len(table) == 0:
+        raise ValueError("there are no words to choose from: all counts are 0")
+    return (rank_words(table, selection) if known is None else extend_vocabulary(table, known, selection))[0]
+
+
+def places_of(words: Vocabulary, vocabulary: Vocabulary) -> np.ndarray:
+    """Return the place in `vocabulary` of each of some words, int32, -1 where it has none."""
+    table = WordTable()
+    numbers = table.add_packed(words.packed, words.offsets)
+    return _places(table, vocabulary)[numbers]
+
+
 def all_words(table: WordTable) -> Vocabulary:
     """Return the words of a table and their counts, in the order of their first places."""
     order = np.argsort(table.first_places(), kind="stable")

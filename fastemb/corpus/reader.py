@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from fastemb.corpus._ids import cut_sentences, remap
+from fastemb.corpus._pairs import count_words
 from fastemb.corpus._scan import Scanner
 from fastemb.corpus._table import WordTable
 from fastemb.corpus.columns import column_feed, is_column
 from fastemb.corpus.feeds import Feed, Scanned, TextFeed, TokenFeed
 from fastemb.corpus.merge import all_words, extend_vocabulary, find_words, merge_tables, rank_words
+from fastemb.corpus.phrased import PhraseJoiner, joiners_of
 from fastemb.corpus.pruning import Pruner
 from fastemb.corpus.selection import Selection, TrimRule
 from fastemb.corpus.sentences import FileSentences, SentenceCutter
@@ -31,7 +33,10 @@ __all__ = ["Corpus", "parse_size", "read_corpus"]
 ERRORS = ("strict", "replace", "ignore", "surrogateescape", "backslashreplace")
 Source = str | os.PathLike[str] | Iterable[Sequence[str]]
 ProgressFunction = Callable[[int, float | None], None]
+WHOLE = 2**62
+"""A `max_sentence_length` that cuts no sentence."""
 _PROGRESS_SECONDS = 0.2
+_PIECE_SENTENCES = 1 << 13
 
 
 @dataclass
@@ -94,6 +99,7 @@ def read_corpus(
     keep_raw: bool = False,
     lowercase: bool = False,
     max_sentence_length: int = 1000,
+    phrases: PhraseJoiner | Iterable[PhraseJoiner] | None = None,
     errors: str = "strict",
     max_memory: int | str | None = None,
     workers: int | None = None,
@@ -128,6 +134,10 @@ def read_corpus(
         Lower words as ``str.lower`` does.
     max_sentence_length
         Cut longer sentences into sentences of this many words (words left out do not count).
+    phrases
+        `Phrases` or `FrozenPhrases`, or several that are applied in turn: join the phrases of the text first, as word
+        numbers. The result is that of reading the joined text. Needs all words of the text, so that `max_vocab_size`
+        is refused.
     errors
         What to do with bytes that are not UTF-8: "strict" raises; "replace", "ignore", "surrogateescape" and
         "backslashreplace" do what they do in ``bytes.decode``.
@@ -165,6 +175,19 @@ def read_corpus(
     budget = None if max_memory is None else parse_size(max_memory, "max_memory")
     if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
         raise TypeError(f"vocabulary must be a Vocabulary, got {vocabulary!r}")
+    source, joiners = joiners_of(source, phrases)
+    if joiners:
+        if max_vocab_size is not None:
+            raise ValueError("max_vocab_size cannot be used with phrases, which are joined before words are counted")
+        reading: dict[str, Any] = {
+            "lowercase": lowercase,
+            "errors": errors,
+            "max_memory": max_memory,
+            "workers": workers,
+        }
+        text = read_corpus(source, min_count=1, max_sentence_length=WHOLE, progress=progress, **reading)
+        with join_all(text, joiners, budget, workers) as text:
+            return _read_again(text, vocabulary, selection, extend, keep_raw, max_sentence_length, budget, workers)
     feed = _open(source, bool(lowercase), errors, _block_bytes)
     pruner = None
     if max_vocab_size is not None:
@@ -189,6 +212,48 @@ def read_corpus(
         ids, offsets = _encode(spool, tally, number, max_sentence_length, workers)
     lost = (0, 0) if pruner is None else (pruner.num_lost, pruner.threshold)
     return Corpus(ids, offsets, vocabulary, tally.num_words, tally.num_sentences, raw, *lost)
+
+
+def join_all(
+    corpus: Corpus, joiners: Iterable[PhraseJoiner], max_memory: int | str | None, workers: int | None
+) -> Corpus:
+    """Return a text, which is used up, with its phrases joined by each of the joiners in turn."""
+    budget = None if max_memory is None else parse_size(max_memory, "max_memory")
+    for joiner in joiners:
+        with corpus as text:
+            corpus = joiner.join(text, max_memory=budget, workers=workers)
+    return corpus
+
+
+def _read_again(
+    corpus: Corpus,
+    vocabulary: Vocabulary | None,
+    selection: Selection,
+    extend: bool,
+    keep_raw: bool,
+    max_sentence_length: int,
+    budget: int | None,
+    workers: int,
+) -> Corpus:
+    """Return a text of word numbers as if it had been read with these arguments."""
+    counts, firsts = np.zeros((2, len(corpus.vocabulary)), np.int64)
+    count_words(corpus.ids, 0, len(corpus.ids), counts, firsts)
+    found = np.flatnonzero(counts)
+    words = corpus.vocabulary.take(found)
+    table = WordTable()
+    table.add_packed(words.packed, words.offsets, counts[found], firsts[found])
+    raw = all_words(table) if keep_raw else None
+    vocabulary, ranks = _settle(table, vocabulary, selection, extend)
+    places = np.full(len(counts), -1, np.int32)
+    places[found] = ranks
+    tally = _Tally([], num_line_ends=len(corpus.offsets) - 1, num_words=len(corpus.ids))
+    with closing(Spool(budget)) as spool:
+        for first in range(0, len(corpus.offsets) - 1, _PIECE_SENTENCES):
+            ends = corpus.offsets[first : first + _PIECE_SENTENCES + 1]
+            spool.append(np.concatenate([corpus.ids[ends[0] : ends[-1]], (ends[1:] - ends[0]).astype(np.int32)]))
+            tally.records.append((0, int(ends[-1] - ends[0])))
+        ids, offsets = _encode(spool, tally, lambda table: places, max_sentence_length, workers)
+    return Corpus(ids, offsets, vocabulary, corpus.num_words, corpus.num_sentences_read, raw)
 
 
 def _settle(

@@ -1,6 +1,6 @@
 """The rows of a subword table that make up a word."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,10 @@ class Subwords:
         integer("hash_count", self.hash_count, 0, MAX_HASHES)
         if self.hash_count and not self.bucket:
             raise ValueError("bucket must be at least 1 for floret's hash, got 0")
+
+    def pruned(self, kept: NDArray[np.int32]) -> "Subwords":
+        """Return the same for a table that has only the buckets `kept`, which rise."""
+        return replace(self, kept=kept)
 
     @property
     def num_rows(self) -> int:

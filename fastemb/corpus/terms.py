@@ -3,6 +3,7 @@
 import threading
 import warnings
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,42 @@ class TermCounts(Mapping[str, int]):
         """Return the counts of no text."""
         none = np.zeros(0, np.int32), np.zeros(1, np.int64)
         return cls(Vocabulary.from_words([]), delimiter, connectors, TermTable(), *none)
+
+    @classmethod
+    def of_terms(
+        cls,
+        vocabulary: Vocabulary,
+        delimiter: str,
+        connectors: Collection[str],
+        terms: tuple[np.ndarray, np.ndarray],
+        long_phrases: tuple[np.ndarray, np.ndarray],
+        num_words: int,
+        min_reduce: int,
+    ) -> "TermCounts":
+        """Return counts of terms that are told by their parts (see `TermTable`).
+
+        Parameters
+        ----------
+        terms : pair of int64 arrays
+            The terms' parts and counts.
+        long_phrases : pair of arrays
+            As `long_words` and `long_offsets`.
+        vocabulary, delimiter, connectors, num_words, min_reduce
+            As for the class.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit together.
+        """
+        counts = cls(vocabulary, delimiter, connectors, TermTable(), *long_phrases, num_words, min_reduce)
+        counts.table.add_terms(counts.prepared(), *terms, terms[0], *long_phrases)
+        return counts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        long_phrases = self.long_words, self.long_offsets
+        what = self.vocabulary, self.delimiter, self.connectors, self.table.terms(), long_phrases
+        return TermCounts.of_terms, (*what, self.num_words, self.min_reduce)
 
     @classmethod
     def of_corpus(

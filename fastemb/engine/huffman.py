@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HuffmanTree", "huffman_tree"]
+__all__ = ["HuffmanTree", "huffman_paths", "huffman_tree"]
 
 
 class HuffmanTree(NamedTuple):
@@ -55,6 +55,31 @@ def huffman_tree(counts: NDArray[np.int64]) -> HuffmanTree:
     """
     parents, codes = _merge(counts)
     return _paths(parents, codes, len(counts))
+
+
+def huffman_paths(counts: NDArray[np.int64], code_is_label: bool = False) -> HuffmanTree:
+    """Return the tree of words in any order, for the trainers.
+
+    Parameters
+    ----------
+    counts : int64 (num_words,)
+    code_is_label : bool, default False
+        Exchange the codes, for a program in which a node learns the code itself: the kernels' label is 1 less the code.
+
+    Examples
+    --------
+    >>> tree = huffman_paths(np.array([2, 5, 2]))
+    >>> np.diff(tree.offsets)
+    array([2, 1, 2])
+    """
+    order = np.argsort(-counts, kind="stable")
+    tree = huffman_tree(counts[order])
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    lengths = np.diff(tree.offsets)[rank]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    places = np.repeat(tree.offsets[rank] - offsets[:-1], lengths) + np.arange(offsets[-1])
+    return HuffmanTree(tree.points[places], tree.codes[places] ^ np.uint8(code_is_label), offsets)
 
 
 def _merge(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:

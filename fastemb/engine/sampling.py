@@ -1,12 +1,14 @@
 """Which words are dropped, and which are drawn as negatives: the tables that the kernels read."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["keep_probabilities", "noise_table"]
+__all__ = ["keep_probabilities", "noise_table", "sigmoid_table"]
 
 
-def keep_probabilities(counts: NDArray[np.int64], sample: float) -> NDArray[np.float32]:
+def keep_probabilities(counts: NDArray[np.int64], sample: float, total: int | None = None) -> NDArray[np.float32]:
     """Return the probability with which subsampling keeps an occurrence of each word.
 
     word2vec.c's rule: with f a word's share of all words, ``min(1, (sqrt(f / sample) + 1) * sample / f)``. The paper
@@ -17,7 +19,10 @@ def keep_probabilities(counts: NDArray[np.int64], sample: float) -> NDArray[np.f
     counts : int64 (num_embeddings,)
         Occurrences of each word, all above 0.
     sample : float
-        Share above which words are dropped at times; 0 keeps every word.
+        Share above which words are dropped at times; 0 keeps every word. From 1 on it is a number of words, as in
+        gensim, whose threshold is ``int(sample * (3 + sqrt(5)) / 2)`` occurrences.
+    total : int, optional
+        All words, for the share; default the sum of the counts.
 
     Returns
     -------
@@ -30,7 +35,10 @@ def keep_probabilities(counts: NDArray[np.int64], sample: float) -> NDArray[np.f
     """
     if sample == 0:
         return np.ones(len(counts), np.float32)
-    share = counts / (sample * counts.sum())
+    if sample >= 1:
+        share = counts / int(sample * (3 + math.sqrt(5)) / 2)
+    else:
+        share = counts / (sample * (counts.sum() if total is None else total))
     return np.minimum(1, (np.sqrt(share) + 1) / share).astype(np.float32)
 
 
@@ -73,3 +81,18 @@ def noise_table(counts: NDArray[np.int64], exponent: float) -> NDArray[np.uint32
         if shares[word] < 1:
             small.append(large.pop())
     return np.stack([threshold, alias], axis=1).astype(np.uint32)
+
+
+def sigmoid_table(limit: float, size: int) -> NDArray[np.float32]:
+    """Return `size` values of the sigmoid in equal steps over ``[-limit, limit)``.
+
+    Returns
+    -------
+    float32 (size,)
+
+    Examples
+    --------
+    >>> sigmoid_table(6.0, 4)
+    array([0.0024..., 0.0474..., 0.5       , 0.9525...], dtype=float32)
+    """
+    return (1 / (1 + np.exp(-(2 * np.arange(size) / size - 1) * limit))).astype(np.float32)

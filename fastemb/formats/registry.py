@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fastemb.engine.validate import choice, integer
-from fastemb.formats import fasttext, floret, glove, npy, safetensors, word2vec
+from fastemb.formats import fasttext, finalfusion, floret, glove, npy, safetensors, word2vec
 from fastemb.formats.files import PathLike, reading, replacing
 from fastemb.formats.rows import is_number
 from fastemb.formats.subwords import SubwordTable
 from fastemb.formats.table import Table
 from fastemb.formats.words import ERRORS
 
-FORMATS = ("safetensors", "word2vec", "word2vec-binary", "glove", "npy", "fasttext", "floret")
+FORMATS = ("safetensors", "word2vec", "word2vec-binary", "glove", "npy", "fasttext", "floret", "finalfusion")
 SUFFIXES = {
     ".safetensors": "safetensors",
     ".txt": "word2vec",
@@ -25,6 +25,7 @@ SUFFIXES = {
     ".npy": "npy",
     ".ftz": "fasttext",
     ".floret": "floret",
+    ".fifu": "finalfusion",
     ".model": "safetensors",
     ".kv": "safetensors",
     ".wordvectors": "safetensors",
@@ -37,6 +38,7 @@ _READERS: dict[str, Callable[[PathLike, str, int | None], Table]] = {
     "npy": npy.read_table,
     "fasttext": fasttext.read_table,
     "floret": floret.read_text,
+    "finalfusion": finalfusion.read_table,
 }
 _WHOLE_WRITERS: dict[str, Callable[[PathLike, Table], None]] = {
     "safetensors": safetensors.write_table,
@@ -48,6 +50,7 @@ _STREAM_WRITERS: dict[str, Callable[[BinaryIO, Table], None]] = {
     "word2vec-binary": word2vec.write_binary,
     "glove": glove.write_text,
     "floret": floret.write_text,
+    "finalfusion": finalfusion.write_table,
 }
 _PICKLE = (
     "a Python pickle, as gensim's save writes, and could run any code if it was read; load it where it was made and "
@@ -55,7 +58,6 @@ _PICKLE = (
 )
 # Files that people try, and that are something else.
 _FOREIGN = {
-    b"FiFu": "a finalfusion file; convert it to word2vec",
     b"\x80\x02": _PICKLE,
     b"\x80\x03": _PICKLE,
     b"\x80\x04": _PICKLE,
@@ -74,7 +76,8 @@ def read(path: PathLike, *, format: str | None = None, errors: str = "strict", l
     ----------
     path : str or PathLike
         A file in any of the formats; text and word2vec binary may be packed by gzip.
-    format : {"safetensors", "word2vec", "word2vec-binary", "glove", "npy", "fasttext", "floret"}, optional
+    format : str, optional
+        Of "safetensors", "word2vec", "word2vec-binary", "glove", "npy", "fasttext", "floret" and "finalfusion".
         Default: told from the content and the suffix.
     errors : {"strict", "surrogateescape", "replace", "ignore"}
         What to do with words that are not UTF-8: raise, keep their bytes as lone surrogates (and write the same bytes
@@ -125,7 +128,8 @@ def write(path: PathLike, table: Table, *, format: str | None = None) -> None:
         The file. Text and word2vec binary are packed by gzip if the name ends in ``.gz``.
     table : Table
         What to write; memory use does not grow with its size.
-    format : {"safetensors", "word2vec", "word2vec-binary", "glove", "npy", "fasttext", "floret"}, optional
+    format : str, optional
+        Of "safetensors", "word2vec", "word2vec-binary", "glove", "npy", "fasttext", "floret" and "finalfusion".
         Default: told by the suffix: ``.safetensors``, or what gensim's users write: ``.model``, ``.kv``,
         ``.wordvectors``; ``.txt``, ``.vec`` or ``.w2v`` for word2vec text; ``.bin`` for fastText's model where the
         table has n-grams, else for word2vec binary; ``.ftz`` for fastText's model; ``.floret``; ``.glove``; ``.npy``
@@ -212,6 +216,8 @@ def detect(path: PathLike) -> str:
     suffix = SUFFIXES.get(Path(_without_gz(path)[0]).suffix.lower())
     if sample.startswith(npy.MAGIC):
         return "npy"
+    if sample.startswith(finalfusion.MAGIC):
+        return "finalfusion"
     if sample[8:9] == b"{" and sample[4:8] == bytes(4):
         return "safetensors"
     if sample.startswith(fasttext.MAGIC_BYTES) or (suffix == "word2vec-binary" and fasttext.looks_old(sample)):

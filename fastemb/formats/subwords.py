@@ -112,10 +112,10 @@ class SubwordTable(Table):
     def vectors(self, values: Any) -> None:
         self._vectors = values
 
-    @property
-    def has_vectors(self) -> bool:
-        """Whether the words' vectors are there, and need not be computed."""
-        return self._vectors is not None
+    def refresh(self) -> None:
+        """Forget the computed vectors, after a change of the rows."""
+        if self.num_word_rows or not self.subwords.has_word_rows:
+            self._vectors = None
 
     def parts(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows that each word of the vocabulary is the mean of, as values and offsets."""

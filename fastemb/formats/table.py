@@ -42,6 +42,11 @@ class Table:
         return self.vocabulary.words
 
     @property
+    def vector_size(self) -> int:
+        """Numbers in a vector."""
+        return int(self.vectors.shape[1])
+
+    @property
     def counts(self) -> np.ndarray | None:
         """How often each word was in the text, int64 of shape (num_words,); None where that is not known."""
         return self.vocabulary.counts

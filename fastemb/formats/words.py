@@ -111,9 +111,11 @@ def _confirmed(words: Vocabulary, later: np.ndarray, earlier: np.ndarray) -> np.
 def drop_rows(
     words: Vocabulary, vectors: np.ndarray, repeated: np.ndarray, place: str
 ) -> tuple[Vocabulary, np.ndarray]:
-    """Drop repeated words and their vectors, moving the others up in place, and warn."""
+    """Drop repeated words and their vectors, moving the others up in place where that may be done, and warn."""
     if not len(repeated):
         return words, vectors
+    if not vectors.flags.writeable:
+        vectors = vectors.copy()
     first = words.as_bytes(repeated[0], repeated[0] + 1)[0].decode("utf-8", "replace")
     warnings.warn(
         f"{place}: {len(repeated)} rows repeat an earlier word and are ignored, first row {repeated[0]}, {first!r:.80}",

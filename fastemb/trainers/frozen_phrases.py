@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 
 import fastemb
-from fastemb.corpus._joining import STORED, Joiner
+from fastemb.corpus._joining import STORED, Joiner, split_table
 from fastemb.corpus._terms import IS_WORD, TermTable, prepare_words
 from fastemb.corpus.joining import Segmenter
 from fastemb.corpus.terms import encode
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.formats.files import replacing, require_file
+from fastemb.trainers.phrase_scores import Split
 from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.text import PathLike
 
-__all__ = ["FrozenPhrases", "PhrasePass"]
+__all__ = ["FrozenPhrases", "PhrasePass", "frozen", "phrases_of", "phrases_tensors"]
 
 FORMAT = "fastemb.FrozenPhrases/1"
 
@@ -35,6 +36,8 @@ class PhrasePass:
     ----------
     phrasegrams : dict of str to float
         The phrases and their scores.
+    splits : dict of str to list of (str, str, float)
+        Of phrases that must be joined from certain words: those at the ends, and the score.
     threshold, min_count : float
     delimiter : str
     scoring : str
@@ -43,6 +46,7 @@ class PhrasePass:
     """
 
     phrasegrams: Mapping[str, float]
+    splits: Mapping[str, list[Split]]
     threshold: float
     min_count: float
     delimiter: str
@@ -53,13 +57,29 @@ class PhrasePass:
     def segmenter(self) -> Segmenter:
         """What joins them."""
         phrases = Vocabulary.from_words(list(self.phrasegrams))
-        words = prepare_words(phrases.packed, phrases.offsets, encode(self.delimiter))
         table, numbers = TermTable(), np.arange(len(phrases))
         none = np.zeros(0, np.int32), np.zeros(1, np.int64)
-        table.add_terms(words, IS_WORD | numbers, np.ones_like(numbers), numbers, *none)
-        scores = np.fromiter(self.phrasegrams.values(), np.float64, len(phrases))
-        joiner = Joiner(table, STORED, self.threshold, scores=scores)
+        table.add_terms(self._prepared(self.phrasegrams), IS_WORD | numbers, np.ones_like(numbers), numbers, *none)
+        splits = [(phrase, *split) for phrase, ways in self.splits.items() for split in ways]
+        texts, a, b, split_scores = zip(*splits, strict=True) if splits else ((), (), (), ())
+        scores = [math.nan if phrase in self.splits else score for phrase, score in self.phrasegrams.items()]
+        joiner = Joiner(
+            table,
+            STORED,
+            self.threshold,
+            scores=np.array(scores, np.float64),
+            splits=split_table(*map(self._prepared, (texts, a, b))),
+            split_scores=np.array(split_scores, np.float64),
+        )
         return Segmenter(joiner, phrases.packed, phrases.offsets, self.delimiter, self.connector_words)
+
+    # What joins is made anew from the phrases.
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "segmenter"}
+
+    def _prepared(self, terms: Iterable[str]) -> np.ndarray:
+        words = Vocabulary.from_bytes([encode(term) for term in terms])
+        return prepare_words(words.packed, words.offsets, encode(self.delimiter))
 
     def to_json(self) -> dict[str, Any]:
         """Return what `of_json` takes."""
@@ -70,6 +90,7 @@ class PhrasePass:
             "delimiter": self.delimiter,
             "connector_words": sorted(self.connector_words),
             "phrases": dict(self.phrasegrams),
+            "splits": {phrase: [list(split) for split in ways] for phrase, ways in self.splits.items()},
         }
 
     @classmethod
@@ -88,6 +109,7 @@ class PhrasePass:
             raise TypeError("connector_words must be a list of text")
         return cls(
             {phrase: float(score) for phrase, score in phrases.items()},
+            {phrase: [_checked_split(*split) for split in ways] for phrase, ways in described["splits"].items()},
             validate.real("threshold", described["threshold"], -math.inf),
             validate.real("min_count", described["min_count"], 0),
             check_delimiter(described["delimiter"]),
@@ -110,7 +132,7 @@ class FrozenPhrases(PhraseModel):
     threshold, min_count, delimiter, scoring, connector_words
         The last pass's.
     phrasegrams : dict of str to float
-        All phrases and their scores.
+        All phrases and their scores, the first one of a phrase that several passes join.
 
     Raises
     ------
@@ -119,8 +141,8 @@ class FrozenPhrases(PhraseModel):
 
     Notes
     -----
-    A phrase is a text: ``new_york_city`` is joined from ``new_york city`` and from ``new york_city``. Its score is the
-    best one of the ways to split it.
+    What is joined is what the models themselves join, in second passes too: ``of_the_city`` may be a phrase when it is
+    joined from ``of_the city``, and none from ``of the_city``.
 
     Examples
     --------
@@ -148,7 +170,11 @@ class FrozenPhrases(PhraseModel):
     @property
     def phrasegrams(self) -> dict[str, float]:
         """All phrases and their scores."""
-        return {phrase: score for one in self.passes for phrase, score in one.phrasegrams.items()}
+        found: dict[str, float] = {}
+        for one in self.passes:
+            for phrase, score in one.phrasegrams.items():
+                found.setdefault(phrase, score)
+        return found
 
     def export_phrases(self) -> dict[str, float]:
         """Return all phrases and their scores."""
@@ -209,7 +235,7 @@ class FrozenPhrases(PhraseModel):
         try:
             model = cls.__new__(cls)
             model._set([PhrasePass.of_json(one) for one in described["passes"]])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"a damaged model of phrases ({error!r})") from error
         return model
 
@@ -241,17 +267,44 @@ class FrozenPhrases(PhraseModel):
             raise ValueError(f"{os.fspath(path)}: {error}") from error
 
 
+def frozen(phrases: PhraseModel | Sequence[PhraseModel] | None) -> FrozenPhrases | None:
+    """Return what a trainer keeps of its argument `phrases`."""
+    if phrases is None or isinstance(phrases, FrozenPhrases):
+        return phrases
+    return FrozenPhrases(phrases)
+
+
+def phrases_tensors(phrases: FrozenPhrases | None) -> dict[str, np.ndarray]:
+    """Return what a trainer's file holds of its phrases."""
+    return {} if phrases is None else {"phrases": np.frombuffer(phrases.to_json().encode("ascii"), np.uint8)}
+
+
+def phrases_of(tensors: Mapping[str, np.ndarray]) -> FrozenPhrases | None:
+    """Return the phrases in a trainer's file.
+
+    Raises
+    ------
+    ValueError
+        If they are damaged.
+    """
+    return FrozenPhrases.of_json(tensors["phrases"].tobytes()) if "phrases" in tensors else None
+
+
+def _checked_split(a: object, b: object, score: object) -> Split:
+    if not (isinstance(a, str) and isinstance(b, str) and isinstance(score, int | float)):
+        raise TypeError(f"a split must be two words and a score, got {a!r:.40}, {b!r:.40} and {score!r:.40}")
+    return a, b, float(score)
+
+
 def _passes_of(model: object) -> Sequence[PhrasePass]:
     if isinstance(model, FrozenPhrases):
         return model.passes
     if not isinstance(model, PhraseModel):
         raise TypeError(f"phrases_model must be Phrases, FrozenPhrases or a list of them, got {model!r:.80}")
     scoring = model.scoring if isinstance(model.scoring, str) else getattr(model.scoring, "__name__", "custom")
-    return [
-        PhrasePass(
-            model.export_phrases(), model.threshold, model.min_count, model.delimiter, scoring, model.connector_words
-        )
-    ]
+    phrases, splits = model._exported()
+    settings = model.threshold, model.min_count, model.delimiter, scoring, model.connector_words
+    return [PhrasePass(phrases, splits, *settings)]
 
 
 def check_delimiter(delimiter: object) -> str:

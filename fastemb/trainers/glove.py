@@ -10,11 +10,13 @@ from fastemb.corpus.reader import parse_size
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS, get_num_threads
+from fastemb.trainers.frozen_phrases import frozen
 from fastemb.trainers.glove_blocks import Blocks
 from fastemb.trainers.glove_matrix import Matrix, Words, count_text, to_cooccurrence
 from fastemb.trainers.glove_model import GloVeModel, check_suffix
 from fastemb.trainers.glove_state import VECTORS, GloVeState
 from fastemb.trainers.glove_training import GloVeTraining
+from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.text import PathLike, Sentences, one_source
 
@@ -55,12 +57,12 @@ class GloVe(GloVeModel):
         Learning rate at the start; each number's own falls as Adagrad has it.
     epochs : int, default 25
         Passes through the matrix. The program's own example takes 15, its authors 50 for vectors of 300 and more.
-    max_vocab : int, optional
-        Keep only so many words, the most frequent ones.
+    max_final_vocab : int, optional
+        Raise `min_count` until at most this many words are left.
     vectors : {"sum", "word", "context", "concat"}, default "sum"
         What `wv` holds: the sum of a word's two vectors (as the program's output), one of them, or both side by side.
     compat : {None, "glove"}
-        The GloVe program forgets the learning rate in the step of the biases, since 2018; ``"glove"`` does so, too.
+        Newer versions of the GloVe program forget the learning rate in the biases' step; ``"glove"`` does so, too.
     seed : int, default 1
         Of all random numbers.
     workers : int, optional
@@ -72,6 +74,8 @@ class GloVe(GloVeModel):
         in training order (12 bytes a pair of words); what is larger goes to temporary files.
     errors : str, default "strict"
         What to do with bytes that are not UTF-8, as in ``bytes.decode``.
+    phrases : Phrases, FrozenPhrases or a sequence of them, optional
+        Join the phrases of the text first. The model keeps them, frozen, and saves them with itself.
     checkpoint : path, optional
         Save the model there while it is trained; must end in ``.safetensors``.
     checkpoint_epochs : int, default 5
@@ -134,7 +138,7 @@ class GloVe(GloVeModel):
         alpha: float = 0.75,
         eta: float = 0.05,
         epochs: int = 25,
-        max_vocab: int | None = None,
+        max_final_vocab: int | None = None,
         vectors: str = "sum",
         compat: str | None = None,
         seed: int = 1,
@@ -142,6 +146,7 @@ class GloVe(GloVeModel):
         lowercase: bool = False,
         max_memory: int | str | None = None,
         errors: str = "strict",
+        phrases: PhraseModel | Sequence[PhraseModel] | None = None,
         checkpoint: PathLike | None = None,
         checkpoint_epochs: int = 5,
         callbacks: Sequence[object] = (),
@@ -155,7 +160,7 @@ class GloVe(GloVeModel):
         self.alpha = alpha
         self.eta = eta
         self.epochs = epochs
-        self.max_vocab = max_vocab
+        self.max_final_vocab = max_final_vocab
         self.vectors = vectors
         self.compat = compat
         self.seed = seed
@@ -163,6 +168,7 @@ class GloVe(GloVeModel):
         self.lowercase = lowercase
         self.max_memory = max_memory
         self.errors = errors
+        self.phrases = phrases
         self.checkpoint = checkpoint
         self.checkpoint_epochs = checkpoint_epochs
         self.callbacks = callbacks
@@ -287,13 +293,14 @@ class GloVe(GloVeModel):
         self.alpha = validate.real("alpha", self.alpha, 0, 10)
         self.eta = validate.real("eta", self.eta, 0, 1e6, low_open=True)
         self.epochs = validate.integer("epochs", self.epochs, 1)
-        if self.max_vocab is not None:
-            self.max_vocab = validate.integer("max_vocab", self.max_vocab, 1)
+        if self.max_final_vocab is not None:
+            self.max_final_vocab = validate.integer("max_final_vocab", self.max_final_vocab, 1)
         validate.choice("vectors", self.vectors, VECTORS)
         validate.choice("compat", self.compat, (None, "glove"))
         self.seed = validate.integer("seed", self.seed, 0, 2**63 - 1)
         if self.workers is not None:
             self.workers = validate.integer("workers", self.workers, 1, MAX_THREADS)
+        self.phrases = frozen(self.phrases)
         if self.max_memory is not None:
             parse_size(self.max_memory, "max_memory")
         if self.checkpoint is not None:
@@ -305,12 +312,14 @@ class GloVe(GloVeModel):
         self, source: Sentences | PathLike, monitor: Monitor, vocabulary: Vocabulary | None = None
     ) -> tuple[Cooccurrence, dict[str, int]]:
         """Return the matrix of a text, and how many words and sentences were read."""
-        text: dict[str, Any] = {"min_count": self.min_count, "lowercase": self.lowercase, "errors": self.errors}
+        text: dict[str, Any] = {"lowercase": self.lowercase, "errors": self.errors, "phrases": self.phrases}
+        if vocabulary is None:
+            text |= {"min_count": self.min_count, "max_final_vocab": self.max_final_vocab}
+        else:
+            text |= {"vocabulary": vocabulary}
         how = {"window": self.window, "symmetric": self.symmetric, "distance_weighting": self.distance_weighting}
         limits: dict[str, Any] = {"max_memory": self.max_memory, "workers": self.workers}
-        if vocabulary is not None:
-            return count_text(source, monitor, None, text | {"vocabulary": vocabulary}, how, limits)
-        return count_text(source, monitor, self.max_vocab, text, how, limits)
+        return count_text(source, monitor, text, how, limits)
 
     def _begin(self, vocabulary: Vocabulary, **read: int) -> None:
         # A step of a bias without the rate, divided by the root of one and the squares of such steps, is a step with

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastemb.corpus.cooccurrence import Cooccurrence, count_cooccurrences, first_words
+from fastemb.corpus.cooccurrence import Cooccurrence, count_cooccurrences
 from fastemb.corpus.reader import read_corpus
 from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.engine.backend import is_cached, kernels
 from fastemb.formats.cooccurrence import read_cooccurrence, read_vocabulary
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.text import PathLike, Sentences
@@ -25,7 +26,6 @@ _BLOCK = 1 << 20
 def count_text(
     source: Sentences | PathLike,
     monitor: Monitor,
-    max_vocab: int | None,
     text: dict[str, Any],
     how: dict[str, Any],
     limits: dict[str, Any],
@@ -36,8 +36,6 @@ def count_text(
     ----------
     source : path or iterable of list of str
     monitor : Monitor
-    max_vocab : int or None
-        Keep only so many words.
     text, how, limits : dict
         Options of `read_corpus`, of `count_cooccurrences`, and of both.
     """
@@ -49,12 +47,13 @@ def count_text(
     with read_corpus(source, max_sentence_length=WHOLE_LINES, progress=progress, **text, **limits) as corpus:
         monitor.report(corpus.num_words, 0, math.nan, total=corpus.num_words, force=True)
         read = {"num_words": corpus.num_words, "num_sentences": corpus.num_sentences_read}
-        kept = corpus if max_vocab is None else first_words(corpus, max_vocab)
-        monitor.begin("counting", len(kept.ids))
+        if not is_cached(kernels("cpu", "cooccurrence").count_rows):
+            monitor.begin("compiling")
+        monitor.begin("counting", len(corpus.ids))
         matrix = count_cooccurrences(
-            kept, progress=lambda words: monitor.report(words, 0, math.nan), **how, **limits
+            corpus, progress=lambda words: monitor.report(words, 0, math.nan), **how, **limits
         )  # fmt: skip
-        monitor.report(len(kept.ids), 0, math.nan, force=True)
+        monitor.report(len(corpus.ids), 0, math.nan, force=True)
     return matrix, read
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 import fastemb
 from fastemb.formats.safetensors import read_tensors, write_tensors
 from fastemb.trainers.estimator import Estimator
+from fastemb.trainers.frozen_phrases import phrases_of, phrases_tensors
 from fastemb.trainers.glove_state import GloVeState
 from fastemb.trainers.text import PathLike
 from fastemb.vectors.glove_vectors import GloVeVectors
@@ -17,6 +18,7 @@ from fastemb.vectors.glove_vectors import GloVeVectors
 __all__ = ["GloVeModel", "check_suffix"]
 
 MODEL_FORMAT = "fastemb.GloVe/1"
+NOT_PARAMETERS = ("callbacks", "phrases")
 
 
 class GloVeModel(Estimator):
@@ -24,6 +26,7 @@ class GloVeModel(Estimator):
 
     vector_size: int
     vectors: str
+    phrases: Any
 
     def __init__(self) -> None:
         self._state: GloVeState | None = None
@@ -90,14 +93,14 @@ class GloVeModel(Estimator):
         check_suffix("path", path, "; model.wv.save writes other formats")
         tensors, described = self._trained.to_tensors(self.vectors)
         self._check_vector_size()
-        parameters = {name: value for name, value in self.get_params().items() if name != "callbacks"}
+        parameters = {name: value for name, value in self.get_params().items() if name not in NOT_PARAMETERS}
         metadata = {
             "format": MODEL_FORMAT,
             "fastemb": fastemb.__version__,
             "parameters": json.dumps(parameters),
             **described,
         }
-        write_tensors(path, tensors, metadata)
+        write_tensors(path, tensors | phrases_tensors(self.phrases), metadata)
 
     @classmethod
     def load(cls, path: PathLike) -> Self:
@@ -116,6 +119,7 @@ class GloVeModel(Estimator):
             )
         try:
             model = cls(**json.loads(metadata["parameters"]))
+            model.phrases = phrases_of(tensors)
             model._state = GloVeState.of_tensors(tensors, metadata, model.vector_size)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)}: a damaged model ({error})") from error

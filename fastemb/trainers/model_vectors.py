@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.corpus.merge import places_of
 from fastemb.engine import validate
 from fastemb.formats.files import PathLike
 from fastemb.vectors.keyed_vectors import KeyedVectors
@@ -44,6 +43,30 @@ class ModelVectors(KeyedVectors):
         super().__init__(state.weight_in[:, : state.vector_size], state.vocabulary)
         self._state = state
 
+    def renew(self) -> None:
+        """Take on the model's words and table after a change of them."""
+        KeyedVectors.__init__(self, self._state.weight_in[:, : self._state.vector_size], self._state.vocabulary)
+
+    _vectors: NDArray[np.float32]
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """One row a word, float32 (num_words, vector_size): the model's own table, into which assigned numbers go."""
+        return self._vectors
+
+    @vectors.setter
+    def vectors(self, vectors: Any) -> None:
+        self._vectors[:] = vectors
+        self._norms = None
+
+    def _append(self, names: list[str]) -> np.ndarray:
+        if names:
+            raise TypeError(
+                f"{names[0]!r:.80} cannot be added to a model's vectors: build_vocab(..., update=True) adds words, and "
+                "KeyedVectors(wv.vectors.copy(), wv.vocabulary) are vectors without a model"
+            )
+        return np.empty(0, np.int64)
+
     @property
     def vectors_lockf(self) -> NDArray[np.float32]:
         """Factors on the learning rate of the words' vectors."""
@@ -79,15 +102,18 @@ class ModelVectors(KeyedVectors):
         vectors = KeyedVectors.load_word2vec_format(
             fname, binary=binary, encoding=encoding, unicode_errors=unicode_errors
         )
-        self._state.adopt(vectors, validate.real("lockf", lockf, 0), name=os.fspath(fname))
+        check_size(os.fspath(fname), vectors, self.vector_size)
+        self._state.adopt(vectors, validate.real("lockf", lockf, 0))
 
     def sort_by_descending_frequency(self) -> None:
-        """Put the most frequent words first, in all tables of the model."""
-        assert self.counts is not None
-        self._state.reorder(np.argsort(-self.counts, kind="stable"))
+        """Put the most frequent words first, in all tables of the model; words of one count keep their order."""
+        self._state.reorder(np.argsort(-self._state.counts, kind="stable"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return KeyedVectors, (np.array(self.vectors), self.vocabulary, self.metadata)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> KeyedVectors:
+        return KeyedVectors(np.array(self.vectors), self.vocabulary, self.metadata)
 
 
 def open_vectors(pretrained: KeyedVectors | PathLike, vector_size: int) -> KeyedVectors:
@@ -118,8 +144,3 @@ def check_size(name: str, vectors: KeyedVectors, vector_size: int) -> None:
     """
     if vectors.vector_size != vector_size:
         raise ValueError(f"{name} must have vectors of vector_size={vector_size}, got {vectors.vector_size}")
-
-
-def rows_for(words: KeyedVectors, vectors: KeyedVectors) -> NDArray[np.int32]:
-    """Return the row in `vectors` of each word of `words`, -1 where it has none."""
-    return places_of(words.vocabulary, vectors.vocabulary)

@@ -16,9 +16,11 @@ from fastemb.corpus.terms import TermCounts, encode, is_word
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 
-__all__ = ["PhraseScores", "Scorer", "checked_scoring", "checked_threshold"]
+__all__ = ["PhraseScores", "Scorer", "Split", "checked_scoring", "checked_threshold"]
 
 Scorer = Callable[..., float]
+Split = tuple[str, str, float]
+"""The words at the ends of a phrase, and its score."""
 
 # What is told by a name, with its default threshold.
 _SCORINGS = {"default": (DEFAULT, 10.0), "npmi": (NPMI, 0.5), "word2phrase": (WORD2PHRASE, 100.0)}
@@ -93,18 +95,20 @@ class PhraseScores:
         triples = zip(a.tolist(), b.tolist(), both.tolist(), strict=True)
         return np.array([self._function(*counts) if min(counts) > 0 else -math.inf for counts in triples], np.float64)
 
-    def phrases(self) -> dict[str, float]:
-        """Return all phrases and their scores, the best ones first.
+    def phrases(self) -> tuple[dict[str, float], dict[str, list[Split]]]:
+        """Return all phrases and their scores, the best ones first, and how some may be split.
 
-        One that can be split in several ways has the best one's score.
+        Of a phrase that holds a word which holds the delimiter, as after a second pass, the score depends on the words
+        that it is joined from. It has the best one's, and the ways to split it that pass are told.
         """
         found = self._candidates(self._counts.prepared())
-        doubtful = np.flatnonzero(found.ambiguous)
-        found.scores[doubtful] = self._best_scores(found, doubtful)
+        found.scores[is_word(found.parts)] = -math.inf
+        doubtful = np.flatnonzero(found.ambiguous & ~is_word(found.parts))
+        splits = self._best_scores(found, doubtful)
         accepted = np.flatnonzero(found.scores > self.threshold)
         accepted = accepted[np.argsort(-found.scores[accepted], kind="stable")]
         texts = decode_words(*self._counts.spell(found.parts[accepted]), "surrogateescape")
-        return dict(zip(texts, found.scores[accepted].tolist(), strict=True))
+        return dict(zip(texts, found.scores[accepted].tolist(), strict=True)), splits
 
     def segmenter(self) -> Segmenter:
         """Return what joins the phrases; a phrase's score depends on the words that it is joined from."""
@@ -139,20 +143,32 @@ class PhraseScores:
         scores[pairs] = self.of_counts(word_counts[first[pairs]], word_counts[last[pairs]], occurrences[pairs])
         return _Candidates(parts, occurrences, scores, ambiguous)
 
-    def _best_scores(self, found: _Candidates, which: np.ndarray) -> np.ndarray:
-        """Return the best score of each of some candidates over all splits into two words that were counted."""
+    def _best_scores(self, found: _Candidates, which: np.ndarray) -> dict[str, list[Split]]:
+        """Give some candidates the best score of all splits into words that were counted; return those that pass."""
         delimiter, count_of = encode(self._counts.delimiter), self._counts.table.count_of
         connectors = {encode(word) for word in self._counts.connectors}
+        packed, offsets = self._counts.vocabulary.packed, self._counts.vocabulary.offsets
+        first, last = self._counts.ends(found.parts[which])
+        own = zip(*(Vocabulary(packed, offsets).take(words).as_bytes() for words in (first, last)), strict=True)
         texts = Vocabulary(*self._counts.spell(found.parts[which])).as_bytes()
-        triples, owners = [], []
-        for number, (text, both) in enumerate(zip(texts, found.counts[which].tolist(), strict=True)):
-            for a, b in _splits(text.split(delimiter), delimiter, connectors):
-                triples.append((count_of(a), count_of(b), both))
-                owners.append(number)
-        scores = found.scores[which]
-        if triples:
-            np.maximum.at(scores, np.array(owners), self.of_counts(*np.array(triples, np.int64).T.copy()))
-        return scores
+        ways = []
+        for text, pair in zip(texts, own, strict=True):
+            ways.append({pair, *_splits(text.split(delimiter), delimiter, connectors)})
+        both = found.counts[which].repeat([len(pairs) for pairs in ways])
+        a, b = (np.array([count_of(pair[end]) for pairs in ways for pair in pairs], np.int64) for end in (0, 1))
+        scores = iter(self.of_counts(a, b, both).tolist())
+        passed: dict[str, list[Split]] = {}
+        for place, text, pairs in zip(which.tolist(), texts, ways, strict=True):
+            scored = [(_decode(a), _decode(b), next(scores)) for a, b in pairs]
+            found.scores[place] = max(score for _, _, score in scored)
+            kept = sorted(split for split in scored if split[2] > self.threshold)
+            if kept:
+                passed[_decode(text)] = kept
+        return passed
+
+
+def _decode(term: bytes) -> str:
+    return term.decode("utf-8", "surrogateescape")
 
 
 def _splits(atoms: list[bytes], delimiter: bytes, connectors: set[bytes]) -> Iterator[tuple[bytes, bytes]]:

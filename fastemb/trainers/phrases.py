@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 import fastemb
-from fastemb.corpus._terms import TermTable
 from fastemb.corpus.joining import Segmenter
+from fastemb.corpus.reader import Corpus
 from fastemb.corpus.spool import parse_size
 from fastemb.corpus.terms import TermCounts
 from fastemb.corpus.vocabulary import Vocabulary
@@ -17,7 +17,7 @@ from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
 from fastemb.formats.safetensors import read_tensors, write_tensors
 from fastemb.trainers.frozen_phrases import FrozenPhrases, check_delimiter
-from fastemb.trainers.phrase_scores import PhraseScores, Scorer, checked_scoring, checked_threshold
+from fastemb.trainers.phrase_scores import PhraseScores, Scorer, Split, checked_scoring, checked_threshold
 from fastemb.trainers.phrasing import PhraseModel, read_words
 from fastemb.trainers.text import PathLike, Sentences, one_source
 
@@ -174,17 +174,34 @@ class Phrases(PhraseModel):
         (2, 1)
         """
         source = one_source(sentences, corpus_file)
-        models = [phrases] if isinstance(phrases, PhraseModel) else list(phrases or ())
         options = {"lowercase": self.lowercase, "errors": self.errors, "max_memory": self.max_memory}
-        with read_words(source, models, **options, workers=self.workers) as corpus:
-            counts = TermCounts.of_corpus(
-                corpus,
-                self.delimiter,
-                self.connector_words,
-                across=self.scoring == "word2phrase",
-                max_vocab_size=self.max_vocab_size,
-                workers=self.workers,
-            )
+        with read_words(source, phrases, **options, workers=self.workers) as corpus:
+            self.add_corpus(corpus)
+
+    def add_corpus(self, corpus: Corpus) -> None:
+        """Learn from a text of word numbers.
+
+        Parameters
+        ----------
+        corpus : Corpus
+            With all of its words in the vocabulary. It is not changed.
+
+        Examples
+        --------
+        >>> from fastemb.corpus.reader import read_corpus
+        >>> phrases = Phrases(min_count=1)
+        >>> phrases.add_corpus(read_corpus([["new", "york"]], min_count=1))
+        >>> len(phrases.vocab)
+        3
+        """
+        counts = TermCounts.of_corpus(
+            corpus,
+            self.delimiter,
+            self.connector_words,
+            across=self.scoring == "word2phrase",
+            max_vocab_size=self.max_vocab_size,
+            workers=self.workers,
+        )
         self._joining = None
         if len(self._counts) == 0:
             counts.min_reduce = self._counts.min_reduce  # as gensim: dropping starts anew with each text
@@ -213,6 +230,9 @@ class Phrases(PhraseModel):
 
         A phrase that can be split in several ways, as after a second pass, has the best one's score.
         """
+        return self._scores().phrases()[0]
+
+    def _exported(self) -> tuple[dict[str, float], dict[str, list[Split]]]:
         return self._scores().phrases()
 
     def freeze(self) -> FrozenPhrases:
@@ -276,23 +296,22 @@ class Phrases(PhraseModel):
         try:
             described = json.loads(metadata["model"])
             model = cls(**described["parameters"])
-            vocabulary = Vocabulary(tensors["words"], tensors["words_offsets"])
-            counts = TermCounts(
-                vocabulary,
+            model._counts = TermCounts.of_terms(
+                Vocabulary(tensors["words"], tensors["words_offsets"]),
                 model.delimiter,
                 model.connector_words,
-                TermTable(),
-                _typed("long_phrases", tensors, np.int32),
-                _typed("long_phrases_offsets", tensors, np.int64),
+                (_typed("terms", tensors, np.int64), _typed("counts", tensors, np.int64)),
+                (_typed("long_phrases", tensors, np.int32), _typed("long_phrases_offsets", tensors, np.int64)),
                 validate.integer("num_words", described["num_words"], 0),
                 validate.integer("min_reduce", described["min_reduce"], 1),
             )
-            parts, values = _typed("terms", tensors, np.int64), _typed("counts", tensors, np.int64)
-            counts.table.add_terms(counts.prepared(), parts, values, parts, counts.long_words, counts.long_offsets)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)}: a damaged model of phrases ({error})") from error
-        model._counts = counts
         return model
+
+    # What joins is made anew from the counts.
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_joining": None}
 
     def __repr__(self) -> str:
         return (

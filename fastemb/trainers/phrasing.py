@@ -2,14 +2,15 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fastemb.corpus.joining import Segmenter, Token
-from fastemb.corpus.reader import Corpus, read_corpus
-from fastemb.trainers.text import PathLike, Sentences
+from fastemb.corpus.phrased import PhrasedSentences, PhraseJoiner, joiners_of
+from fastemb.corpus.reader import WHOLE, Corpus, join_all, read_corpus
+from fastemb.trainers.text import Sentences
 
-__all__ = ["ENGLISH_CONNECTOR_WORDS", "PhraseModel", "PhrasedSentences", "read_words"]
+__all__ = ["ENGLISH_CONNECTOR_WORDS", "PhraseModel", "read_words"]
 
 #: Articles, prepositions and conjunctions that may stand inside an English phrase, as in "bank_of_america".
 ENGLISH_CONNECTOR_WORDS = frozenset(
@@ -28,6 +29,10 @@ class PhraseModel:
 
     def export_phrases(self) -> dict[str, float]:
         """Return all phrases and their scores, the best ones first."""
+        raise NotImplementedError
+
+    def _exported(self) -> tuple[dict[str, float], dict[str, list[tuple[str, str, float]]]]:
+        """Return the phrases and, of those whose score depends on how they are split, the words at the ends."""
         raise NotImplementedError
 
     def _segmenters(self) -> Sequence[Segmenter]:
@@ -55,10 +60,7 @@ class PhraseModel:
         """
         tokens = [Token(word, None) for word in sentence]
         for segmenter in self._segmenters():
-            scores = {token.text: token.score for token in tokens if token.score is not None}
-            tokens = segmenter.analyze([token.text for token in tokens])
-            if scores:
-                tokens = [Token(text, scores.get(text) if score is None else score) for text, score in tokens]
+            tokens = segmenter.analyze(tokens)
         return tokens
 
     def __getitem__(self, sentences: Iterable[Any]) -> Any:
@@ -124,27 +126,6 @@ class PhraseModel:
         return corpus
 
 
-class PhrasedSentences:
-    """Sentences with their phrases joined, each when it is asked for: what ``model[sentences]`` returns.
-
-    Parameters
-    ----------
-    model : PhraseModel
-    sentences : iterable of list of str
-        May be read as often as this is.
-    """
-
-    def __init__(self, model: PhraseModel, sentences: "Sentences | PhrasedSentences") -> None:
-        self.model, self.sentences = model, sentences
-
-    def __iter__(self) -> Iterator[list[str]]:
-        for sentence in self.sentences:
-            yield [token.text for token in self.model.analyze_sentence(sentence)]
-
-    def __len__(self) -> int:
-        return len(self.sentences)  # type: ignore[arg-type]
-
-
 def _peek(sentences: Iterable[Any]) -> tuple[Any, Iterable[Any]]:
     """Return the first item, None if there is none, and what yields all of them."""
     iterator = iter(sentences)
@@ -154,25 +135,18 @@ def _peek(sentences: Iterable[Any]) -> tuple[Any, Iterable[Any]]:
     return first, sentences
 
 
-def read_words(
-    source: Sentences | PhrasedSentences | PathLike, phrases: Iterable[PhraseModel] = (), **options: Any
-) -> Corpus:
+def read_words(source: Any, phrases: PhraseJoiner | Iterable[PhraseJoiner] | None = None, **options: Any) -> Corpus:
     """Read a text with all of its words and join phrases, without going back to words in between.
 
     Parameters
     ----------
-    source : iterable of list of str, or path
-        Of `PhrasedSentences` what they are made from is read.
-    phrases : iterable of PhraseModel
+    source : iterable of list of str, path or column
+        As `read_corpus` takes it. Of `PhrasedSentences` what they are made from is read.
+    phrases : PhraseJoiner or iterable of PhraseJoiner, optional
         Applied in their order.
     **options
         Of `read_corpus`.
     """
-    models = list(phrases)
-    while isinstance(source, PhrasedSentences):
-        models.insert(0, source.model)
-        source = source.sentences
-    corpus = read_corpus(source, min_count=1, max_sentence_length=2**62, **options)
-    for model in models:
-        corpus = model.join(corpus, workers=options.get("workers"))
-    return corpus
+    source, models = joiners_of(source, phrases)
+    corpus = read_corpus(source, min_count=1, max_sentence_length=WHOLE, **options)
+    return join_all(corpus, models, options.get("max_memory"), options.get("workers"))

@@ -152,6 +152,11 @@ class Monitor:
         self._pairs += pairs
 
     @property
+    def loss_sum(self) -> float:
+        """Sum of the loss of this epoch's pairs so far."""
+        return float(self._loss_sum)
+
+    @property
     def loss(self) -> float:
         """Mean loss of this epoch's pairs so far; NaN before the first."""
         return float(self._loss_sum / self._pairs) if self._pairs else math.nan

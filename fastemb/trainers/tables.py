@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["allocate_table", "row_length", "uniform_table"]
+__all__ = ["allocate_table", "padded_table", "row_length", "uniform_table"]
 
 LANES = 16  # a row is a whole number of cache lines, so that no row shares one with its neighbour
 INIT_BLOCK = 1 << 16  # numbers drawn at a time: a temporary array of them is all the memory that it takes
@@ -38,16 +38,29 @@ def allocate_table(num_embeddings: int, vector_size: int) -> NDArray[np.float32]
     return memory[first : first + num_embeddings * length].reshape(num_embeddings, length)
 
 
-def uniform_table(num_embeddings: int, vector_size: int, seed: int, bound: float = 0.5) -> NDArray[np.float32]:
-    """Return a table of word2vec.c's starting vectors: uniform in ±bound / vector_size, the padding zero.
+def padded_table(rows: np.ndarray, vector_size: int) -> NDArray[np.float32]:
+    """Return a copy of rows of `vector_size` numbers in a table of their own.
+
+    Examples
+    --------
+    >>> padded_table(np.ones((2, 1), np.float32), 1).sum(axis=1)
+    array([1., 1.], dtype=float32)
+    """
+    table = allocate_table(len(rows), vector_size)
+    table[:, :vector_size] = rows
+    return table
+
+
+def uniform_table(num_embeddings: int, vector_size: int, seed: int, start: float = 0.5) -> NDArray[np.float32]:
+    """Return a table of word2vec.c's starting vectors: uniform in ±start / vector_size, the padding zero.
 
     Parameters
     ----------
     num_embeddings, vector_size : int
     seed : int
         At least 0.
-    bound : float, default 0.5
-        word2vec.c's; fastText's is 1.
+    start : float, default 0.5
+        gensim and fastText have 1.
 
     Returns
     -------
@@ -64,5 +77,5 @@ def uniform_table(num_embeddings: int, vector_size: int, seed: int, bound: float
     step = max(1, INIT_BLOCK // vector_size)
     for first in range(0, num_embeddings, step):
         rows = table[first : first + step, :vector_size]
-        rows[:] = (random.random(rows.shape, dtype=np.float32) - np.float32(0.5)) * np.float32(2 * bound / vector_size)
+        rows[:] = (random.random(rows.shape, dtype=np.float32) - np.float32(0.5)) * np.float32(2 * start / vector_size)
     return table

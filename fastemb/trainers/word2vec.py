@@ -1,39 +1,35 @@
-"""Word2Vec: skip-gram word vectors with negative sampling."""
+"""Word2Vec: skip-gram and CBOW word vectors, with negative sampling and hierarchical softmax."""
 
-import json
 import math
-import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-import fastemb
-from fastemb.corpus.reader import Corpus, read_corpus
-from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.corpus.reader import Corpus
+from fastemb.corpus.selection import TrimRule
 from fastemb.engine import validate
-from fastemb.engine.parallel import MAX_THREADS, get_num_threads
-from fastemb.formats.safetensors import read_tensors, write_tensors
-from fastemb.trainers.estimator import Estimator
+from fastemb.engine.huffman import HuffmanTree, huffman_paths
+from fastemb.engine.parallel import get_num_threads
+from fastemb.trainers.arguments import check_training, warn_of_totals, warn_without_effect
+from fastemb.trainers.arithmetic import Arithmetic, arithmetic
+from fastemb.trainers.building import VocabularyBuilder
+from fastemb.trainers.loop import Loop, Tables
+from fastemb.trainers.model_vectors import ModelVectors
+from fastemb.trainers.phrasing import PhraseModel
+from fastemb.trainers.prediction import Prediction
 from fastemb.trainers.schedule import Monitor
-from fastemb.trainers.skipgram import SkipGram
-from fastemb.trainers.state import State
+from fastemb.trainers.storing import Stored
+from fastemb.trainers.text import PathLike, Sentences, one_source
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["Word2Vec"]
 
-PathLike = str | os.PathLike[str]
-Sentences = Iterable[Sequence[str]]
 
-DEFAULT_ALPHA = 0.035
-MAX_VECTOR_SIZE = 1 << 16
-MODEL_FORMAT = "fastemb.Word2Vec/1"
-
-
-class Word2Vec(Estimator):
-    """Word vectors learnt from text with skip-gram and negative sampling, on all cores.
+class Word2Vec(Prediction, Stored, VocabularyBuilder):
+    """Word vectors learnt from text with skip-gram or CBOW, on all cores.
 
     The arguments are gensim 4's where it has them. Given `sentences` or `corpus_file` the model is trained at once;
     otherwise call `fit`, or `build_vocab` and `train`.
@@ -47,26 +43,50 @@ class Word2Vec(Estimator):
         of them; ``"-"`` for standard input.
     vector_size : int, default 100
         Numbers in a vector.
-    alpha : float, default 0.035
-        Learning rate at the start; gensim's is 0.025. It falls linearly to `min_alpha`.
+    alpha : float, optional
+        Learning rate at the start; default 0.035 for skip-gram and 0.05 for CBOW, or that of the program that `compat`
+        names. It falls linearly to `min_alpha`.
     window : int, default 5
         Most context words on each side, up to 100.
     min_count : int, default 5
         Words that occur less often are left out.
+    max_vocab_size : int, optional
+        Different words to hold while counting. Counts are exact while there is room; when there is none, the fewest of
+        the rarest words go that free half of it, and a warning tells what was lost.
+    max_final_vocab : int, optional
+        Raise `min_count` until at most this many words are left.
+    trim_rule : callable, optional
+        Called as ``trim_rule(word, count, min_count)``; returns `fastemb.RULE_KEEP`, `RULE_DISCARD` or `RULE_DEFAULT`.
+        Not saved with the model.
+    sorted_vocab : {1, 0}, default 1
+        Order words by falling count (1), or by first appearance (0).
+    pretrained : KeyedVectors or path, optional
+        Vectors of the same size, in a file of any format, from which the words that they have start. Not saved with the
+        model.
+    pretrained_lockf : float, default 1.0
+        Factor on the learning rate of these words; 0 keeps their vectors as they are, bit for bit.
     sample : float, default 1e-3
         Words with a larger share of the text are dropped at times (see `engine.sampling`); 0 keeps all.
     seed : int, default 1
         Of all random numbers. With one worker a run repeats bit for bit.
     workers : int, optional
         Threads; default `fastemb.get_num_threads()`.
-    min_alpha : float, default 1e-4
-        Learning rate at the end.
-    sg : {1}, default 1
-        Skip-gram. CBOW (0) is not there yet.
+    min_alpha : float, optional
+        Learning rate at the end; default 1e-4, or the program's.
+    sg : {0, 1}, default 0
+        CBOW (0): the context words together predict the centre word. Skip-gram (1): each by itself, which takes longer
+        and is better for rare words.
+    hs : {0, 1}, default 0
+        Hierarchical softmax: a word is predicted by its path in a Huffman tree.
     negative : int, default 5
-        Words drawn as counter-examples, 1 to 64.
-    ns_exponent : float, default 0.75
-        Negatives are drawn in proportion to ``count ** ns_exponent``.
+        Negative sampling: words drawn as counter-examples, up to 64; 0 for none. Both ways may be used together.
+    ns_exponent : float, optional
+        Negatives are drawn in proportion to ``count ** ns_exponent``; default 0.75, or the program's.
+    cbow_mean : {0, 1}, default 1
+        CBOW sums (0) or averages (1) the context words' vectors.
+    cbow_update : {"corrected", "classic"}, optional
+        Whether each context word gets its share of the average's change, as the gradient has it (Irsoy et al. 2021), or
+        all of it, as in word2vec.c and gensim. Default "classic".
     epochs : int, default 5
         Passes through the text.
     shrink_windows : bool, default True
@@ -74,6 +94,8 @@ class Word2Vec(Estimator):
     shared_negatives : bool, default True
         One set of negatives for all context words of a window: several times faster at the same quality. False is
         word2vec.c's arithmetic, pair by pair.
+    compat : {"word2vec.c", "gensim", "fasttext"}, optional
+        Take on the arithmetic of another program, and its default rates: see the guide's page on semantics. Slower.
     lowercase : bool, default False
         Lower-case the text first, by Unicode's rules.
     max_sentence_length : int, default 1000
@@ -83,19 +105,30 @@ class Word2Vec(Estimator):
         file.
     errors : str, default "strict"
         What to do with bytes that are not UTF-8, as in ``bytes.decode``.
+    phrases : Phrases, FrozenPhrases or a sequence of them, optional
+        Join the phrases of the text first, as word numbers. The model keeps them, frozen, and saves them with itself:
+        ``model.phrases[sentence]`` joins new text as the training text was.
     callbacks : sequence of object
-        See `fastemb.trainers.schedule.Monitor`.
+        See `fastemb.CallbackAny2Vec`.
+    compute_loss : bool, default False
+        gensim's; the loss is computed in any case.
+    comment : str, optional
+        Free text, saved with the model.
+    hashfxn, null_word, batch_words
+        gensim's, without effect, of which a warning tells.
 
     Attributes
     ----------
-    wv : KeyedVectors
+    wv : ModelVectors
         The words and their vectors.
     syn1neg : float32 (num_words, vector_size)
-        The output vectors.
+        The output vectors of negative sampling.
+    syn1 : float32 (num_words - 1, vector_size)
+        The vectors of the tree's inner nodes, of hierarchical softmax.
     losses : list of float
         Mean loss of a (context, output) pair in each epoch trained.
     corpus_count, corpus_total_words : int
-        Sentences and words read when the vocabulary was built.
+        Sentences and words read when the vocabulary was built or updated.
 
     Raises
     ------
@@ -106,8 +139,9 @@ class Word2Vec(Estimator):
 
     Notes
     -----
-    Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their Compositionality". With several
-    workers threads update shared tables without locks (Niu et al. 2011, "Hogwild!"), so runs differ in the last digits.
+    Mikolov et al. 2013, "Efficient Estimation of Word Representations in Vector Space" and "Distributed Representations
+    of Words and Phrases and their Compositionality". With several workers threads update shared tables without locks
+    (Niu et al. 2011, "Hogwild!"), so runs differ in the last digits.
 
     Examples
     --------
@@ -119,52 +153,86 @@ class Word2Vec(Estimator):
     ((8,), 3)
     """
 
+    _format = "fastemb.Word2Vec/1"
+
     def __init__(
         self,
         sentences: Sentences | None = None,
         corpus_file: PathLike | None = None,
         vector_size: int = 100,
-        alpha: float = DEFAULT_ALPHA,
+        alpha: float | None = None,
         window: int = 5,
         min_count: int = 5,
         *,
+        max_vocab_size: int | None = None,
+        max_final_vocab: int | None = None,
+        trim_rule: TrimRule | None = None,
+        sorted_vocab: int = 1,
+        pretrained: KeyedVectors | PathLike | None = None,
+        pretrained_lockf: float = 1.0,
         sample: float = 1e-3,
         seed: int = 1,
         workers: int | None = None,
-        min_alpha: float = 1e-4,
-        sg: int = 1,
+        min_alpha: float | None = None,
+        sg: int = 0,
+        hs: int = 0,
         negative: int = 5,
-        ns_exponent: float = 0.75,
+        ns_exponent: float | None = None,
+        cbow_mean: int = 1,
+        cbow_update: str | None = None,
         epochs: int = 5,
         shrink_windows: bool = True,
         shared_negatives: bool = True,
+        compat: str | None = None,
         lowercase: bool = False,
         max_sentence_length: int = 1000,
         max_memory: int | str | None = None,
         errors: str = "strict",
+        phrases: PhraseModel | Sequence[PhraseModel] | None = None,
         callbacks: Sequence[object] = (),
+        compute_loss: bool = False,
+        comment: str | None = None,
+        hashfxn: Callable | None = None,
+        null_word: int = 0,
+        batch_words: int | None = None,
     ) -> None:
         self.vector_size = vector_size
         self.alpha = alpha
         self.window = window
         self.min_count = min_count
+        self.max_vocab_size = max_vocab_size
+        self.max_final_vocab = max_final_vocab
+        self.trim_rule = trim_rule
+        self.sorted_vocab = sorted_vocab
+        self.pretrained = pretrained
+        self.pretrained_lockf = pretrained_lockf
         self.sample = sample
         self.seed = seed
         self.workers = workers
         self.min_alpha = min_alpha
         self.sg = sg
+        self.hs = hs
         self.negative = negative
         self.ns_exponent = ns_exponent
+        self.cbow_mean = cbow_mean
+        self.cbow_update = cbow_update
         self.epochs = epochs
         self.shrink_windows = shrink_windows
         self.shared_negatives = shared_negatives
+        self.compat = compat
         self.lowercase = lowercase
         self.max_sentence_length = max_sentence_length
         self.max_memory = max_memory
         self.errors = errors
+        self.phrases = phrases
         self.callbacks = callbacks
+        self.compute_loss = compute_loss
+        self.comment = comment
+        self.hashfxn = hashfxn
+        self.null_word = null_word
+        self.batch_words = batch_words
         self._check()
-        self._state: State | None = None
+        warn_without_effect(hashfxn=hashfxn, null_word=null_word, batch_words=batch_words)
         if sentences is not None or corpus_file is not None:
             self.fit(sentences, corpus_file=corpus_file)
 
@@ -185,46 +253,45 @@ class Word2Vec(Estimator):
         """
         self._check()
         monitor = Monitor(self, self.callbacks)
-        with self._read(_one_source(sentences, corpus_file), monitor) as corpus:
-            self._state = State.of_corpus(corpus, self.vector_size, self.seed)
-            self._train(corpus, self.epochs, self.alpha, self.min_alpha, monitor)
+        with self._read(one_source(sentences, corpus_file), monitor) as corpus:
+            self._take_vocabulary(corpus.vocabulary, corpus.num_words, corpus.num_sentences_read)
+            self._train(corpus, self.epochs, *self._rates(), monitor)
         return self
-
-    def build_vocab(self, sentences: Sentences | None = None, corpus_file: PathLike | None = None) -> None:
-        """Count the words of a text and make untrained vectors for them.
-
-        Parameters
-        ----------
-        sentences, corpus_file
-            As for the class; one of them.
-        """
-        self._check()
-        with self._read(_one_source(sentences, corpus_file), Monitor(self, self.callbacks)) as corpus:
-            self._state = State.of_corpus(corpus, self.vector_size, self.seed)
 
     def train(
         self,
         sentences: Sentences | None = None,
         corpus_file: PathLike | None = None,
-        *,
         total_examples: int | None = None,
         total_words: int | None = None,
         epochs: int | None = None,
         start_alpha: float | None = None,
         end_alpha: float | None = None,
+        word_count: int = 0,
+        queue_factor: int | None = None,
+        report_delay: float | None = None,
+        compute_loss: bool = False,
+        callbacks: Sequence[object] | None = None,
+        *,
+        corpus_iterable: Sentences | None = None,
     ) -> tuple[int, int]:
         """Train, or go on training, with the vocabulary as it is; words that it does not have are left out.
 
         Parameters
         ----------
         sentences, corpus_file
-            As for the class; one of them.
+            As for the class; one of them. gensim's name `corpus_iterable` is taken for `sentences`, too.
         total_examples, total_words : int, optional
-            Ignored: the text is counted. gensim's interface has them.
+            Sentences and words of the text. The text is counted, so they need not be given; a warning tells where they
+            are not what was counted.
         epochs : int, optional
             Default the model's.
         start_alpha, end_alpha : float, optional
             Default the model's `alpha` and `min_alpha`.
+        callbacks : sequence of object, optional
+            In place of the model's.
+        word_count, queue_factor, report_delay, compute_loss
+            gensim's, without effect.
 
         Returns
         -------
@@ -242,165 +309,125 @@ class Word2Vec(Estimator):
         vocabulary = self._trained.vocabulary
         self._check_vector_size()
         epochs = self.epochs if epochs is None else validate.integer("epochs", epochs, 1)
-        alpha = self.alpha if start_alpha is None else validate.real("start_alpha", start_alpha, 0, low_open=True)
-        end = self.min_alpha if end_alpha is None else validate.real("end_alpha", end_alpha, 0)
-        monitor = Monitor(self, self.callbacks)
-        with self._read(_one_source(sentences, corpus_file), monitor, vocabulary) as corpus:
+        alpha, end = self._rates()
+        if start_alpha is not None:
+            alpha = validate.real("start_alpha", start_alpha, 0, low_open=True)
+        if end_alpha is not None:
+            end = validate.real("end_alpha", end_alpha, 0)
+        warn_without_effect(word_count=word_count, queue_factor=queue_factor, report_delay=report_delay)
+        monitor = Monitor(self, self.callbacks if callbacks is None else callbacks)
+        source = one_source(sentences if corpus_iterable is None else corpus_iterable, corpus_file)
+        with self._read(source, monitor, vocabulary) as corpus:
+            warn_of_totals(corpus, total_examples, total_words)
             return self._train(corpus, epochs, alpha, end, monitor)
 
     @property
-    def wv(self) -> KeyedVectors:
-        """The words and their vectors; they change as the model is trained."""
-        return self._trained.wv
+    def syn1neg(self) -> NDArray[np.float32]:
+        """The output vectors of negative sampling, float32 (num_words, vector_size), under gensim's name."""
+        return self._outputs("syn1neg", self._trained.weight_out, "negative sampling (negative=0)")
 
     @property
-    def syn1neg(self) -> NDArray[np.float32]:
-        """The output vectors, float32 (num_words, vector_size), under gensim's name."""
-        return self._trained.weight_out[:, : self._trained.vector_size]
+    def syn1(self) -> NDArray[np.float32]:
+        """The vectors of the tree's inner nodes, float32 (num_words - 1, vector_size), under gensim's name."""
+        return self._outputs("syn1", self._trained.weight_inner, "hierarchical softmax (hs=0)")
 
     @property
     def losses(self) -> list[float]:
         """Mean loss of a pair in each epoch trained."""
         return self._trained.losses
 
-    @property
-    def corpus_count(self) -> int:
-        """Sentences read when the vocabulary was built."""
-        return self._trained.num_sentences
+    def get_latest_training_loss(self) -> float:
+        """Return the sum of the loss over all pairs since the latest `fit` or `train` began; see `losses` for means."""
+        return self._trained.running_loss
 
-    @property
-    def corpus_total_words(self) -> int:
-        """Words read when the vocabulary was built, those left out included."""
-        return self._trained.num_words
-
-    def save(self, path: PathLike) -> None:
-        """Write everything, to go on training later, as one safetensors file.
-
-        The file opens as `KeyedVectors` too. Only ``wv.save`` writes other formats.
+    def init_sims(self, replace: bool = False) -> None:
+        """Do nothing but warn, as gensim does: lengths are computed where they are needed.
 
         Parameters
         ----------
-        path : path
-            Must end in ``.safetensors``.
+        replace : bool, default False
+            Give all vectors length one, for good.
         """
-        if not os.fspath(path).endswith(".safetensors"):
-            raise ValueError(
-                f"path must end in '.safetensors', got {os.fspath(path)!r}; model.wv.save writes other formats"
-            )
-        tensors, described = self._trained.to_tensors()
-        self._check_vector_size()
-        parameters = {name: value for name, value in self.get_params().items() if name != "callbacks"}
-        metadata = {
-            "format": MODEL_FORMAT,
-            "fastemb": fastemb.__version__,
-            "parameters": json.dumps(parameters),
-            **described,
-        }
-        write_tensors(path, tensors, metadata)
+        warnings.warn(
+            "init_sims is deprecated and has no effect without replace=True, which is wv.unit_normalize_all()",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        if replace:
+            self.wv.unit_normalize_all()
 
-    @classmethod
-    def load(cls, path: PathLike) -> Self:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        ValueError
-            If the file is not a model that `save` wrote.
-        """
-        tensors, metadata = read_tensors(path)
-        if metadata.get("format") != MODEL_FORMAT:
-            raise ValueError(
-                f"{os.fspath(path)}: not a Word2Vec model, which has the format {MODEL_FORMAT!r}, "
-                f"got {metadata.get('format')!r}; KeyedVectors.load reads word vectors"
-            )
-        try:
-            model = cls(**json.loads(metadata["parameters"]))
-            model._state = State.of_tensors(tensors, metadata, model.vector_size)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)}: a damaged model ({error})") from error
-        return model
+    def __str__(self) -> str:
+        size = 0 if self._state is None else len(self._state.vocabulary)
+        return f"{type(self).__name__}<vocab={size}, vector_size={self.vector_size}, alpha={self._rates()[0]:g}>"
 
     def _check(self) -> None:
-        """Check the arguments; NumPy's numbers become Python's, which the kernels and the model's file ask for."""
-        self.vector_size = validate.integer("vector_size", self.vector_size, 1, MAX_VECTOR_SIZE)
-        self.alpha = validate.real("alpha", self.alpha, 0, low_open=True)
-        self.min_alpha = validate.real("min_alpha", self.min_alpha, 0, self.alpha)
-        self.window = validate.integer("window", self.window, 1, 100)
-        self.min_count = validate.integer("min_count", self.min_count, 0)
-        self.sample = validate.real("sample", self.sample, 0, 1)
-        self.seed = validate.integer("seed", self.seed, 0, 2**63 - 1)
-        if self.workers is not None:
-            self.workers = validate.integer("workers", self.workers, 1, MAX_THREADS)
-        if self.sg != 1:
-            validate.choice("sg", self.sg, (0, 1))
-            raise ValueError("sg=0 asks for CBOW, which fastemb does not have yet; sg=1 trains skip-gram")
-        self.sg = int(self.sg)
-        self.negative = validate.integer("negative", self.negative, 1, 64)
-        self.ns_exponent = validate.real("ns_exponent", self.ns_exponent, -10, 10)
-        self.epochs = validate.integer("epochs", self.epochs, 1)
-        self.max_sentence_length = validate.integer("max_sentence_length", self.max_sentence_length, 1, 1_000_000)
-        for name in ("shrink_windows", "shared_negatives", "lowercase"):
-            setattr(self, name, validate.boolean(name, getattr(self, name)))
-
-    def _check_vector_size(self) -> None:
-        size = self._trained.vector_size
-        if self.vector_size != size:
-            raise ValueError(
-                f"vector_size was changed to {self.vector_size}, and the model's vectors have {size} numbers: "
-                "fit makes new ones"
-            )
+        check_training(self)
+        self._check_vocabulary_options()
 
     @property
-    def _trained(self) -> State:
-        if self._state is None:
-            raise RuntimeError("the model has no vocabulary yet: call fit, or build_vocab and train, first")
-        return self._state
+    def wv(self) -> ModelVectors:
+        """The words and their vectors; they change as the model is trained."""
+        vectors = self._trained.wv
+        assert isinstance(vectors, ModelVectors)
+        return vectors
 
-    def _read(self, source: Sentences | PathLike, monitor: Monitor, vocabulary: Vocabulary | None = None) -> Corpus:
-        monitor.begin("scanning")
+    @property
+    def _start(self) -> float:
+        return self._arithmetic.start
 
-        def progress(words: int, fraction: float | None) -> None:
-            monitor.report(words, 0, math.nan, total=round(words / fraction) if fraction else None)
+    @property
+    def _arithmetic(self) -> Arithmetic:
+        return arithmetic(self.compat, shared_negatives=self.shared_negatives, cbow_update=self.cbow_update)
 
-        corpus = read_corpus(
-            source,
-            vocabulary=vocabulary,
-            min_count=self.min_count,
-            lowercase=self.lowercase,
-            max_sentence_length=self.max_sentence_length,
-            errors=self.errors,
-            max_memory=self.max_memory,
-            workers=self.workers,
-            progress=progress,
-        )
-        monitor.report(corpus.num_words, 0, math.nan, total=corpus.num_words, force=True)
-        return corpus
+    def _paths(self) -> HuffmanTree:
+        return huffman_paths(self._trained.counts, self._arithmetic.code_is_label)
+
+    def _rates(self) -> tuple[float, float]:
+        """Return the learning rate at the start and at the end."""
+        how = self._arithmetic
+        alpha = (how.skipgram_alpha if self.sg else how.cbow_alpha) if self.alpha is None else self.alpha
+        return alpha, how.last_alpha(alpha) if self.min_alpha is None else self.min_alpha
+
+    def _outputs(self, name: str, table: NDArray[np.float32] | None, without: str) -> NDArray[np.float32]:
+        if table is None:
+            raise AttributeError(f"a model without {without} has no {name}")
+        return table[:, : self._trained.vector_size]
 
     def _train(self, corpus: Corpus, epochs: int, alpha: float, min_alpha: float, monitor: Monitor) -> tuple[int, int]:
         state = self._trained
-        loop = SkipGram(
+        how = self._arithmetic
+        state.prepare(bool(self.hs), bool(self.negative))
+        loop = Loop(
             counts=state.counts,
-            weight_in=state.weight_in,
-            weight_out=state.weight_out,
+            tables=Tables(
+                weight_in=state.weight_in,
+                weight_out=state.weight_out if self.negative else None,
+                weight_inner=state.weight_inner if self.hs else None,
+                subwords=state.parts,
+                rates=state.rates(),
+            ),
+            sg=bool(self.sg),
+            cbow_mean=bool(self.cbow_mean),
             window=self.window,
             shrink_windows=self.shrink_windows,
             negative=self.negative,
-            shared_negatives=self.shared_negatives,
             sample=self.sample,
-            ns_exponent=self.ns_exponent,
+            ns_exponent=how.ns_exponent if self.ns_exponent is None else self.ns_exponent,
             seed=self.seed,
+            arithmetic=how,
             workers=self.workers or get_num_threads(),
         )
         monitor.call("on_train_begin")
-        trained = 0
+        trained, state.running_loss = 0, 0.0
         try:
             for kept, loss in loop.run(corpus, epochs, alpha, min_alpha, state.epochs_trained, monitor):
                 trained += kept
                 state.epochs_trained += 1
                 state.losses.append(loss)
+                state.running_loss += monitor.loss_sum
                 monitor.call("on_epoch_end")
         finally:
-            state.wv.fill_norms(force=True)
+            state.refresh()
         if all(map(math.isnan, state.losses[-epochs:])):
             warnings.warn(
                 f"no two words met in training: subsampling (sample={self.sample:g}) and min_count={self.min_count} "
@@ -410,22 +437,3 @@ class Word2Vec(Estimator):
             )
         monitor.call("on_train_end")
         return trained, corpus.num_words * epochs
-
-
-def _one_source(sentences: Sentences | None, corpus_file: PathLike | None) -> Sentences | PathLike:
-    if (sentences is None) == (corpus_file is None):
-        given = "neither" if sentences is None else "both"
-        raise TypeError(f"one of sentences and corpus_file must be given, got {given}")
-    if corpus_file is not None:
-        if not isinstance(corpus_file, str | os.PathLike):
-            raise TypeError(f"corpus_file must be a path or '-', got {corpus_file!r:.80}")
-        return corpus_file
-    assert sentences is not None
-    if isinstance(sentences, str | bytes | os.PathLike):
-        raise TypeError(
-            f"sentences must be an iterable of lists of words, got {str(sentences)!r:.80}; "
-            "a file's name goes into corpus_file="
-        )
-    if not isinstance(sentences, Iterable):
-        raise TypeError(f"sentences must be an iterable of lists of words, got {sentences!r:.80}")
-    return sentences

@@ -148,6 +148,15 @@ def _questions(path: PathLike, case_insensitive: bool) -> Iterator[tuple[str, Qu
         raise ValueError(f"{os.fspath(path)!r} has no line of four words")
 
 
+def known_questions(
+    kv: "KeyedVectors", analogies: PathLike, restrict_vocab: int | None = 300000, case_insensitive: bool = True
+) -> tuple[int, int]:
+    """Return how many questions of a file have known words only, and how many there are; see `word_analogies`."""
+    ok_vocab = _known_words(kv, restrict_vocab, case_insensitive)
+    questions = [question for _, question in _questions(analogies, case_insensitive) if question is not None]
+    return sum(all(word in ok_vocab for word in question) for question in questions), len(questions)
+
+
 def _answered(
     kv: "KeyedVectors",
     rows: np.ndarray,

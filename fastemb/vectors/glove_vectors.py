@@ -54,7 +54,7 @@ class GloVeVectors(KeyedVectors):
         """
         if format is None and os.fspath(path).lower().removesuffix(".gz").endswith(".txt"):
             format = "glove"
-        formats.write(path, self._with_unknown() if unk else self._table(), format=format)
+        formats.write(path, self._with_unknown() if unk else self._as_table(), format=format)
 
     def _with_unknown(self) -> Table:
         words = self.vocabulary.as_bytes()

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastemb.formats.files import PathLike
+from fastemb.formats.subwords import SubwordTable
+from fastemb.formats.table import Table
 from fastemb.vectors import evaluate
 from fastemb.vectors.align import Alignment, align
 from fastemb.vectors.changes import Changes
@@ -126,3 +128,11 @@ class KeyedVectors(Neighbors, Similarities, Changes, Storage):
         """Return how similarities go with people's scores; see `fastemb.vectors.evaluate.word_pairs`."""
         options = (restrict_vocab, case_insensitive, dummy4unknown)
         return evaluate.word_pairs(self, pairs, delimiter, encoding, *options)
+
+    @classmethod
+    def _of_table(cls, table: Table) -> Any:
+        if cls is KeyedVectors and isinstance(table, SubwordTable):
+            from fastemb.vectors.fasttext_vectors import FastTextKeyedVectors
+
+            return FastTextKeyedVectors(table)
+        return super()._of_table(table)

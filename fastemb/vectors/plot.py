@@ -10,19 +10,21 @@ import numpy as np
 
 from fastemb.engine.validate import integer
 from fastemb.formats.files import PathLike, replacing
-from fastemb.vectors.layout import push_apart, spread, tsne
+from fastemb.vectors.html_map import draw_html, shown
+from fastemb.vectors.layout import push_apart, spread
+from fastemb.vectors.projection import project
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
-MAX_WORDS = 1000
+# Words on a map: at most, and where nobody says.
+_MOST, _USUAL = {".png": 1000, ".html": 5000}, {".png": 300, ".html": 1000}
 _SIZE = (14.0, 10.0)  # inches, and more for many words
 _WORDS_A_SHEET = 300
 _DPI = 150
 _MARGIN = 0.35  # inches
-_LONGEST = 24
 _LARGEST, _SMALLEST = 15.0, 4.0  # points
 _FILLED = 0.25  # of the area, at most
 # Twelve hues of one darkness, in an order in which neighbours differ.
@@ -42,33 +44,44 @@ def draw_map(
     path: PathLike,
     words: Sequence[str] | None = None,
     *,
-    top: int = 300,
+    top: int | None = None,
     title: str | None = None,
+    method: str = "tsne",
+    clusters: int | None = None,
 ) -> None:
-    """Draw words on a map, similar ones near each other, and write it as a PNG picture.
+    """Draw words on a map, similar ones near each other: a PNG picture, or an HTML page to explore in a browser.
 
-    The places are t-SNE's, moved until no word lies on another; words near each other on the map share a colour. The
-    same vectors give the same picture.
+    On the picture all words are written out, moved until none lies on another; words near each other share a colour.
+    On the page words are points with a colour a group; pointing at one shows its nearest words, zooming in brings out
+    more names. It is one file that needs no network, made by plotly (``pip install 'fastemb[plot]'``). The same vectors
+    give the same map.
 
     Parameters
     ----------
     kv : KeyedVectors
         The vectors.
     path : str or PathLike
-        The picture to write; replaced as a whole.
+        The file to write, ``.png`` or ``.html``; replaced as a whole.
     words : sequence of str, optional
-        The words to draw, 2 to 1000 different ones; default the first `top` of the vocabulary, the most frequent.
-    top : int
-        How many words to draw where `words` is not given, in [2, 1000].
+        The words to draw, 2 to 1000 different ones, on a page to 5000; default the first `top` of the vocabulary, the
+        most frequent.
+    top : int, optional
+        How many words to draw where `words` is not given; default 300, on a page 1000.
     title : str, optional
         A line above the map.
+    method : {"tsne", "pca", "umap"}
+        How words are placed, see `fastemb.vectors.projection.project`.
+    clusters : int, optional
+        Groups at most, 1 to 12; default one for some 12 words, on a page for some 25.
 
     Raises
     ------
     KeyError
         If one of the words is unknown.
     ValueError
-        If there are too few words or too many, or `path` does not end in ``.png``.
+        If there are too few words or too many, or `path` ends in something else.
+    ImportError
+        If plotly is not installed and `path` ends in ``.html``.
 
     Examples
     --------
@@ -80,37 +93,41 @@ def draw_map(
     ...     pathlib.Path(folder, "map.png").stat().st_size > 1000
     True
     """
-    if Path(path).suffix.lower() != ".png":
-        raise ValueError(f"path must end in '.png', got {str(path)!r}")
-    if words is None:
-        rows = list(range(min(integer("top", top, 2, MAX_WORDS), len(kv))))
-    else:
-        rows = list(dict.fromkeys(kv.get_index(word) for word in words))
-    if not 2 <= len(rows) <= MAX_WORDS:
-        raise ValueError(f"words must be 2 to {MAX_WORDS} different words, got {len(rows)}")
-    texts = [_shown(kv.index_to_key[row]) for row in rows]
-    vectors = kv.vectors[np.array(rows)]
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.all():
-        raise ValueError(f"the vector of {kv.index_to_key[rows[int(finite.argmin())]]!r} is not finite")
-    places = tsne(vectors)
-    figure = _figure(texts, spread(places), _groups(places), title)
+    suffix = Path(path).suffix.lower()
+    if suffix not in _MOST:
+        raise ValueError(f"path must end in {' or '.join(map(repr, _MOST))}, got {str(path)!r}")
+    if clusters is not None:
+        integer("clusters", clusters, 1, len(_COLOURS))
+    rows = _chosen(kv, words, top, _MOST[suffix], _USUAL[suffix])
+    texts = [shown(kv.index_to_key[row]) for row in rows]
+    if suffix == ".html":
+        draw_html(kv, path, rows, texts, _COLOURS, title=title, method=method, num_clusters=clusters)
+        return
+    places = project(kv.vectors[np.array(rows)], method)
+    figure = _figure(texts, spread(places), _groups(places, clusters), title)
     with replacing(Path(path)) as file, _no_font_warnings():
         figure.savefig(file, format="png", dpi=_DPI)
 
 
-def _shown(word: str) -> str:
-    """Return a word as text that can be drawn on one line."""
-    text = word.encode("utf-8", "backslashreplace").decode()
-    text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+def _chosen(kv: "KeyedVectors", words: Sequence[str] | None, top: int | None, most: int, usual: int) -> list[int]:
+    """Return the rows of the words to draw."""
+    if words is None:
+        rows = list(range(min(integer("top", usual if top is None else top, 2, most), len(kv))))
+    else:
+        rows = list(dict.fromkeys(kv.get_index(word) for word in words))
+    if not 2 <= len(rows) <= most:
+        raise ValueError(f"words must be 2 to {most} different words, got {len(rows)}")
+    finite = np.isfinite(kv.vectors[np.array(rows)]).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"the vector of {kv.index_to_key[rows[int(finite.argmin())]]!r} is not finite")
+    return rows
 
 
-def _groups(places: np.ndarray) -> np.ndarray:
+def _groups(places: np.ndarray, most: int | None = None) -> np.ndarray:
     """Return a group number for each place, by Ward's method, a few words a group."""
     from scipy.cluster.hierarchy import fcluster, ward
 
-    num_groups = int(np.clip(len(places) // 12, 1, len(_COLOURS)))
+    num_groups = int(np.clip(len(places) // 12, 1, len(_COLOURS))) if most is None else most
     return fcluster(ward(places), num_groups, "maxclust") - 1
 
 

@@ -25,9 +25,28 @@ class Storage(Lookup):
         formats.write(path, self._as_table(), format=format)
 
     @classmethod
-    def load(cls, path: PathLike, format: str | None = None, errors: str = "strict", limit: int | None = None) -> Self:
-        """Read vectors from a file in any of the formats; see `fastemb.formats.read`."""
+    def load(
+        cls,
+        path: PathLike,
+        format: str | None = None,
+        errors: str = "strict",
+        limit: int | None = None,
+        mmap: str | None = None,
+        *,
+        subwords: bool = True,
+    ) -> Self:
+        """Read vectors from a file in any of the formats; see `fastemb.formats.read`.
+
+        Files that have rows of n-grams, as fastText's, give `FastTextKeyedVectors`, or, with ``subwords=False``, the
+        vocabulary's vectors only. gensim's argument `mmap` has no effect: files that can be mapped always are.
+        """
         table = formats.read(path, format=format, errors=errors, limit=limit)
+        if not subwords:
+            table = Table(table.vocabulary, table.vectors, table.metadata, table.attributes)
+        return cls._of_table(table)
+
+    @classmethod
+    def _of_table(cls, table: Table) -> Any:
         result = cls(table.vectors, table.vocabulary, table.metadata)
         result._attributes |= table.attributes
         return result

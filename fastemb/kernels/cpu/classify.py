@@ -21,7 +21,7 @@ from fastemb.kernels.cpu.simd import (
     load, load_splat, log, mul, mutable_address, put_float32, put_int32, put_int64, splat, store, sub, total, totals,
     uint32_address, where_positive, zeros,
 )  # fmt: skip
-from fastemb.kernels.cpu.skipgram import draw_noise
+from fastemb.kernels.cpu.sentences import draw_noise
 
 __all__ = [
     "Scratch", "allocate_scratch", "classify_best", "classify_best_in_tree", "classify_hidden", "classify_scores",

@@ -60,7 +60,9 @@ def count_rows(
         n = np.int64(0)
         for k in range(starts[row], starts[row + 1]):
             if k + AHEAD < starts[row + 1]:
-                prefetch(text + 4 * (occurrences[k + AHEAD] >> (2 * _NEAR_BITS)), W8)
+                there = text + 4 * (occurrences[k + AHEAD] >> (2 * _NEAR_BITS))
+                prefetch(there - 48, W8)  # two cache lines hold most of a window of 15
+                prefetch(there + 16, W8)
             occurrence = occurrences[k]
             place = occurrence >> (2 * _NEAR_BITS)
             if symmetric:

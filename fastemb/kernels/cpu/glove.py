@@ -14,9 +14,8 @@ from fastemb.kernels.cpu.simd import (
     mutable_address, put_float32, splat, sqrt, store, sub, where_positive,
 )  # fmt: skip
 
-__all__ = ["CONSTANT", "allocate_scratch", "count_blocks", "fill_blocks", "train"]
+__all__ = ["allocate_scratch", "count_blocks", "fill_blocks", "train"]
 
-CONSTANT = 1e30
 CHUNK = 4 * BLOCK
 MAX_POWER = np.float32(80)  # a weight of less than exp(-80) is that
 
@@ -39,9 +38,6 @@ def train(
     weights = logs + 4 * CHUNK
     eta, clip = np.float32(eta), np.float32(clip)
     loss = 0.0
-    for n in range(start, min(start + ahead, stop)):
-        prefetch_row(words + get_int32(row_list, n) * row_bytes, row_bytes, width)
-        prefetch_row(contexts + get_int32(col_list, n) * row_bytes, row_bytes, width)
     for first in range(start, stop, CHUNK):
         last = min(first + CHUNK, stop)
         weigh(logs, weights, counts, first, last, np.float32(x_max), np.float32(alpha))

@@ -4,9 +4,12 @@ A row is `row_bytes` long, a multiple of 64; `width` tells the SIMD vectors that
 """
 
 from fastemb.kernels.cpu.options import inline
-from fastemb.kernels.cpu.simd import UNIT, add, fma, load, prefetch, splat, store, sub, total, zeros
+from fastemb.kernels.cpu.simd import UNIT, add, fma, load, mul, prefetch, splat, store, sub, total, zeros
 
-__all__ = ["add_row", "copy_row", "dot", "fill_row", "give_back", "lend", "prefetch_row", "publish", "step_of"]
+__all__ = [
+    "add_row", "add_scaled_both", "add_scaled_row", "dot", "fill_row", "give_back", "lend", "prefetch_row",
+    "publish", "scale_row", "step_of",
+]  # fmt: skip
 
 
 @inline
@@ -29,17 +32,26 @@ def fill_row(row, row_bytes, width):
 
 
 @inline
-def copy_row(source, target, row_bytes, width):
-    """target = source."""
-    for c in range(0, row_bytes, step_of(width)):
-        store(target + c, load(source + c, width))
-
-
-@inline
 def add_row(row, change, row_bytes, width):
     """row += change."""
     for c in range(0, row_bytes, step_of(width)):
         store(row + c, add(load(row + c, width), load(change + c, width)))
+
+
+@inline
+def add_scaled_row(row, change, scale, row_bytes, width):
+    """row += scale * change."""
+    factor = splat(scale, width)
+    for c in range(0, row_bytes, step_of(width)):
+        store(row + c, fma(factor, load(change + c, width), load(row + c, width)))
+
+
+@inline
+def scale_row(row, scale, row_bytes, width):
+    """row *= scale."""
+    factor = splat(scale, width)
+    for c in range(0, row_bytes, step_of(width)):
+        store(row + c, mul(load(row + c, width), factor))
 
 
 @inline

@@ -89,6 +89,7 @@ int32_address = _address_of(types.int32, writable=False)
 int64_address = _address_of(types.int64, writable=False)
 uint32_address = _address_of(types.uint32, writable=False)
 float64_address = _address_of(types.float64, writable=False)
+uint8_address = _address_of(types.uint8, writable=False)
 
 
 def _getter(dtype: types.Type, item: ir.Type) -> Any:
@@ -121,6 +122,7 @@ get_int32, put_int32 = _getter(types.int32, _I32), _putter(types.int32, _I32)
 get_int64, put_int64 = _getter(types.int64, ir.IntType(64)), _putter(types.int64, ir.IntType(64))
 get_float64, put_float64 = _getter(types.float64, _F64), _putter(types.float64, _F64)
 get_uint32 = _getter(types.uint32, _I32)
+get_uint8 = _getter(types.uint8, _I8)
 
 
 @intrinsic

@@ -11,7 +11,7 @@ lines are handed out.
 import numpy as np
 
 from fastemb.kernels.reference.random import random_u64
-from fastemb.kernels.reference.skipgram import draw_noise
+from fastemb.kernels.reference.windows import draw_noise
 
 __all__ = [
     "ATTEMPTS", "HIERARCHICAL", "LOGIT_LIMIT", "NEGATIVE", "ONE_VS_ALL", "SOFTMAX", "classify_best",
@@ -58,7 +58,7 @@ def classify_train(
     points, codes, point_offsets : int32, uint8 (sum of the paths' lengths,), int64 (num_labels + 1,)
         Huffman's tree with `HIERARCHICAL`, see `engine.huffman`. A step to the second child is label 1.
     noise : uint32 (num_labels, 2)
-        Alias table of the negatives with `NEGATIVE`, see `skipgram.draw_noise`.
+        Alias table of the negatives with `NEGATIVE`, see `windows.draw_noise`.
     negative : int
         Negatives a line; one that is the target is drawn again.
     alpha, alpha_slope : float

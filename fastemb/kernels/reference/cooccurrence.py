@@ -7,8 +7,6 @@ rows can be handed out in any way, and every sum is taken in the order of the te
 ascending.
 """
 
-from itertools import pairwise
-
 import numpy as np
 
 __all__ = ["NEAR_BITS", "count_rows", "list_occurrences", "merge_rows"]
@@ -35,7 +33,8 @@ def list_occurrences(occurrences, ends, ids, offsets, first, last, window, start
     start, stop : int
         The range of words.
     """
-    for begin, end in pairwise(offsets):
+    for i in range(len(offsets) - 1):
+        begin, end = offsets[i], offsets[i + 1]
         for place in range(max(begin, first), min(end, last)):
             if start <= ids[place] < stop:
                 left = min(window, place - begin)

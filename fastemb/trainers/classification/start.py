@@ -58,7 +58,7 @@ class Start:
         features = Features(words, subwords, self.word_ngrams, labels, self.label_prefix)
         bags = text.bags(features, workers)
         text.check_labels(bags, self.label_prefix)
-        weight_in = uniform_table(features.num_rows, size, self.seed, bound=1)
+        weight_in = uniform_table(features.num_rows, size, self.seed, start=1)
         if vectors is not None:
             weight_in[places, :size] = vectors.vectors
         weight_out = allocate_table(len(labels), size)

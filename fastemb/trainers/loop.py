@@ -1,4 +1,4 @@
-"""The skip-gram training loop: epochs, threads, the learning rate and the kernel that they drive."""
+"""The training loop of word vectors: epochs, threads, the learning rate and the kernel that they drive."""
 
 import math
 import queue
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from fastemb.corpus.reader import Corpus
 from fastemb.engine.backend import is_cached, kernels, simd_width
+from fastemb.engine.huffman import huffman_paths
 from fastemb.engine.parallel import ordered_map
-from fastemb.engine.sampling import keep_probabilities, noise_table
+from fastemb.engine.sampling import keep_probabilities, noise_table, sigmoid_table
 from fastemb.engine.tuning import Tuner
+from fastemb.trainers.arithmetic import Arithmetic
 from fastemb.trainers.schedule import Monitor, Rate, longest_sentence, sentence_ranges
 
-__all__ = ["SkipGram"]
+__all__ = ["Loop", "Tables"]
 
 # A thread trains a range of some milliseconds before it asks for more: so many multiply-adds of a pass over the rows at
 # most, and few enough ids that all threads get several ranges.
@@ -47,31 +49,59 @@ Step = Callable[[Task], tuple[Task, NDArray[np.float64], float]]
 
 
 @dataclass
-class SkipGram:
-    """Tables and hyper-parameters of a skip-gram model with negative sampling, and the loop over epochs.
+class Tables:
+    """What is trained, in place: padded tables, see `tables.allocate_table`.
 
     Parameters
     ----------
-    counts : int64 (num_embeddings,)
-        Occurrences of each word, for subsampling and for drawing negatives.
-    weight_in, weight_out : float32 (num_embeddings, row length)
-        Padded tables, see `tables.allocate_table`; trained in place.
-    window, shrink_windows, negative, shared_negatives, sample, ns_exponent, seed
-        As for `Word2Vec`.
+    weight_in : float32 (number of rows, row length)
+        A row for each word, and after them the rows of subwords.
+    weight_out : float32 (num_words, row length), optional
+        The words' output rows; None without negative sampling.
+    weight_inner : float32 (num_words - 1, row length), optional
+        The rows of the inner nodes; None without hierarchical softmax.
+    subwords : (int32 (num_values,), int64 (num_words + 1,)), optional
+        Values and offsets: the rows of `weight_in` whose mean is a word's input. None: its own row alone.
+    rates : float32 (number of rows,), optional
+        Factors on the learning rate of the rows of `weight_in`; 0 freezes a row.
+    """
+
+    weight_in: NDArray[np.float32]
+    weight_out: NDArray[np.float32] | None
+    weight_inner: NDArray[np.float32] | None = None
+    subwords: tuple[NDArray[np.int32], NDArray[np.int64]] | None = None
+    rates: NDArray[np.float32] | None = None
+
+
+@dataclass
+class Loop:
+    """Tables and hyper-parameters of skip-gram or CBOW, and the loop over epochs.
+
+    Parameters
+    ----------
+    counts : int64 (num_words,)
+        Occurrences of each word: for subsampling, for drawing negatives and for the tree.
+    tables : Tables
+    sg : bool
+        Skip-gram rather than CBOW.
+    cbow_mean, window, shrink_windows, negative, sample, ns_exponent, seed
+        As for `Word2Vec`. `negative` is 0 where there is no `weight_out`.
+    arithmetic : Arithmetic
     workers : int
         Threads.
     """
 
     counts: NDArray[np.int64]
-    weight_in: NDArray[np.float32]
-    weight_out: NDArray[np.float32]
+    tables: Tables
+    sg: bool
+    cbow_mean: bool
     window: int
     shrink_windows: bool
     negative: int
-    shared_negatives: bool
     sample: float
     ns_exponent: float
     seed: int
+    arithmetic: Arithmetic
     workers: int
 
     def run(
@@ -94,8 +124,6 @@ class SkipGram:
         FloatingPointError
             If the loss or the tables are no longer finite.
         """
-        self._keep = keep_probabilities(self.counts, self.sample)
-        self._noise = noise_table(self.counts, self.ns_exponent)
         step, tuner = self._step(corpus, monitor)
         num_ids = len(corpus.ids)
         rate = Rate(alpha, min_alpha, epochs, num_ids)
@@ -127,15 +155,15 @@ class SkipGram:
 
     def _step(self, corpus: Corpus, monitor: Monitor) -> tuple[Step, Tuner[int]]:
         """Return a compiled function that trains a range of sentences, and what chooses its private rows."""
-        module = kernels("cpu", "skipgram")
-        kernel = module.skipgram_shared if self.shared_negatives else module.skipgram_pairwise
-        most_private = min(PRIVATE_ROWS, len(self.counts)) if self.shared_negatives and self.workers > 1 else 0
+        kernel, before, after = self._kernel(corpus)
+        pairwise = self.arithmetic.pairwise
+        most_private = 0 if pairwise or self.workers == 1 else min(PRIVATE_ROWS, len(self.counts))
         ids, offsets = corpus.ids, corpus.offsets  # the corpus may be closed while a thread is at work
         free: queue.SimpleQueue = queue.SimpleQueue()
         for _ in range(self.workers):
             free.put(
-                module.allocate_scratch(
-                    self.weight_in.shape[1], self.window, self.negative, longest_sentence(offsets), most_private
+                kernels("cpu", "scratch").allocate_scratch(
+                    self.tables.weight_in.shape[1], self.window, self.negative, longest_sentence(offsets), most_private
                 )
             )
         staleness = max(1, STALENESS // self.workers)
@@ -146,13 +174,9 @@ class SkipGram:
             began = time.perf_counter()
             try:
                 how: tuple = (result, scratch, simd_width())
-                if self.shared_negatives:
+                if not pairwise:
                     how = (staleness, result, scratch, task.num_private, staleness, simd_width())
-                kernel(
-                    ids, offsets, task.start, task.stop, self.weight_in, self.weight_out, self._keep,
-                    self._noise, self.window, self.shrink_windows, self.negative, task.alpha, task.slope, task.seed,
-                    *how,
-                )  # fmt: skip
+                kernel(ids, offsets, task.start, task.stop, *before, task.alpha, task.slope, task.seed, *after, *how)
             finally:
                 free.put(scratch)
             return task, result, time.perf_counter() - began
@@ -162,9 +186,37 @@ class SkipGram:
         step(Task(0, 0, 0.0, 0.0, np.uint64(0), 0))
         return step, Tuner(sorted({0, most_private}), phase=4 * self.workers)
 
+    def _kernel(self, corpus: Corpus) -> tuple[Callable, tuple, tuple]:
+        """Return the kernel and the arguments that stay the same, before the learning rate and after the seed."""
+        how, tables, counts = self.arithmetic, self.tables, self.counts
+        model = "skipgram" if self.sg else "cbow"
+        kernel = getattr(kernels("cpu", model), f"{model}_pairwise" if how.pairwise else f"{model}_shared")
+        none = np.zeros((0, tables.weight_in.shape[1]), np.float32)
+        before = (
+            tables.weight_in,
+            none if tables.weight_out is None else tables.weight_out,
+            tables.subwords,
+            tables.rates,
+            None if tables.weight_inner is None else (*huffman_paths(counts, how.code_is_label), tables.weight_inner),
+            keep_probabilities(counts, self.sample, corpus.num_words if how.keep_share_of == "all" else None),
+            noise_table(counts, self.ns_exponent) if self.negative else np.zeros((0, 2), np.uint32),
+            self.window,
+            self.shrink_windows,
+            self.negative,
+        )
+        after: tuple = ()
+        if not self.sg:
+            divided = how.cbow_update == "corrected" if self.cbow_mean else how.divides_sum
+            after = (self.cbow_mean, divided)
+        if how.pairwise:
+            after += (sigmoid_table(how.sigmoid_limit, how.sigmoid_size), how.rule)
+        return kernel, before, after
+
     def _range_size(self, num_ids: int) -> int:
         """Return the ids of a range."""
-        work_per_id = self.window * (self.negative + 1) * self.weight_in.shape[1]
+        inputs = self.window if self.sg else 2
+        outputs = self.negative + 1 + (16 if self.tables.weight_inner is not None else 0)
+        work_per_id = inputs * outputs * self.tables.weight_in.shape[1]
         return max(1, min(RANGE_WORK // work_per_id, num_ids // (RANGES_PER_WORKER * self.workers)))
 
     def _check(self, result: NDArray[np.float64], epoch: int, words: int, alpha: float) -> None:
@@ -172,8 +224,8 @@ class SkipGram:
             raise _diverged(epoch, words, alpha)
 
     def _check_tables(self, epoch: int, words: int, alpha: float) -> None:
-        for table in (self.weight_in, self.weight_out):
-            if not (np.isfinite(table.min()) and np.isfinite(table.max())):
+        for table in (self.tables.weight_in, self.tables.weight_out, self.tables.weight_inner):
+            if table is not None and table.size and not (np.isfinite(table.min()) and np.isfinite(table.max())):
                 raise _diverged(epoch, words, alpha)
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks of searching vectors: what ``fastemb bench vectors`` runs."""

@@ -1,0 +1,123 @@
+"""The differences of arithmetic among the programs that train word vectors, each a switch with a name."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from fastemb.engine import validate
+
+__all__ = ["ARITHMETIC", "CBOW_UPDATES", "COMPAT", "Arithmetic", "arithmetic"]
+
+CBOW_UPDATES = ("corrected", "classic")
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How a program trains; the defaults are fastemb's own.
+
+    Parameters
+    ----------
+    pairwise : bool
+        Train one output after the other on the tables themselves, and draw negatives for each pair of skip-gram, rather
+        than in blocks on rows that are lent.
+    sigmoid_limit, sigmoid_size : float, int
+        Of `pairwise`: the sigmoid is a table of so many values over ``[-limit, limit)``.
+    saturates, path_saturates : bool
+        Of `pairwise`: beyond the limit the sigmoid is 0 or 1, in negative sampling and in hierarchical softmax. False
+        skips the pair.
+    redraws : bool
+        Of `pairwise`: a negative that equals the centre word is drawn again rather than skipped.
+    code_is_label : bool
+        An inner node learns the path's code rather than 1 less the code: its vectors have the other sign.
+    divides_sum : bool
+        With ``cbow_mean=0`` the change of CBOW's input is divided by the number of context words.
+    cbow_update : {"corrected", "classic"}
+        With ``cbow_mean=1``: whether that change is divided, as the gradient is.
+    start : float
+        Input rows begin uniform in ±start / vector_size.
+    skipgram_alpha, cbow_alpha : float
+        The learning rate where none is given.
+    ns_exponent : float
+        The same for the power of the counts by which negatives are drawn.
+    end : {"absolute", "share", "zero"}
+        The learning rate at the end where none is given: 1e-4, 1e-4 of the first rate, or 0.
+    keep_share_of : {"retained", "all"}
+        Subsampling sees a word's share of the words in the vocabulary, or of all words read.
+    """
+
+    pairwise: bool = False
+    sigmoid_limit: float = 6.0
+    sigmoid_size: int = 1000
+    saturates: bool = True
+    path_saturates: bool = False
+    redraws: bool = False
+    code_is_label: bool = False
+    divides_sum: bool = False
+    cbow_update: str = "classic"
+    start: float = 0.5
+    skipgram_alpha: float = 0.035
+    cbow_alpha: float = 0.05
+    ns_exponent: float = 0.75
+    end: Literal["absolute", "share", "zero"] = "absolute"
+    keep_share_of: Literal["retained", "all"] = "retained"
+
+    @property
+    def rule(self) -> tuple[float, bool, bool, bool]:
+        """What the pairwise kernels are told."""
+        return self.sigmoid_limit, self.saturates, self.path_saturates, self.redraws
+
+    def last_alpha(self, alpha: float) -> float:
+        """Return the rate at which training ends, where none is given.
+
+        Examples
+        --------
+        >>> ARITHMETIC["fasttext"].last_alpha(alpha=0.05)
+        0.0
+        """
+        return {"absolute": 1e-4, "share": alpha * 1e-4, "zero": 0.0}[self.end]
+
+
+ARITHMETIC = {
+    "word2vec.c": Arithmetic(pairwise=True, skipgram_alpha=0.025, end="share"),
+    "gensim": Arithmetic(
+        pairwise=True, saturates=False, divides_sum=True, start=1.0, skipgram_alpha=0.025, cbow_alpha=0.025
+    ),
+    "fasttext": Arithmetic(
+        pairwise=True, sigmoid_limit=8.0, sigmoid_size=512, path_saturates=True, redraws=True, code_is_label=True,
+        start=1.0, skipgram_alpha=0.05, ns_exponent=0.5, end="zero", keep_share_of="all",
+    ),
+}  # fmt: skip
+"""The programs whose arithmetic `Word2Vec` can take on."""
+COMPAT = (*ARITHMETIC, "glove")
+
+
+def arithmetic(compat: str | None, *, shared_negatives: bool = True, cbow_update: str | None = None) -> Arithmetic:
+    """Return how to train.
+
+    Parameters
+    ----------
+    compat : {None, "word2vec.c", "gensim", "fasttext"}
+        None for fastemb's own way.
+    shared_negatives : bool, default True
+        False: pairwise, as `compat` is always.
+    cbow_update : {"corrected", "classic"}, optional
+        In place of the program's.
+
+    Raises
+    ------
+    ValueError
+        If there is no such program, or it trains no such vectors.
+
+    Examples
+    --------
+    >>> arithmetic("fasttext").sigmoid_limit
+    8.0
+    >>> arithmetic(None, cbow_update="corrected").cbow_update
+    'corrected'
+    """
+    if compat is None:
+        chosen = replace(Arithmetic(), pairwise=not shared_negatives)
+    elif validate.choice("compat", compat, COMPAT) == "glove":
+        raise ValueError("compat='glove' is for GloVe: its arithmetic has no windows to train")
+    else:
+        chosen = ARITHMETIC[compat]
+    return chosen if cbow_update is None else replace(chosen, cbow_update=cbow_update)
