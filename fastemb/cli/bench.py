@@ -10,6 +10,7 @@ from fastemb.cli.options import JsonOption, QuietOption
 
 EXAMPLE = "fastemb bench training --corpus text.txt --peers gensim,fasttext"
 PHRASES_EXAMPLE = "fastemb bench phrases --corpus text.txt"
+CLASSIFY_EXAMPLE = "fastemb bench classify --data train.csv --epochs 25"
 GLOVE_EXAMPLE = "fastemb bench glove --corpus text.txt --glove-programs GloVe/build"
 LAYERS_EXAMPLE = "fastemb bench layers --peers torch,fbgemm --what bags,step-sgd"
 VECTORS_EXAMPLE = "fastemb bench vectors --vectors vectors.safetensors --what all"
