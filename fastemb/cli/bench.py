@@ -14,7 +14,6 @@ CLASSIFY_EXAMPLE = "fastemb bench classify --data train.csv --epochs 25"
 GLOVE_EXAMPLE = "fastemb bench glove --corpus text.txt --glove-programs GloVe/build"
 LAYERS_EXAMPLE = "fastemb bench layers --peers torch,fbgemm --what bags,step-sgd"
 VECTORS_EXAMPLE = "fastemb bench vectors --vectors vectors.safetensors --what all"
-CLASSIFY_EXAMPLE = "fastemb bench classify --data train.csv --epochs 25"
 
 app = typer.Typer(help="Measure fastemb beside its peers on this machine.", no_args_is_help=True)
 
