@@ -20,6 +20,7 @@ from fastemb.vectors.keyed_vectors import KeyedVectors
 __all__ = ["FastText"]
 
 MODES = ("fasttext", "floret")
+ALPHA = 0.05
 
 
 class FastText(Word2Vec):
@@ -30,8 +31,10 @@ class FastText(Word2Vec):
 
     Parameters
     ----------
-    sentences, corpus_file, vector_size, alpha, window, min_count, ...
+    sentences, corpus_file, vector_size, window, min_count, ...
         As for `Word2Vec`.
+    alpha : float, optional
+        Learning rate at the start; default 0.05, as fastText's, or that of the program that `compat` names.
     min_n, max_n : int, default 3 and 6
         Characters of an n-gram; with ``max_n=0`` there are none.
     bucket : int, default 2,000,000
@@ -213,6 +216,11 @@ class FastText(Word2Vec):
             raise ValueError(f"word_ngrams must be 1 for vectors of words, got {self.word_ngrams}")
         if self.mode == "floret" and not self.bucket:
             raise ValueError("bucket must be at least 1 with mode='floret', got 0")
+
+    def _rates(self) -> tuple[float, float]:
+        """Return the learning rate at the start and at the end."""
+        first, last = super()._rates()
+        return (ALPHA if self.alpha is None and self.compat is None else first), last
 
     def _new_state(self, vocabulary: Vocabulary, num_words: int, num_sentences: int) -> State:
         """Return untrained rows for the words of a text and for n-grams."""
