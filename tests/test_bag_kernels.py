@@ -11,6 +11,7 @@ bags_reference, lookups_reference = kernels("reference", "bags"), kernels("refer
 DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": np.uint16}
 DIMS = (1, 3, 7, 8, 15, 16, 17, 31, 64, 100, 127, 128, 130, 144, 256, 257, 300, 400)
 MODES = (bags.SUM, bags.MEAN, bags.SQRTN)
+NO_PADDING, NO_ROW = lookups.NO_PADDING, lookups.NO_ROW
 
 
 def stored(array):
@@ -36,7 +37,7 @@ class Case:
         self.weight = lookups_reference.narrow(table, np.dtype(DTYPES[dtype]))
         self.accumulator = np.dtype(np.float64 if dtype == "float64" else np.float32)
         self.coefficients = random.standard_normal(len(self.indices)).astype(self.accumulator) if weighted else None
-        self.padding_idx = int(random.choice([0, num_embeddings - 1, -1])) if padded else None
+        self.padding_idx = int(random.choice([0, num_embeddings - 1, -1])) if padded else NO_PADDING
         self.tolerance = 1e-5 if dtype in ("float32", "float64") else 2e-2
         if fault is not None and len(self.indices):
             self.indices[random.integers(len(self.indices))] = num_embeddings if fault == "high" else -5
@@ -94,9 +95,9 @@ def test_bad_offsets_are_told_by_their_bag(offsets):
     assert status <= -2
     assert case.reduce(bags.reduce, bags.SUM, out) == status
     winners = np.zeros(out.shape, np.int32)
-    assert bags.extremes(out, winners, case.weight, case.indices, case.offsets, None, 1.0, 0, 3) == status
+    assert bags.extremes(out, winners, case.weight, case.indices, case.offsets, NO_PADDING, 1.0, 0, 3) == status
     products = np.zeros(5, np.float32)
-    assert bags.dots(products, out, case.weight, case.indices, case.offsets, None, 0, 3) == status
+    assert bags.dots(products, out, case.weight, case.indices, case.offsets, NO_PADDING, 0, 3) == status
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -144,7 +145,7 @@ def test_a_later_nan_never_wins_and_a_first_one_stays():
     weight = np.tile(np.array([[1.0], [np.nan], [3.0]], np.float32), 20)
     indices, offsets = np.array([0, 1, 2, 1, 2]), np.array([0, 3, 5])
     out, winners = np.zeros((2, 20), np.float32), np.zeros((2, 20), np.int32)
-    assert bags.extremes(out, winners, weight, indices, offsets, None, 1.0, 0, 2) == -1
+    assert bags.extremes(out, winners, weight, indices, offsets, NO_PADDING, 1.0, 0, 2) == -1
     assert (out[0] == 3).all()
     assert np.isnan(out[1]).all()
     assert (winners == [[2], [3]]).all()
@@ -183,12 +184,12 @@ def test_rows_may_be_part_of_longer_ones():
     wide, wide_out = random.standard_normal((9, 50)).astype(np.float32), np.full((2, 60), 7, np.float32)
     weight, out = wide[:, 10:43], wide_out[:, 5:38]
     indices, offsets = np.array([8, 1, 1, 0]), np.array([0, 3, 4])
-    assert bags.reduce(out, weight, indices, offsets, None, None, bags.SUM, 0, 2) == -1
+    assert bags.reduce(out, weight, indices, offsets, None, NO_PADDING, bags.SUM, 0, 2) == -1
     np.testing.assert_allclose(out, [weight[[8, 1, 1]].sum(0), weight[0]], rtol=1e-6)
     assert (wide_out[:, :5] == 7).all()
     assert (wide_out[:, 38:] == 7).all()
     rows = np.full((4, 60), 7, np.float32)
-    assert lookups.lookup(rows[:, 5:38], weight, indices, None, 0, 4) == -1
+    assert lookups.lookup(rows[:, 5:38], weight, indices, NO_PADDING, 0, 4) == -1
     np.testing.assert_array_equal(rows[:, 5:38], weight[indices])
     assert (rows[:, 38:] == 7).all()
 
@@ -207,7 +208,7 @@ def test_ranges_can_be_cut_anywhere_and_run_by_any_number_of_threads(dim):
         np.testing.assert_array_equal(parts, whole)
     for chunks in (1, 2, 5):
         found = case.new(num_bags)
-        arguments = (case.weight, case.indices, case.offsets, None, None, bags.MEAN, 0, num_bags, chunks)
+        arguments = (case.weight, case.indices, case.offsets, None, NO_PADDING, bags.MEAN, 0, num_bags, chunks)
         assert bags.parallel_reduce(found, *arguments) == 0
         np.testing.assert_array_equal(found, whole)
 
@@ -217,18 +218,33 @@ def test_large_tables_are_fetched_ahead_without_reading_beyond_them():
     weight = np.ones((3000, 64), np.float32)
     indices = np.array([0, 2999, 2**62, 5])
     out = np.zeros((4, 64), np.float32)
-    assert bags.reduce(out, weight, indices, np.arange(5), None, None, bags.SUM, 0, 4) == 2
-    assert lookups.lookup(out, weight, indices, None, 0, 4) == 2
+    assert bags.reduce(out, weight, indices, np.arange(5), None, NO_PADDING, bags.SUM, 0, 4) == 2
+    assert lookups.lookup(out, weight, indices, NO_PADDING, 0, 4) == 2
     assert (out[:2] == 1).all()
 
 
-@pytest.mark.parametrize("padding_idx", [None, 3, -1])
+@pytest.mark.parametrize("index", [-1, -2, -3, -(2**63), 5, 2**63 - 1])
+@pytest.mark.parametrize("padding_idx", [NO_PADDING, NO_ROW, 3])
+def test_what_is_not_in_the_table_is_told_unless_it_is_no_row(index, padding_idx):
+    weight, indices, offsets = np.ones((5, 4), np.float32), np.array([1, index, 3]), np.array([0, 3])
+    out, rows, found = np.zeros((1, 4), np.float32), np.zeros((3, 4), np.float32), np.zeros(3, np.int64)
+    winners, products = np.zeros((1, 4), np.int32), np.zeros(3, np.float32)
+    status = -1 if index == padding_idx == NO_ROW else 1
+    for b, k in ((bags, lookups), (bags_reference, lookups_reference)):
+        assert b.reduce(out, weight, indices, offsets, None, padding_idx, bags.SUM, 0, 1) == status
+        assert b.extremes(out, winners, weight, indices, offsets, padding_idx, 1.0, 0, 1) == status
+        assert b.dots(products, out, weight, indices, offsets, padding_idx, 0, 1) == status
+        assert k.lookup(rows, weight, indices, padding_idx, 0, 3) == status
+        assert k.shift(found, indices, 10, 5, padding_idx, 0, 3) == status
+
+
+@pytest.mark.parametrize("padding_idx", [NO_PADDING, 3, NO_ROW])
 def test_shift_matches_the_reference(padding_idx):
     random = np.random.default_rng(0)
     for size in (0, 1, 7, 64, 100):
         for fault in (False, True):
             indices = random.integers(0, 10, size)
-            if padding_idx is not None and size:
+            if padding_idx != NO_PADDING and size:
                 indices[0] = padding_idx
             if fault and size > 1:
                 indices[random.integers(1, size)] = random.choice([-2, 10])
@@ -242,7 +258,7 @@ def test_shift_matches_the_reference(padding_idx):
 def test_indices_of_a_table_without_columns_are_checked():
     weight, indices, offsets = np.zeros((3, 0), np.float32), np.array([2, 0, 3]), np.array([0, 1, 3])
     out, winners = np.zeros((2, 0), np.float32), np.zeros((2, 0), np.int32)
-    assert lookups.lookup(np.zeros((3, 0), np.float32), weight, indices, None, 0, 3) == 2
-    assert bags.reduce(out, weight, indices, offsets, None, None, bags.SUM, 0, 2) == 2
-    assert bags.extremes(out, winners, weight, indices, offsets, None, 1.0, 0, 2) == 2
-    assert bags.extremes(out, winners, weight, indices, offsets, None, 1.0, 0, 1) == -1
+    assert lookups.lookup(np.zeros((3, 0), np.float32), weight, indices, NO_PADDING, 0, 3) == 2
+    assert bags.reduce(out, weight, indices, offsets, None, NO_PADDING, bags.SUM, 0, 2) == 2
+    assert bags.extremes(out, winners, weight, indices, offsets, NO_PADDING, 1.0, 0, 2) == 2
+    assert bags.extremes(out, winners, weight, indices, offsets, NO_PADDING, 1.0, 0, 1) == -1

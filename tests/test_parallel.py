@@ -22,7 +22,7 @@ offsets = np.arange(0, 40_001, 20)
 
 def reduce(cost=1 << 30):
     out = np.zeros((2000, 64), np.float32)
-    assert parallel.run(bags, "reduce", (out, weight, indices, offsets, None, None, 0), 2000, cost) == -1
+    assert parallel.run(bags, "reduce", (out, weight, indices, offsets, None, -2, 0), 2000, cost) == -1
     return out
 
 expected = reduce(cost=0)  # one thread
@@ -97,7 +97,7 @@ def test_the_first_fault_is_told_however_many_threads_find_one():
     lookups = backend.kernels("cpu", "lookup")
     for threads in (1, 2, 7):
         with parallel.num_threads(threads):
-            assert parallel.run(lookups, "lookup", (out, weight, indices, None), 1000, 1 << 30) == 400
+            assert parallel.run(lookups, "lookup", (out, weight, indices, -2), 1000, 1 << 30) == 400
 
 
 def test_compiling_is_announced_on_a_terminal_once(monkeypatch, capsys):
@@ -135,5 +135,5 @@ def test_results_are_the_same_without_threads(monkeypatch):
     monkeypatch.setattr(parallel._congestion, "_until", float("inf"))
     weight, out = np.ones((10, 4), np.float32), np.zeros((3, 4), np.float32)
     lookups = backend.kernels("cpu", "lookup")
-    assert parallel.run(lookups, "lookup", (out, weight, np.array([1, 2, 10]), None), 3, 1 << 30) == 2
+    assert parallel.run(lookups, "lookup", (out, weight, np.array([1, 2, 10]), -2), 3, 1 << 30) == 2
     assert (out[:2] == 1).all()

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastemb.engine import backend
+from fastemb.engine.ragged import NO_PADDING
 
 DIMS = [1, 2, 3, 7, 8, 15, 16, 17, 18, 31, 33, 64, 100, 101, 130, 300]
 SUM, MEAN, SQRTN = 0, 1, 2
@@ -146,10 +147,8 @@ def test_tables_without_rows_or_columns(device):
         assert dequantized(device, table, bits, 0).shape == (2, 0)
         empty = np.zeros((0, row_bytes(5, bits)), np.uint8)
         out, indices = np.ones((2, 5), np.float32), np.zeros(0, np.int64)
-        assert (
-            module(device).reduce(out, empty, PACKING[bits], indices, np.zeros(3, np.int64), None, None, SUM, 0, 2)
-            == -1
-        )
+        arguments = (out, empty, PACKING[bits], indices, np.zeros(3, np.int64), None, NO_PADDING, SUM, 0, 2)
+        assert module(device).reduce(*arguments) == -1
         assert not out.any()
 
 
@@ -162,7 +161,7 @@ def draw_bags(rng, num_embeddings, index, padding_idx):
 
 everything = {
     "seed": st.integers(0, 2**31), "dim": st.sampled_from(DIMS), "bits": st.sampled_from([8, 4]),
-    "index": st.sampled_from([np.int32, np.int64]), "padding_idx": st.sampled_from([None, -1, 2]),
+    "index": st.sampled_from([np.int32, np.int64]), "padding_idx": st.sampled_from([NO_PADDING, -1, 2]),
 }  # fmt: skip
 
 
@@ -209,7 +208,7 @@ def test_that_lookups_and_extremes_are_the_reference(seed, dim, bits, index, pad
 def test_status_of_a_bad_index(device, bits, bad):
     for dim in (3, 16, 40):
         table = quantized("reference", np.ones((13, dim)), bits)
-        for padding_idx in (None, 2):
+        for padding_idx in (NO_PADDING, 2):
             indices = np.array([1, 2, 12, bad, 0, bad])
             out = np.zeros((6, dim), np.float32)
             offsets = np.array([0, 3, 6])
@@ -228,6 +227,6 @@ def test_status_of_bad_offsets(device, bits):
     for offsets, bag in (([0, 2, 1, 4], 1), ([-1, 2, 3, 4], 0), ([0, 1, 2, 5], 2)):
         out = np.zeros((3, 20), np.float32)
         offsets = np.array(offsets)
-        arguments = (out, table, PACKING[bits], indices, offsets, None, None, SUM, 0, 3)
+        arguments = (out, table, PACKING[bits], indices, offsets, None, NO_PADDING, SUM, 0, 3)
         assert module(device).reduce(*arguments) == -2 - bag
-        assert module(device).extremes(out, table, PACKING[bits], indices, offsets, None, 1.0, 0, 3) == -2 - bag
+        assert module(device).extremes(out, table, PACKING[bits], indices, offsets, NO_PADDING, 1.0, 0, 3) == -2 - bag

@@ -269,6 +269,10 @@ def _time_to_quality(found: dict[str, Any], results: dict[str, Any]) -> str:
     )
 
 
+def _models(runs: list[Run], results: dict[str, Any]) -> str:
+    return by_epochs(runs, lambda group: _speed(group, results))
+
+
 def _fasttext(runs: list[Run], results: dict[str, Any]) -> str:
     labels = {label: group for (label,), group in _groups(runs, "label").items()}
     sets = list(dict.fromkeys(name for run in runs for name in run["scores"]))
@@ -299,10 +303,6 @@ def _open(runs: list[Run], results: dict[str, Any]) -> str:
     title = f"a model of {runs[0]['file_bytes'] / 1e9:.2f} GB"
     header = [title, "open, s", "2000 look-ups, s", "all words, s", "open, MB", "of it used", "look-ups, MB"]
     return _grid([*header, "all words, MB", "of it used"], rows)
-
-
-def _models(runs: list[Run], results: dict[str, Any]) -> str:
-    return by_epochs(runs, lambda group: _speed(group, results))
 
 
 _TABLES: dict[str, Callable[[Any, dict[str, Any]], str]] = {

@@ -13,6 +13,7 @@ cnp.import_array()
 cdef Py_ssize_t MOST_CACHED = 384 << 10
 cdef Py_ssize_t MOST = 192 << 10
 cdef Py_ssize_t CACHE = 16 << 20
+NO_PADDING = -2  # of kernels
 
 
 cdef bint _plain(array, int dimensions):
@@ -48,7 +49,7 @@ def lookup(kernel, indices, weight):
         return None
     shape[0], shape[1] = cnp.PyArray_DIM(indices, 0), cnp.PyArray_DIM(weight, 1)
     out = cnp.PyArray_EMPTY(2, shape, cnp.PyArray_TYPE(weight), 0)
-    return out if kernel(out, weight, indices, None, 0, shape[0]) == -1 else None
+    return out if kernel(out, weight, indices, NO_PADDING, 0, shape[0]) == -1 else None
 
 
 def reduce(kernel, indices, weight, offsets, int mode):
@@ -68,7 +69,7 @@ def reduce(kernel, indices, weight, offsets, int mode):
     (<cnp.int64_t*> cnp.PyArray_DATA(starts))[num_bags] = cnp.PyArray_DIM(indices, 0)
     shape[0], shape[1] = num_bags, cnp.PyArray_DIM(weight, 1)
     out = cnp.PyArray_EMPTY(2, shape, cnp.PyArray_TYPE(weight), 0)
-    return out if kernel(out, weight, indices, starts, None, None, mode, 0, num_bags) == -1 else None
+    return out if kernel(out, weight, indices, starts, None, NO_PADDING, mode, 0, num_bags) == -1 else None
 
 
 def reduce_rows(kernel, indices, weight, int mode):
@@ -87,4 +88,4 @@ def reduce_rows(kernel, indices, weight, int mode):
     shape[0], shape[1] = num_bags, cnp.PyArray_DIM(weight, 1)
     out = cnp.PyArray_EMPTY(2, shape, cnp.PyArray_TYPE(weight), 0)
     flat = cnp.PyArray_Ravel(indices, cnp.NPY_CORDER)
-    return out if kernel(out, weight, flat, starts, None, None, mode, 0, num_bags) == -1 else None
+    return out if kernel(out, weight, flat, starts, None, NO_PADDING, mode, 0, num_bags) == -1 else None

@@ -13,7 +13,7 @@ from fastemb.engine import _small
 from fastemb.engine.arrays import FLOAT16, accumulator
 from fastemb.engine.backend import kernels, require_half
 from fastemb.engine.parallel import run
-from fastemb.engine.ragged import Bags, index_error
+from fastemb.engine.ragged import Bags, index_error, padding_number
 
 __all__ = [
     "EXTREMES",
@@ -75,7 +75,11 @@ def lookup(
         out = np.empty((num_lookups, embedding_dim), weight.dtype)
     cost = 2 * num_lookups * embedding_dim * weight.itemsize
     status = run(
-        kernels(device, "lookup"), "lookup", (stored(out), stored(weight), indices, padding_idx), num_lookups, cost
+        kernels(device, "lookup"),
+        "lookup",
+        (stored(out), stored(weight), indices, padding_number(padding_idx)),
+        num_lookups,
+        cost,
     )
     if status != -1:
         raise index_error(status, Bags(indices, indices, shape=shape or indices.shape), num_embeddings)
@@ -112,7 +116,7 @@ def reduce(weight: NDArray, bags: Bags, mode: str, *, out: NDArray | None = None
     if out is None:
         out = np.empty((size, dim), weight.dtype)
     target, table = (stored(out), stored(weight)) if weight.itemsize == 2 else (out, weight)
-    arguments = (target, table, indices, bags.offsets, bags.coefficients, bags.padding_idx, SUMS[mode])
+    arguments = (target, table, indices, bags.offsets, bags.coefficients, padding_number(bags.padding_idx), SUMS[mode])
     status = run(kernels(device, "bags"), "reduce", arguments, size, len(indices) * dim * weight.itemsize)
     if status != -1:
         raise index_error(status, bags, len(weight))
@@ -160,7 +164,15 @@ def extremes(
     if len(bags.indices) >= 2**31:
         raise ValueError(f"modes max and min take fewer than 2**31 lookups at a time, got {len(bags.indices)}")
     winners = np.empty(shape, np.int32)
-    arguments = (stored(out), winners, stored(weight), bags.indices, bags.offsets, bags.padding_idx, sign)
+    arguments = (
+        stored(out),
+        winners,
+        stored(weight),
+        bags.indices,
+        bags.offsets,
+        padding_number(bags.padding_idx),
+        sign,
+    )
     status = run(kernels(device, "bags"), "extremes", arguments, shape[0], _cost(weight, bags))
     if status != -1:
         raise index_error(status, bags, len(weight))
@@ -194,7 +206,7 @@ def dots(weight: NDArray, bags: Bags, grad_output: NDArray, *, device: str = "cp
     array([20.,  0., 20.])
     """
     out = np.empty(len(bags.indices), accumulator(weight.dtype))
-    arguments = (out, stored(grad_output), stored(weight), bags.indices, bags.offsets, bags.padding_idx)
+    arguments = (out, stored(grad_output), stored(weight), bags.indices, bags.offsets, padding_number(bags.padding_idx))
     status = run(kernels(device, "bags"), "dots", arguments, len(bags.offsets) - 1, _cost(weight, bags))
     if status != -1:
         raise index_error(status, bags, len(weight))
@@ -224,7 +236,7 @@ def scales(bags: Bags, mode: str, dtype: np.dtype, *, device: str = "cpu") -> ND
     """
     size = len(bags.offsets) - 1
     out = np.empty(size, dtype)
-    arguments = (out, bags.indices, bags.offsets, bags.coefficients, bags.padding_idx, SUMS[mode])
+    arguments = (out, bags.indices, bags.offsets, bags.coefficients, padding_number(bags.padding_idx), SUMS[mode])
     run(kernels(device, "bags"), "scales", arguments, size, bags.indices.nbytes)
     return out
 
@@ -288,7 +300,7 @@ def shift(bags: Bags, first: int, num_embeddings: int, out: NDArray, device: str
     >>> shift(Bags(np.array([2, 0, 1]), np.array([0, 3])), 10, 3, out), out
     (-1, array([12, 10, 11], dtype=int32))
     """
-    arguments = (out, bags.indices, first, num_embeddings, bags.padding_idx)
+    arguments = (out, bags.indices, first, num_embeddings, padding_number(bags.padding_idx))
     return run(kernels(device, "lookup"), "shift", arguments, len(out), 2 * out.nbytes)
 
 

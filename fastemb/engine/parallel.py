@@ -117,7 +117,7 @@ def run(module: ModuleType, name: str, arguments: tuple, size: int, cost: int) -
     >>> import numpy as np
     >>> from fastemb.engine.backend import kernels
     >>> out, weight = np.empty((2, 3), np.float32), np.arange(12, dtype=np.float32).reshape(4, 3)
-    >>> run(kernels("cpu", "lookup"), "lookup", (out, weight, np.array([3, 0]), None), size=2, cost=96)
+    >>> run(kernels("cpu", "lookup"), "lookup", (out, weight, np.array([3, 0]), -2), size=2, cost=96)
     -1
     >>> out
     array([[ 9., 10., 11.],

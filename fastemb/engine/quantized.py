@@ -12,7 +12,7 @@ from fastemb.engine import operations
 from fastemb.engine.arrays import BFLOAT16, FLOAT16, FLOAT32, INT64
 from fastemb.engine.backend import kernels, require_half
 from fastemb.engine.parallel import run
-from fastemb.engine.ragged import Bags, index_error
+from fastemb.engine.ragged import Bags, index_error, padding_number
 
 __all__ = ["CodedRows", "ShortRows", "quantize", "shorten"]
 
@@ -76,7 +76,7 @@ class CodedRows:
     ) -> NDArray[np.float32]:
         """Return the values of rows, as `operations.lookup` does."""
         out = np.empty((len(indices), self.embedding_dim), FLOAT32)
-        arguments = (out, self.array, HALF_BYTES[self.bits], indices, padding_idx)
+        arguments = (out, self.array, HALF_BYTES[self.bits], indices, padding_number(padding_idx))
         status = self._run("lookup", arguments, len(out), out.nbytes)
         if status != -1:
             raise index_error(status, Bags(indices, indices, shape=shape or indices.shape), self.num_embeddings)
@@ -85,13 +85,21 @@ class CodedRows:
     def reduce(self, bags: Bags, mode: str) -> NDArray[np.float32]:
         """Return the sums or means of the values of bags, as `operations.reduce` does."""
         out = np.empty((bags.num_bags, self.embedding_dim), FLOAT32)
-        arguments = (bags.indices, bags.offsets, bags.coefficients, bags.padding_idx, operations.SUMS[mode])
+        arguments = (
+            bags.indices,
+            bags.offsets,
+            bags.coefficients,
+            padding_number(bags.padding_idx),
+            operations.SUMS[mode],
+        )
         return self._reduced("reduce", out, arguments, bags)
 
     def extremes(self, bags: Bags, sign: float) -> NDArray[np.float32]:
         """Return the greatest or least values of bags, as `operations.extremes` does."""
         out = np.empty((bags.num_bags, self.embedding_dim), FLOAT32)
-        return self._reduced("extremes", out, (bags.indices, bags.offsets, bags.padding_idx, sign), bags)
+        return self._reduced(
+            "extremes", out, (bags.indices, bags.offsets, padding_number(bags.padding_idx), sign), bags
+        )
 
     def _reduced(self, name: str, out: NDArray[np.float32], arguments: tuple, bags: Bags) -> NDArray[np.float32]:
         cost = len(bags.indices) * self.array.shape[1] + out.nbytes

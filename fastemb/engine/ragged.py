@@ -12,10 +12,22 @@ from fastemb.engine.arrays import BEHAVED, INDEX_DTYPES, INT64, accumulator, as_
 from fastemb.engine.sequences import flatten, is_array
 from fastemb.engine.validate import choice, integer
 
-__all__ = ["POLICIES", "Bags", "as_bags", "check", "check_indices", "index_error", "padding_row", "settle_invalid"]
+__all__ = [
+    "NO_PADDING",
+    "NO_ROW",
+    "POLICIES",
+    "Bags",
+    "as_bags",
+    "check",
+    "check_indices",
+    "index_error",
+    "padding_number",
+    "padding_row",
+    "settle_invalid",
+]
 
 POLICIES = ("raise", "clip", "pad", "hash")
-NO_ROW = -1
+NO_ROW, NO_PADDING = -1, -2  # as kernels call them
 
 
 @dataclass(slots=True)
@@ -131,6 +143,17 @@ def padding_row(padding_idx: int, num_embeddings: int) -> int:
     """
     row = integer("padding_idx", padding_idx, -num_embeddings, num_embeddings - 1)
     return row + num_embeddings if row < 0 else row
+
+
+def padding_number(padding_idx: int | None) -> int:
+    """Return `padding_idx` as kernels take it, who have a number for none, too: then less is compiled.
+
+    Examples
+    --------
+    >>> padding_number(3), padding_number(None)
+    (3, -2)
+    """
+    return NO_PADDING if padding_idx is None else padding_idx
 
 
 def settle_invalid(

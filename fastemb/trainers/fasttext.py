@@ -129,7 +129,8 @@ class FastText(Word2Vec):
             compat=compat, lowercase=lowercase, max_sentence_length=max_sentence_length, max_memory=max_memory,
             errors=errors, phrases=phrases, callbacks=callbacks, max_vocab_size=max_vocab_size,
             max_final_vocab=max_final_vocab, trim_rule=trim_rule, sorted_vocab=sorted_vocab, pretrained=pretrained,
-            pretrained_lockf=pretrained_lockf, compute_loss=compute_loss, comment=comment, hashfxn=hashfxn, null_word=null_word, batch_words=batch_words,
+            pretrained_lockf=pretrained_lockf, compute_loss=compute_loss, comment=comment, hashfxn=hashfxn,
+            null_word=null_word, batch_words=batch_words,
         )  # fmt: skip
 
     @property

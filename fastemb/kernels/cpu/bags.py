@@ -6,6 +6,7 @@ A span of a row's columns keeps its sums in registers while the whole bag goes b
 import numpy as np
 from numba import prange
 
+from fastemb.kernels.cpu.lookup import NO_ROW
 from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
     P1, P2, P3, P4, P5, P6, P7, P8, P16, PART, add, fma, get, lanes_of, load, load_integers, lookahead, mul,
@@ -38,10 +39,10 @@ def bag_scale(ids, first, end, factors, padding_idx, mode):
     if mode == SUM:
         return 1.0
     size = np.float64(end - first)
-    if padding_idx is not None or factors is not None:
+    if padding_idx >= NO_ROW or factors is not None:
         size = 0.0
         for j in range(first, end):
-            if padding_idx is not None and get(ids, j) == padding_idx:
+            if padding_idx >= NO_ROW and get(ids, j) == padding_idx:
                 continue
             factor = 1.0 if factors is None else np.float64(get(factors, j))
             size += factor if mode == MEAN else factor * factor
@@ -74,10 +75,12 @@ def sum_span(target, to, last_to, out_bytes, rows, column, last, bags, ahead, fa
                 if straddles:
                     prefetch_end(table, next_row + column, count)
             i = np.int64(get(ids, j))
-            if padding_idx is not None and i == padding_idx:
-                continue
-            if i < 0 or i >= num_rows:
+            if np.uint64(i) >= np.uint64(num_rows):
+                if i == NO_ROW and padding_idx == NO_ROW:
+                    continue
                 return j
+            if i == padding_idx:
+                continue
             row = load(table, i * row_bytes + column, last, count)
             if factors is None:  # not a conditional expression: one branch is dropped when the kernel is compiled
                 sums = add(sums, row)
@@ -152,10 +155,12 @@ def extreme_span(target, to, last_to, won, to_won, last_won, rows, column, last,
             prefetch(table, next_row + column, count)
             prefetch_end(table, next_row + column, count)
         i = np.int64(get(ids, j))
-        if padding_idx is not None and i == padding_idx:
-            continue
-        if i < 0 or i >= num_rows:
+        if np.uint64(i) >= np.uint64(num_rows):
+            if i == NO_ROW and padding_idx == NO_ROW:
+                continue
             return j
+        if i == padding_idx:
+            continue
         row = mul(signs, load(table, i * row_bytes + column, last, count))
         if empty:
             best, winner, empty = row, splat_integer(j, best), False
@@ -224,10 +229,12 @@ def dot_span(sums, grad, at_grad, last_grad, overlap, rows, column, last, bag, a
             prefetch(table, next_row + column, count)
             prefetch_end(table, next_row + column, count)
         i = np.int64(get(ids, j))
-        if padding_idx is not None and i == padding_idx:
-            continue
-        if i < 0 or i >= num_rows:
+        if np.uint64(i) >= np.uint64(num_rows):
+            if i == NO_ROW and padding_idx == NO_ROW:
+                continue
             return j
+        if i == padding_idx:
+            continue
         row = load(table, i * row_bytes + column, last, count)
         put(sums, j, get(sums, j) + total(mul(gradient, row)))
     return -1

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pickle
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,8 @@ import numba
 from numba.core import config
 from numba.core.caching import IndexDataCacheFile
 from numba.extending import overload
+
+from fastemb.kernels.cpu.inlining import OPTIONS, taken_in
 
 __all__ = [
     "cache_folder",
@@ -81,7 +82,7 @@ class _MachineCode(IndexDataCacheFile):
         """Return the machine code of a signature; None if there is none that can be read."""
         try:
             kept_for, data = self._load_data(self._file_of(key))
-        except (OSError, EOFError, ValueError, pickle.UnpicklingError):  # none yet, or cut off by a full disk
+        except Exception:  # none yet; or cut off by a full disk, for which reading it raises many kinds
             return None
         return data if kept_for == repr(key) else None
 
@@ -91,17 +92,17 @@ class _MachineCode(IndexDataCacheFile):
 
 def inline(function: Callable) -> Any:
     """Compile `function` into the kernels that call it; it is not cached by itself."""
-    return numba.njit(**_OPTIONS, forceinline=True)(function)
+    return taken_in(function, _OPTIONS)
 
 
 def chosen(function: Callable) -> Callable:
     """Decorate a choice: it gets the types of a call of `function`, and returns what is compiled into the caller."""
-    return overload(function, jit_options={**_OPTIONS, "forceinline": True})
+    return overload(function, jit_options={**_OPTIONS, **OPTIONS})
 
 
 def exact_inline(function: Callable) -> Any:
     """Compile `function` into the exact kernels that call it."""
-    return numba.njit(**{**_OPTIONS, "fastmath": False}, forceinline=True)(function)
+    return taken_in(function, {**_OPTIONS, "fastmath": False})
 
 
 @inline

@@ -195,6 +195,12 @@ pointer, mutable_pointer = _pointer(mutable=False), _pointer(mutable=True)
 
 
 @intrinsic
+def bytes_behind(typingctx, p):
+    """Return a pointer to the same place that knows nothing but bytes."""
+    return Pointer(types.uint8, p.mutable)(p), lambda context, builder, sig, args: args[0]
+
+
+@intrinsic
 def get(typingctx, p, index):
     """Return element `index` behind a pointer."""
 

@@ -9,7 +9,7 @@ bytes, are summed one at a time.
 import numpy as np
 from numba import prange
 
-from fastemb.kernels.cpu.bags import bag_scale
+from fastemb.kernels.cpu.bags import NO_ROW, bag_scale
 from fastemb.kernels.cpu.codes import (
     BYTES, HALVES, LANES, code_at, encode, fused, get_end, get_float32, load_codes, put_end, store_values,
     round_half,
@@ -84,10 +84,12 @@ def sum_span(target, to, last_to, rows, column, last, bag, factors, padding_idx,
         if ahead > 0:
             prefetch_bytes(codes, np.int64(get(ids, min(j + ahead, edge))) * row_bytes, row_bytes)
         i = np.int64(get(ids, j))
-        if padding_idx is not None and i == padding_idx:
-            continue
-        if i < 0 or i >= num_rows:
+        if np.uint64(i) >= np.uint64(num_rows):
+            if i == NO_ROW and padding_idx == NO_ROW:
+                continue
             return j
+        if i == padding_idx:
+            continue
         at = i * row_bytes
         row_scale, bias = get_end(codes, at + end_at, 0, halves), get_end(codes, at + end_at, 1, halves)
         if factors is not None:
@@ -108,10 +110,12 @@ def reduce_column(target, to, rows, column, bag, factors, padding_idx, scale, si
     result, taken = ZERO, False
     for j in range(first, end):
         i = np.int64(get(ids, j))
-        if padding_idx is not None and i == padding_idx:
-            continue
-        if i < 0 or i >= num_rows:
+        if np.uint64(i) >= np.uint64(num_rows):
+            if i == NO_ROW and padding_idx == NO_ROW:
+                continue
             return j
+        if i == padding_idx:
+            continue
         at = i * row_bytes
         row_scale, bias = get_end(codes, at + end_at, 0, halves), get_end(codes, at + end_at, 1, halves)
         value = fused(code_at(codes, at, column, halves), row_scale, bias)
@@ -231,7 +235,7 @@ def lookup(out, table, halves, indices, padding_idx, start, stop):
         if ahead > 0:
             prefetch_bytes(codes, np.int64(get(ids, min(i + ahead, edge))) * row_bytes, row_bytes)
         index = np.int64(get(ids, i))
-        if padding_idx is not None and index == padding_idx:
+        if index == padding_idx and padding_idx >= NO_ROW:
             for column in range(dim):
                 put(target, i * out.strides[0] // 4 + column, ZERO)
         elif index < 0 or index >= table.shape[0]:

@@ -9,6 +9,7 @@ import numpy as np
 from numba import prange
 
 from fastemb.kernels.cpu.bags import SUM, reduce
+from fastemb.kernels.cpu.lookup import NO_PADDING
 from fastemb.kernels.cpu.options import chosen, inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
     P1, P2, P3, P4, PART, add, div, fma, get, lanes_of, load, mul, mutable_pointer, pointer, prefetch_bytes, put,
@@ -77,7 +78,9 @@ def step(
         gradients = scratch[part]
         for lo in range(bounds[part], bounds[part + 1], gradients.shape[0]):
             hi = min(lo + gradients.shape[0], bounds[part + 1])
-            status = reduce(gradients, grad_output, bags, starts[lo : hi + 1], coefficients, None, SUM, 0, hi - lo)
+            lookups = grad_output, bags, starts[lo : hi + 1], coefficients
+            # No literals, for which Numba would compile `reduce` once more.
+            status = reduce(gradients, *lookups, np.int64(NO_PADDING), np.int64(SUM), np.int64(0), hi - lo)
             if status != -1:
                 return status
             update(weight, first, second, rows, gradients, lo, hyper, rule, lo, hi)

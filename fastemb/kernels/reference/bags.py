@@ -1,7 +1,7 @@
 """Bags of rows, reduced: the specification of `kernels/cpu/bags.py`, obvious and slow.
 
-Bag b holds the lookups ``indices[offsets[b]:offsets[b + 1]]``. Entries that equal `padding_idx` (which may lie outside
-the table, so that -1 marks "no row") are left out of it. Sums are formed in the order of the lookups, in the
+Bag b holds the lookups ``indices[offsets[b]:offsets[b + 1]]``. Entries that equal `padding_idx` (see `lookup`) are
+left out of it. Sums are formed in the order of the lookups, in the
 accumulator dtype: float64 for float64 tables, float32 for all others.
 
 The kernels that read indices return a status: -1 if all is well; p >= 0 if ``indices[p]`` is outside the table, the
@@ -10,7 +10,7 @@ first such place in the range; ``-2 - b`` if the offsets of bag b fall or leave 
 
 import numpy as np
 
-from fastemb.kernels.reference.lookup import narrow, widen
+from fastemb.kernels.reference.lookup import is_padding, narrow, widen
 
 __all__ = ["MEAN", "SQRTN", "SUM", "dots", "extremes", "reduce", "scales", "sum_winners"]
 
@@ -29,7 +29,7 @@ def reduce(out, weight, indices, offsets, coefficients, padding_idx, mode, start
     offsets : int64 (num_bags + 1,)
     coefficients : None or array (num_lookups,)
         Of the accumulator dtype; None for ones.
-    padding_idx : int or None
+    padding_idx : int
     mode : {SUM, MEAN, SQRTN}
         How a bag is scaled: see `scales`.
     start, stop : int
@@ -166,7 +166,7 @@ def _places(indices, offsets, b, padding_idx, num_embeddings):
     first, last = offsets[b], offsets[b + 1]
     if not 0 <= first <= last <= len(indices):
         return [], -2 - b
-    places = [j for j in range(first, last) if padding_idx is None or indices[j] != padding_idx]
+    places = [j for j in range(first, last) if not is_padding(indices[j], padding_idx)]
     for j in places:
         if num_embeddings is not None and not 0 <= indices[j] < num_embeddings:
             return [], j

@@ -3,11 +3,16 @@
 A table is float64, float32, float16, or uint16: the bits of bfloat16, for which NumPy has no dtype. The bits of float16
 may be handed over as int16, since Numba has no float16. Arithmetic on a table is done in its *accumulator dtype*:
 float64 for float64, float32 for all others.
+
+Every kernel that takes a `padding_idx` treats lookups of it apart: it is a row of the table; or NO_ROW, -1, which is
+what a lookup of no row has for an index; or NO_PADDING, -2, for none.
 """
 
 import numpy as np
 
-__all__ = ["lookup", "shift"]
+__all__ = ["NO_PADDING", "NO_ROW", "lookup", "shift"]
+
+NO_ROW, NO_PADDING = -1, -2
 
 
 def lookup(out, weight, indices, padding_idx, start, stop):
@@ -19,8 +24,8 @@ def lookup(out, weight, indices, padding_idx, start, stop):
         Of the table's dtype. Changed in place.
     weight : float64, float32, float16 or uint16 (num_embeddings, embedding_dim)
     indices : int32 or int64 (num_lookups,)
-    padding_idx : int or None
-        Lookups of this index, which may lie outside the table, give zeros.
+    padding_idx : int
+        Lookups of this index give zeros.
     start, stop : int
         The range of lookups.
 
@@ -31,7 +36,7 @@ def lookup(out, weight, indices, padding_idx, start, stop):
     """
     for i in range(start, stop):
         index = indices[i]
-        if padding_idx is not None and index == padding_idx:
+        if is_padding(index, padding_idx):
             out[i] = 0
         elif 0 <= index < len(weight):
             out[i] = weight[index]
@@ -50,7 +55,7 @@ def shift(out, indices, first, num_rows, padding_idx, start, stop):
     indices : int32 or int64 (num_lookups,)
     first, num_rows : int
         Where the table begins, and how many rows it has.
-    padding_idx : int or None
+    padding_idx : int
     start, stop : int
         The range of lookups.
 
@@ -60,13 +65,18 @@ def shift(out, indices, first, num_rows, padding_idx, start, stop):
         -1, or the place in `indices` of the first one that is outside the table.
     """
     for i in range(start, stop):
-        if padding_idx is not None and indices[i] == padding_idx:
+        if is_padding(indices[i], padding_idx):
             out[i] = -1
         elif 0 <= indices[i] < num_rows:
             out[i] = first + indices[i]
         else:
             return i
     return -1
+
+
+def is_padding(indices, padding_idx):
+    """Return where indices are `padding_idx`, if there is one."""
+    return (indices == padding_idx) & (padding_idx >= NO_ROW)
 
 
 def accumulator(dtype):

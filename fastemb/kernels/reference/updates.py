@@ -29,7 +29,7 @@ table says "a row", and ``(0, 1)`` where a rule has none.
 import numpy as np
 
 from fastemb.kernels.reference.bags import SUM, reduce
-from fastemb.kernels.reference.lookup import narrow, widen
+from fastemb.kernels.reference.lookup import NO_PADDING, narrow, widen
 
 __all__ = [
     "ADAGRAD", "ADAM", "ADD", "CLIP", "FTRL", "KEEP", "MOMENTUM", "NESTEROV", "PULL", "ROWWISE_ADAGRAD", "ROWWISE_ADAM",
@@ -144,7 +144,8 @@ def step(
         for first_row in range(bounds[part], bounds[part + 1], block):
             last = min(first_row + block, bounds[part + 1])
             offsets = starts[first_row : last + 1]
-            status = reduce(scratch[part], grad_output, bags, offsets, coefficients, None, SUM, 0, last - first_row)
+            lookups = grad_output, bags, offsets, coefficients, NO_PADDING
+            status = reduce(scratch[part], *lookups, SUM, 0, last - first_row)
             if status != -1:
                 return status
             update(weight, first, second, rows, scratch[part], first_row, hyper, rule, first_row, last)
