@@ -1,5 +1,6 @@
 """FastText: training, its files and arguments."""
 
+import inspect
 import json
 import pickle
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fastemb import FastText, FastTextKeyedVectors, KeyedVectors
+from fastemb import FastText, FastTextKeyedVectors, KeyedVectors, Word2Vec
 from fastemb.cli.app import app
 from fastemb.formats.fasttext import read_model
 
@@ -142,6 +143,11 @@ def test_a_copy_is_trained_alone(model):
 def test_same_seed_same_vectors():
     one, two = (train(epochs=1, seed=5) for _ in range(2))
     np.testing.assert_array_equal(one.wv[UNSEEN], two.wv[UNSEEN])
+
+
+def test_takes_all_that_word2vec_takes():
+    ours, theirs = (inspect.signature(one).parameters for one in (FastText, Word2Vec))
+    assert {name: ours[name].default for name in theirs} == {name: theirs[name].default for name in theirs}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A table of float32 that stays in its file."""
 
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class FileRows:
 
     def __init__(self, path: str | os.PathLike[str], place: int, shape: tuple[int, int]) -> None:
         self.path, self.place, self.shape = Path(path), place, shape
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115, it is closed with the last reference
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        weakref.finalize(self, os.close, self._descriptor)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -59,7 +61,7 @@ class FileRows:
         if numbers.ndim != 1:
             raise TypeError(f"rows must be a slice or an array of one dimension, got {rows!r:.80}")
         out = np.empty((len(numbers), self.shape[1]), np.float32)
-        read_rows(self._file.fileno(), self.place, numbers, len(self), out.view(np.uint8))
+        read_rows(self._descriptor, self.place, numbers, len(self), out.view(np.uint8))
         return out
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -70,7 +72,7 @@ class FileRows:
     def will_need(self) -> None:
         """Have the system read the table ahead, where it can, because most of its rows will be asked for."""
         if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._file.fileno(), self.place, self.nbytes, os.POSIX_FADV_WILLNEED)
+            os.posix_fadvise(self._descriptor, self.place, self.nbytes, os.POSIX_FADV_WILLNEED)
 
     def mapped(self) -> np.ndarray:
         """Return the table as a read-only memory map, which need not be aligned."""

@@ -10,6 +10,7 @@ from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.formats.fasttext import MAGIC_BYTES, Arguments, read_model
 from fastemb.formats.registry import detect, write
+from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.state import State
 from fastemb.trainers.subword_state import SubwordState, state_of_model, table_of_state
 from fastemb.trainers.text import PathLike, Sentences
@@ -101,6 +102,7 @@ class FastText(Word2Vec):
         max_sentence_length: int = 1000,
         max_memory: int | str | None = None,
         errors: str = "strict",
+        phrases: PhraseModel | Sequence[PhraseModel] | None = None,
         callbacks: Sequence[object] = (),
         compute_loss: bool = False,
         comment: str | None = None,
@@ -125,9 +127,10 @@ class FastText(Word2Vec):
             min_alpha=min_alpha, sg=sg, hs=hs, negative=negative, ns_exponent=ns_exponent, cbow_mean=cbow_mean,
             cbow_update=cbow_update, epochs=epochs, shrink_windows=shrink_windows, shared_negatives=shared_negatives,
             compat=compat, lowercase=lowercase, max_sentence_length=max_sentence_length, max_memory=max_memory,
-            errors=errors, callbacks=callbacks, max_vocab_size=max_vocab_size, max_final_vocab=max_final_vocab,
-            trim_rule=trim_rule, sorted_vocab=sorted_vocab, pretrained=pretrained, pretrained_lockf=pretrained_lockf,
-            compute_loss=compute_loss, comment=comment, hashfxn=hashfxn, null_word=null_word, batch_words=batch_words,
+            errors=errors, phrases=phrases, callbacks=callbacks, max_vocab_size=max_vocab_size,
+            max_final_vocab=max_final_vocab, trim_rule=trim_rule, sorted_vocab=sorted_vocab, pretrained=pretrained,
+            pretrained_lockf=pretrained_lockf, compute_loss=compute_loss, comment=comment, hashfxn=hashfxn,
+            null_word=null_word, batch_words=batch_words,
         )  # fmt: skip
 
     @property
