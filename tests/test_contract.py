@@ -202,9 +202,8 @@ def kernels_of(device, stem):
 
 SHARED = sorted(kernel_modules("reference") & kernel_modules("cpu"))
 # What a backend needs besides: vectors, how kernels are compiled, memory that a caller lends.
-TOOLS = {"codes", "compress", "inlining", "simd", "options", "pieces", "rows"}
 TOOLS = {"blocks", "choices", "codes", "compress", "counting", "lending", "options", "outputs", "pieces", "rows"}
-TOOLS |= {"scratch", "sentences", "simd"}
+TOOLS |= {"inlining", "scratch", "sentences", "simd"}
 HELPERS = {"allocate_scratch"}
 
 

@@ -29,9 +29,7 @@ LINES = 4096  # predicted at a time
 
 TextArgument = Annotated[
     str,
-    typer.Argument(
-        metavar="TEXT", help="A text a line, with labels such as __label__name: a file, or - for stdin."
-    ),
+    typer.Argument(metavar="TEXT", help="A text a line, with labels such as __label__name: a file, or - for stdin."),
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A classifier: .safetensors, .bin or .ftz.")]
 OutputOption = Annotated[
