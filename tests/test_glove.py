@@ -21,6 +21,7 @@ from fastemb.formats.cooccurrence import read_vocabulary, write_cooccurrence, wr
 from fastemb.trainers import glove_blocks
 from fastemb.trainers.glove_blocks import Blocks, block_order, most_workers
 from fastemb.trainers.glove_state import GloVeState
+from fastemb.trainers.glove_training import CLIP
 
 
 def sentences(number=300, seed=0):
@@ -274,7 +275,8 @@ def test_going_on_equals_not_having_stopped(tmp_path, many_blocks):
         model.fit(text)
     assert model.epochs_trained == 5
     loaded = GloVe.load(path)
-    assert loaded.epochs_trained == 4 and loaded.get_params() == {**model.get_params(), "callbacks": ()}
+    assert loaded.epochs_trained == 4
+    assert loaded.get_params() == {**model.get_params(), "callbacks": (), "checkpoint": str(path)}
     again = GloVe.load(path)
     loaded.train(text)
     model.set_params(callbacks=(), checkpoint=None)
@@ -422,6 +424,30 @@ def test_the_classic_mistakes():
     model.set_params(vector_size=10)
     with pytest.raises(ValueError, match="changed to 10, and the model's vectors have 20 numbers"):
         model.train(sentences(), epochs=1)
+
+
+def test_defaults_are_the_programs():
+    model = GloVe()
+    assert (model.window, model.symmetric, model.distance_weighting) == (15, True, True)
+    assert (model.x_max, model.alpha, model.eta, model.epochs, model.vectors) == (100, 0.75, 0.05, 25, "sum")
+    assert CLIP == 100 and model.compat is None
+
+
+def test_the_start_is_the_programs():
+    """Vectors and biases uniform in half a unit over the size and one, sums of squares of one."""
+    state = GloVeState.start(Vocabulary.from_words([str(i) for i in range(3000)]), 9, seed=1, bias_squares=1.0)
+    for side in ("word", "context"):
+        numbers = np.hstack([state.vectors_of(side), state.biases_of(side)[:, None]])
+        assert np.abs(numbers).max() <= 0.05 and numbers.std() == pytest.approx(0.1 / np.sqrt(12), rel=0.02)
+        assert not state.squares_of(side).any() and not state.bias_squares_of(side).any()
+    assert (state.vectors_of("word") != state.vectors_of("context")).mean() > 0.99
+
+
+def test_tables_larger_than_the_memory_are_refused():
+    matrix = csr_array(([1.0], ([0], [1])), shape=(300_000, 300_000))
+    words = Vocabulary.from_bytes([b"%d" % i for i in range(300_000)])
+    with pytest.raises(MemoryError, match=r"the tables of 300,000 words need .* a smaller vector_size needs less"):
+        GloVe(vector_size=60_000).fit_cooccurrence(matrix, words)
 
 
 def test_parameters():

@@ -1,19 +1,24 @@
 """gensim's scripts with other imports: fastemb's answers equal gensim's where these are determined."""
 
+import re
+import shlex
 import textwrap
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 GENSIM = """
-    from gensim.models import Word2Vec, KeyedVectors
+    from gensim.models import Word2Vec, FastText, KeyedVectors
+    from gensim.models.phrases import Phrases, Phraser, FrozenPhrases, ENGLISH_CONNECTOR_WORDS
     from gensim.models.word2vec import LineSentence, PathLineSentences, Text8Corpus
     from gensim.models.callbacks import CallbackAny2Vec
     from gensim.utils import RULE_DEFAULT, RULE_DISCARD, RULE_KEEP
 """
 FASTEMB = """
-    from fastemb import Word2Vec, KeyedVectors
+    from fastemb import Word2Vec, FastText, KeyedVectors
+    from fastemb import Phrases, Phraser, FrozenPhrases, ENGLISH_CONNECTOR_WORDS
     from fastemb import LineSentence, PathLineSentences, Text8Corpus
     from fastemb import CallbackAny2Vec
     from fastemb import RULE_DEFAULT, RULE_DISCARD, RULE_KEEP
@@ -165,6 +170,58 @@ SCRIPTS = {
         answer["words"] = len(found), round(float(sum(p for _, p in model.predict_output_word(["human"], topn=100))), 4)
         answer["unknown"] = model.predict_output_word(["elephant"])
     """,
+    "fasttext": """
+        options = dict(vector_size=20, window=3, min_count=1, min_n=3, max_n=4, bucket=100, workers=1, sample=0)
+        model = FastText(sentences=common_texts, epochs=3, **options)
+        answer["known"] = "computer" in model.wv.key_to_index, "computation" in model.wv.key_to_index
+        answer["unknown"] = model.wv["computation"].shape, "computation" in model.wv
+        answer["similar"] = len(model.wv.most_similar("nights", topn=4))
+        model = FastText(**options)
+        model.build_vocab(corpus_iterable=common_texts)
+        model.train(corpus_iterable=common_texts, total_examples=len(common_texts), epochs=2)
+        model.build_vocab([["new", "sentence"]], update=True)
+        model.train([["new", "sentence"]], total_examples=1, epochs=2)
+        answer["words"] = sorted(model.wv.index_to_key)
+        model.save("fasttext.model")
+        again = FastText.load("fasttext.model")
+        answer["again"] = bool(np.allclose(again.wv["sentences"], model.wv["sentences"]))
+    """,
+    "keyed vectors": """
+        table = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+        wv = KeyedVectors(vector_size=4)
+        wv.add_vectors(["king", "queen", "man", "woman", "cat", "dog"], table)
+        wv["emperor"] = table[0] + np.float32(0.1)
+        rounded = lambda pairs: [(word, round(float(value), 4)) for word, value in pairs]
+        answer["analogy"] = rounded(wv.most_similar(positive=["woman", "king"], negative=["man"], topn=3))
+        answer["cosmul"] = rounded(wv.most_similar_cosmul(positive=["woman", "king"], negative=["man"], topn=3))
+        answer["odd one"] = wv.doesnt_match(["king", "queen", "cat"])
+        answer["pair"] = round(float(wv.similarity("king", "emperor")), 4), round(float(wv.distance("cat", "dog")), 4)
+        answer["rank"] = wv.rank("king", "queen"), wv.closer_than("king", "cat")
+        answer["mean"] = wv.get_mean_vector(["king", "cat"]).round(4).tolist()
+        answer["sets"] = round(float(wv.n_similarity(["king", "queen"], ["cat", "dog"])), 4)
+        answer["norm"] = wv.get_vector("dog", norm=True).round(4).tolist()
+        answer["by word"] = rounded(wv.similar_by_word("cat", topn=2))
+        answer["by vector"] = rounded(wv.similar_by_vector(wv["dog"], topn=2))
+        wv.save_word2vec_format("vectors.txt")
+        again = KeyedVectors.load_word2vec_format("vectors.txt", binary=False)
+        with open("vectors.txt") as file:
+            answer["file"] = again.index_to_key, file.readline()
+    """,
+    "phrases": """
+        text = [["new", "york", "is", "large"], ["she", "likes", "new", "york"], ["bank", "of", "america"]] * 5
+        model = Phrases(text, min_count=1, threshold=1, connector_words=ENGLISH_CONNECTOR_WORDS)
+        answer["joined"] = model[["in", "new", "york", "the", "bank", "of", "america"]]
+        answer["stream"] = list(model[text[:3]])
+        found = model.export_phrases()
+        answer["scores"] = {phrase: round(score, 3) for phrase, score in sorted(found.items())}
+        frozen = model.freeze()
+        answer["frozen"] = frozen[["new", "york"]]
+        answer["phraser"] = Phraser(model)[["new", "york", "new"]]
+        bigram = Phrases(text, min_count=1, threshold=0.1, scoring="npmi", delimiter="-")
+        answer["npmi"] = bigram[["new", "york"]]
+        trained = Word2Vec(frozen[text], vector_size=8, min_count=1, workers=1, sample=0)
+        answer["trained"] = sorted(trained.wv.index_to_key)
+    """,
     "other model": """
         first = Word2Vec(vector_size=20, min_count=1)
         first.build_vocab(common_texts)
@@ -196,3 +253,19 @@ def test_a_script_runs_with_other_imports(name, tmp_path, monkeypatch):
         theirs = run(GENSIM, SCRIPTS[name], tmp_path / "gensim", monkeypatch)
     ours = run(FASTEMB, SCRIPTS[name], tmp_path / "fastemb", monkeypatch)
     assert ours == theirs and ours
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "guide" / "migration.md"
+
+
+@pytest.mark.parametrize("line", sorted(set(re.findall(r"`fastemb (\w[^`]*)`", PAGE.read_text(encoding="utf-8")))))
+def test_commands_of_the_page_have_these_options(line):
+    """Every command and option that the page names is there."""
+    import typer
+
+    from fastemb.cli.app import app
+
+    name, *words = shlex.split(line)
+    command = typer.main.get_command(app).commands[name]
+    known = {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
+    assert {word for word in words if word.startswith("-")} <= known

@@ -47,6 +47,7 @@ def test_what_is_lost_for_want_of_room_is_told(tmp_path):
     ):
         model = Word2Vec(corpus_file=path, **{**OPTIONS, "epochs": 1, "max_vocab_size": 1000, "min_count": 20_000})
     assert model.wv.index_to_key[:2] == ["the", "and"] and model.wv.get_vecattr("cat", "count") == 20_000
+    assert model.train(corpus_file=path, epochs=1)[1] == 340_000  # and without a warning: no word of the model is lost
 
 
 def test_raw_counts_and_estimates():

@@ -158,7 +158,7 @@ class Bench:
             config = Config(text.path, folder, self.vector_size, epochs, threads, seed, entry.alpha, entry.options)
             result, outcome = self.launch(entry.program, config, env)
             after = core_round_trip()
-            if entry.program == "fasttext":
+            if entry.program in ("fasttext", "fasttext-subwords"):
                 counted = outcome.time_of(b"Number of words")
                 result["scan_seconds"] = counted - result.pop("called")
                 result["train_seconds"] = result.pop("returned") - counted

@@ -250,11 +250,14 @@ def main(argv: list[str]) -> None:
         ...
     SystemExit: usage: python -m fastemb.bench.peers PROGRAM CONFIG RESULT
     """
-    if len(argv) != 3 or argv[0] not in PROGRAMS:
+    from fastemb.bench import subwords  # which needs what is here
+
+    programs = PROGRAMS | subwords.PROGRAMS
+    if len(argv) != 3 or argv[0] not in programs:
         raise SystemExit("usage: python -m fastemb.bench.peers PROGRAM CONFIG RESULT")
     program, source, target = argv
     config = Config(**json.loads(Path(source).read_text(encoding="utf-8")))
-    result = PROGRAMS[program](config)
+    result = programs[program](config)
     Path(target).write_text(json.dumps(result), encoding="utf-8")
 
 

@@ -19,6 +19,7 @@ from fastemb.bench.compare import Run
 from fastemb.bench.layers import tables as layers
 from fastemb.bench.machine import placement
 from fastemb.bench.measures import difference_error
+from fastemb.bench.models import by_epochs
 from fastemb.bench.vectors import tables as vectors
 
 MARKED = re.compile(r"(<!-- table: ([\w ,.-]+?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -268,7 +269,45 @@ def _time_to_quality(found: dict[str, Any], results: dict[str, Any]) -> str:
     )
 
 
+def _models(runs: list[Run], results: dict[str, Any]) -> str:
+    return by_epochs(runs, lambda group: _speed(group, results))
+
+
+def _fasttext(runs: list[Run], results: dict[str, Any]) -> str:
+    labels = {label: group for (label,), group in _groups(runs, "label").items()}
+    sets = list(dict.fromkeys(name for run in runs for name in run["scores"]))
+    rows = []
+    for label, group in labels.items():
+        program, model = label.split(", ")
+        peers = labels.get(f"fasttext, {model}", [])
+        ratios = [a["words_per_second"] / b["words_per_second"] for a, b in zip(group, peers, strict=False)]
+        times = f"{_spread(ratios, 1)}x" if program == "fastemb" and ratios else ""
+        scores = [_score(group, name) if name in group[0]["scores"] else "" for name in sets]
+        memory = f"{statistics.median(run['peak_bytes'] for run in group) / 1e6:.0f}"
+        speed = _spread([run["words_per_second"] / 1e6 for run in group])
+        rows.append([label, speed, times, memory, *scores, _cores(group)])
+    title = f"D {runs[0]['vector_size']}, {runs[0]['threads']} threads, epochs {runs[0]['epochs']}, n-grams 3 to 6"
+    return _grid([title, "M words/s", "times fasttext", "memory, MB", *sets, "cores"], rows)
+
+
+def _open(runs: list[Run], results: dict[str, Any]) -> str:
+    def middle(group: Sequence[Run], name: str, scale: float, digits: int) -> str:
+        return f"{statistics.median(run[name] / scale for run in group):.{digits}f}" if name in group[0] else ""
+
+    rows = []
+    for (program,), group in _groups(runs, "program").items():
+        seconds = [middle(group, name, 1, 3) for name in ("open_seconds", "lookups_seconds", "all_seconds")]
+        memory = [middle(group, name, 1e6, 0) for name in ("open_bytes", "open_used_bytes", "lookups_bytes")]
+        rest = [middle(group, name, 1e6, 0) for name in ("all_bytes", "all_used_bytes")]
+        rows.append([program.removesuffix("-open"), *seconds, *memory, *rest])
+    title = f"a model of {runs[0]['file_bytes'] / 1e9:.2f} GB"
+    header = [title, "open, s", "2000 look-ups, s", "all words, s", "open, MB", "of it used", "look-ups, MB"]
+    return _grid([*header, "all words, MB", "of it used"], rows)
+
+
 _TABLES: dict[str, Callable[[Any, dict[str, Any]], str]] = {
+    "cbow": _models,
+    "hierarchical": _models,
     "machine": _machine,
     "speed": _speed,
     "quality": _quality,
@@ -277,6 +316,8 @@ _TABLES: dict[str, Callable[[Any, dict[str, Any]], str]] = {
     "memory": _memory,
     "threads": _threads,
     "time-to-quality": _time_to_quality,
+    "fasttext": _fasttext,
+    "open": _open,
 }
 
 

@@ -6,13 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastemb.bench import measures
+from fastemb.bench import measures, subwords
 from fastemb.bench.compare import Bench, entries
 from fastemb.bench.machine import describe
+from fastemb.bench.models import compare_models
 from fastemb.bench.prepare import prepare
 from fastemb.bench.quality import find_sets
 
-KINDS = ("speed", "quality", "scan", "start", "memory", "threads", "time-to-quality")
+KINDS = (
+    "speed", "quality", "scan", "start", "memory", "threads", "time-to-quality", "cbow", "hierarchical", "fasttext",
+    "open",
+)  # fmt: skip
 QUICK_WORDS = 1_000_000
 
 
@@ -45,7 +49,9 @@ def run(
         Of ``"gensim"`` and ``"fasttext"`` (without subwords); each must be installed.
     what
         Of ``"speed"`` (with quality, at `epochs`), ``"quality"`` (against gensim, after 1 and after 5 epochs),
-        ``"scan"``, ``"start"``, ``"memory"``, ``"threads"``, ``"time-to-quality"``; or ``"all"``.
+        ``"scan"``, ``"start"``, ``"memory"``, ``"threads"``, ``"time-to-quality"``, ``"cbow"`` and ``"hierarchical"``
+        (speed and quality against gensim), ``"fasttext"`` (skip-gram and CBOW with n-grams), ``"open"`` (a fastText
+        model of 2.5 GB, made for it); or ``"all"``.
     vector_size, epochs, threads
         As the trainers' arguments; window is 5, negative 5, sample 1e-3 and min_count 5.
     seeds, repeats
@@ -115,6 +121,10 @@ def run(
         "memory": lambda: measures.memory(bench),
         "threads": lambda: measures.threads(bench, rounds),
         "time-to-quality": lambda: measures.time_to_quality(bench, 1 if quick else seeds),
+        "cbow": lambda: compare_models(bench, "cbow", rounds),
+        "hierarchical": lambda: compare_models(bench, "hierarchical", rounds),
+        "fasttext": lambda: subwords.compare(bench, rounds, epochs),
+        "open": lambda: subwords.open_large(bench, rounds),
     }
     for kind in wanted:
         results["measures"][kind] = actions[kind]()

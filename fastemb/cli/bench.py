@@ -10,6 +10,7 @@ from fastemb.cli.options import JsonOption, QuietOption
 
 EXAMPLE = "fastemb bench training --corpus text.txt --peers gensim,fasttext"
 PHRASES_EXAMPLE = "fastemb bench phrases --corpus text.txt"
+CLASSIFY_EXAMPLE = "fastemb bench classify --data train.csv --epochs 25"
 GLOVE_EXAMPLE = "fastemb bench glove --corpus text.txt --glove-programs GloVe/build"
 LAYERS_EXAMPLE = "fastemb bench layers --peers torch,fbgemm --what bags,step-sgd"
 VECTORS_EXAMPLE = "fastemb bench vectors --vectors vectors.safetensors --what all"
@@ -30,7 +31,8 @@ def training(
         str,
         typer.Option(
             metavar="KIND,...",
-            help="Of speed, quality, scan, start, memory, threads, time-to-quality; or all.",
+            help="Of speed, quality, scan, start, memory, threads, time-to-quality, cbow, hierarchical, classify, "
+            "fasttext, open; or all.",
         ),
     ] = "speed",
     vector_size: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 100,
@@ -236,6 +238,34 @@ def vectors(
         output=output,
         log=console.say,
     )
+    console.result(results, render(results))
+
+
+@app.command(epilog=f"Example: {CLASSIFY_EXAMPLE}")
+def classify(
+    data: Annotated[str, typer.Option(metavar="FILE", help="CSV with a header, columns text and label (banking77).")],
+    lr: Annotated[float, typer.Option(help="Learning rate of both programs.")] = 0.5,
+    epochs: Annotated[int, typer.Option(help="Passes over the texts.")] = 25,
+    word_ngrams: Annotated[int, typer.Option(help="Most words of a word n-gram.")] = 1,
+    loss: Annotated[str, typer.Option(help="softmax, ova, hs or ns.")] = "softmax",
+    threads: Annotated[int, typer.Option(help="Threads of each program.")] = 2,
+    rounds: Annotated[int, typer.Option(help="Runs of each program.")] = 5,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train classifiers with fastemb and fastText in turn; compare speed and accuracy."""
+    from fastemb.bench.classify import render, run
+
+    console = Console(quiet=quiet, json=json)
+    if output is not None:
+        check_output(output)
+    results = run(
+        data, lr=lr, epochs=epochs, word_ngrams=word_ngrams, loss=loss, threads=threads, rounds=rounds, output=output,
+        log=console.say,
+    )  # fmt: skip
     console.result(results, render(results))
 
 

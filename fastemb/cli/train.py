@@ -16,7 +16,7 @@ from fastemb.cli.training import save, train_model
 
 EXAMPLE = "fastemb train text.txt.gz -o vectors.safetensors --vector-size 300 --epochs 3"
 
-_TEXT, _MODEL, _RUN = "Text", "Model", "Run"
+_TEXT, _MODEL, _RUN, _NGRAMS = "Text", "Model", "Run", "N-grams of characters"
 
 
 class Model(StrEnum):
@@ -24,6 +24,8 @@ class Model(StrEnum):
 
     SKIPGRAM = "skipgram"
     CBOW = "cbow"
+    FASTTEXT = "fasttext"
+    FASTTEXT_CBOW = "fasttext-cbow"
     GLOVE = "glove"
 
 
@@ -48,7 +50,9 @@ def train(
     model: Annotated[
         Model,
         typer.Option(
-            help="Each context word by itself, all together, or how often words meet.", rich_help_panel=_MODEL
+            help="Each context word by itself, all together; either with n-grams of characters; or how often words "
+            "meet.",
+            rich_help_panel=_MODEL,
         ),
     ] = Model.SKIPGRAM,
     vector_size: Annotated[int, typer.Option(help="Dimensions of a vector.", rich_help_panel=_MODEL)] = 100,
@@ -96,6 +100,13 @@ def train(
             rich_help_panel=_MODEL,
         ),
     ] = None,
+    min_n: Annotated[int, typer.Option(help="Least characters of an n-gram.", rich_help_panel=_NGRAMS)] = 3,
+    max_n: Annotated[int, typer.Option(help="Most characters of an n-gram.", rich_help_panel=_NGRAMS)] = 6,
+    bucket: Annotated[int, typer.Option(help="Rows that n-grams share.", rich_help_panel=_NGRAMS)] = 2_000_000,
+    mode: Annotated[
+        str, typer.Option(metavar="KIND", help="fasttext, or floret's one small table.", rich_help_panel=_NGRAMS)
+    ] = "fasttext",
+    hash_count: Annotated[int, typer.Option(help="floret's rows of each n-gram.", rich_help_panel=_NGRAMS)] = 1,
     min_count: Annotated[int, typer.Option(help="Drop words rarer than this.", rich_help_panel=_TEXT)] = 5,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Lowercase the text.", rich_help_panel=_TEXT)] = False,
     max_sentence_length: Annotated[
@@ -157,7 +168,7 @@ def train(
     console = Console(quiet=quiet, json=json)
     _check_files(corpus, output, save_model)
     parameters: dict[str, Any] = {
-        "sg": int(model is Model.SKIPGRAM),
+        "sg": int(model in (Model.SKIPGRAM, Model.FASTTEXT)),
         "vector_size": vector_size,
         "window": window,
         "hs": int(hs),
@@ -191,6 +202,11 @@ def train(
         "vectors": vectors,
         "checkpoint": checkpoint,
     }
+    ngrams = {"min_n": min_n, "max_n": max_n, "bucket": bucket, "mode": mode, "hash_count": hash_count}
+    if model in (Model.FASTTEXT, Model.FASTTEXT_CBOW):
+        parameters |= ngrams
+    elif wrong := [name for name in ngrams if _is_given(context, name)]:
+        raise typer.BadParameter(f"--{wrong[0].replace('_', '-')} needs --model fasttext")
     given = {name: value for name, value in (parameters | own).items() if _is_given(context, _OPTIONS.get(name, name))}
     if model is Model.GLOVE:
         given.pop("sg", None)

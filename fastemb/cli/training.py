@@ -58,12 +58,12 @@ def train_model(
     corpus : str
         A path, as the model takes it.
     parameters : dict
-        Arguments of `Word2Vec`, or of `GloVe`.
+        Arguments of `Word2Vec`, `FastText` or `GloVe`.
     console : Console
         Where progress is shown.
     continue_model : str, optional
         File of a model to go on with; `parameters` then change some of its arguments.
-    kind : {"skipgram", "glove"}
+    kind : {"skipgram", "cbow", "fasttext", "fasttext-cbow", "glove"}
     vocab : str, optional
         The words of `corpus`, which is then a file of co-occurrences.
 
@@ -75,7 +75,8 @@ def train_model(
     import fastemb
 
     progress = TrainingProgress(console)
-    trainer = fastemb.GloVe if kind == "glove" else fastemb.Word2Vec
+    trainers = {"glove": fastemb.GloVe, "fasttext": fastemb.FastText, "fasttext-cbow": fastemb.FastText}
+    trainer: Any = trainers.get(kind, fastemb.Word2Vec)
     model: Any = trainer() if continue_model is None else trainer.load(continue_model)
     model.set_params(**parameters, callbacks=(progress,))
     start = time.perf_counter()

@@ -152,31 +152,21 @@ def count_cooccurrences(
     budget = None if max_memory is None else parse_size(max_memory, "max_memory")
     unit = math.lcm(*range(1, window + 1)) if boolean("distance_weighting", distance_weighting) else 1
     counter = _Counter(corpus, window, boolean("symmetric", symmetric), unit, workers, progress)
-    num_ids = len(corpus.ids)
+    num_ids, num_words = len(corpus.ids), len(corpus.vocabulary)
     size = num_ids if budget is None else max(FEWEST_OCCURRENCES, budget // (2 * OCCURRENCE_BYTES))
     chunks = [(first, min(first + size, num_ids)) for first in range(0, num_ids, max(1, size))]
-    num_neighbours = window * (1 + counter.symmetric)
     if len(chunks) <= 1:
-        occurrences, starts = counter.list_occurrences(0, num_ids)
-        most = np.minimum(np.diff(starts) * num_neighbours, len(starts) - 1)
-        outputs = _outputs(int(most.sum()), dtype, budget)
-        rows = counter.count_rows(occurrences, starts, float(unit), most)
-        return Cooccurrence(*_collect(rows, outputs, len(most)), corpus.vocabulary)
+        rows, most = counter.count(0, num_ids, float(unit))
+        return Cooccurrence(*_collect(rows, _outputs(most, dtype, budget), num_words), corpus.vocabulary)
     with closing(TemporaryArray()) as cols_file, closing(TemporaryArray()) as counts_file:
         run_cols, run_counts = Output(np.int32, 0, cols_file), Output(np.float64, 0, counts_file)
         runs = []
         for first, last in chunks:
             before = run_cols.size
-            occurrences, starts = counter.list_occurrences(first, last)
-            most = np.minimum(np.diff(starts) * num_neighbours, len(starts) - 1)
-            rows = counter.count_rows(occurrences, starts, 1.0, most)
-            runs.append(before + _append(rows, run_cols, run_counts, len(most)))
-        del occurrences, starts
-        offsets = np.array(runs)
-        most = np.minimum(np.diff(offsets).sum(axis=0), offsets.shape[1] - 1)
-        outputs = _outputs(int(most.sum()), dtype, budget)
-        rows = counter.merge_rows(offsets, run_cols.finish(), run_counts.finish(), float(unit), most)
-        return Cooccurrence(*_collect(rows, outputs, len(most)), corpus.vocabulary)
+            rows, _ = counter.count(first, last, 1.0)
+            runs.append(before + _append(rows, run_cols, run_counts, num_words))
+        rows, most = counter.merge(np.array(runs), run_cols.finish(), run_counts.finish(), float(unit))
+        return Cooccurrence(*_collect(rows, _outputs(most, dtype, budget), num_words), corpus.vocabulary)
 
 
 class _Rows(NamedTuple):
@@ -208,7 +198,28 @@ class _Counter:
         self._weights[1:] = [self.unit / distance for distance in weighted]
         self._done = 0
 
-    def list_occurrences(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    def count(self, first: int, last: int, unit: float) -> tuple[Iterator[_Rows], int]:
+        """Return the rows of the matrix of some of the ids, divided by `unit`, and how many entries it has at most."""
+        occurrences, starts = self._list_occurrences(first, last)
+        events = np.diff(starts) * self.window * (1 + self.symmetric)
+        most = np.minimum(events, len(events))
+        return self._count_rows(occurrences, starts, unit, most, events), int(most.sum())
+
+    def merge(
+        self, offsets: np.ndarray, cols: np.ndarray, counts: np.ndarray, unit: float
+    ) -> tuple[Iterator[_Rows], int]:
+        """Return the rows of the sum of matrices, divided by `unit`, and how many entries it has at most."""
+        kernel = self._kernels.merge_rows
+        entries = np.diff(offsets).sum(axis=0)
+        most = np.minimum(entries, len(entries))
+        parts = self._map(
+            lambda *out, start, stop, scratch: kernel(*out, offsets, cols, counts, unit, start, stop, scratch),
+            most,
+            entries,
+        )
+        return (rows for _, rows in parts), int(most.sum())
+
+    def _list_occurrences(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the occurrences of all words in a part of the ids, and where each word's begin."""
         ids, offsets = self.corpus.ids, self.corpus.offsets
         num_words = len(self.corpus.vocabulary)
@@ -230,11 +241,12 @@ class _Counter:
             pass
         return occurrences, starts
 
-    def count_rows(self, occurrences: np.ndarray, starts: np.ndarray, unit: float, most: np.ndarray) -> Iterator[_Rows]:
-        """Yield the rows of the matrix of some occurrences, divided by `unit`; no row has more entries than `most`."""
+    def _count_rows(
+        self, occurrences: np.ndarray, starts: np.ndarray, unit: float, most: np.ndarray, events: np.ndarray
+    ) -> Iterator[_Rows]:
+        """Yield the rows of the matrix of some occurrences, divided by `unit`, and tell of progress."""
         ids, weights = self.corpus.ids, self._weights
         kernel = self._kernels.count_rows
-        events = np.diff(starts) * self.window * (1 + self.symmetric)
         before = self._done
         for stop, rows in self._map(
             lambda *out, start, stop, scratch: kernel(
@@ -248,20 +260,11 @@ class _Counter:
                 self.progress(self._done)
             yield rows
 
-    def merge_rows(
-        self, offsets: np.ndarray, cols: np.ndarray, counts: np.ndarray, unit: float, most: np.ndarray
-    ) -> Iterator[_Rows]:
-        """Yield the rows of the sum of matrices, divided by `unit`; no row has more entries than `most`."""
-        kernel = self._kernels.merge_rows
-        for _, rows in self._map(
-            lambda *out, start, stop, scratch: kernel(*out, offsets, cols, counts, unit, start, stop, scratch),
-            most,
-            np.diff(offsets).sum(axis=0),
-        ):
-            yield rows
-
     def _map(self, kernel: Callable[..., None], most: np.ndarray, events: np.ndarray) -> Iterator[tuple[int, _Rows]]:
-        """Hand ranges of rows to threads; yield the end of each range, and its rows, in order."""
+        """Hand ranges of rows to threads; yield the end of each range, and its rows, in order.
+
+        No row has more entries than `most`; `events` are the additions that it takes.
+        """
 
         def compute(part: tuple[int, int]) -> tuple[int, _Rows]:
             start, stop = part

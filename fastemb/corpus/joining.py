@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastemb.corpus._joining import Joiner, render
+from fastemb.corpus._joining import Joiner
 from fastemb.corpus._pairs import count_words
+from fastemb.corpus._spelling import render
 from fastemb.corpus._terms import TermTable, prepare_words, set_connectors, set_counts
 from fastemb.corpus.reader import Corpus
 from fastemb.corpus.spool import Output, TemporaryArray

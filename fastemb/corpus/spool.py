@@ -41,13 +41,13 @@ def parse_size(size: int | str, name: str = "size") -> int:
     return int(float(match[1]) * 1024 ** (" kmgt".index((match[2] or " ").lower())))
 
 
-def require_memory(size: int, what: str) -> None:
+def require_memory(size: int, what: str, advice: str = 'max_memory="{}" keeps them on disk') -> None:
     """Check that this machine has `size` bytes of memory: a system that promises more ends the process later.
 
     Raises
     ------
     MemoryError
-        If it has not; the message says what needs them, and what to do.
+        If it has not; the message says what needs them, and gives `advice`, a quarter of the memory filled in.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def require_memory(size: int, what: str) -> None:
     if size > there:
         raise MemoryError(
             f"{what} need {size / 1e9:,.1f} GB and this machine has {there / 1e9:,.1f} GB: "
-            f'max_memory="{there >> 32}G" keeps them on disk'
+            f"{advice.format(f'{there >> 32}G')}"
         )
 
 

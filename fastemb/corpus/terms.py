@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastemb.corpus._joining import spell
 from fastemb.corpus._pairs import PAIR_COLUMNS, count_words, find_pairs
+from fastemb.corpus._spelling import spell
 from fastemb.corpus._strings import decode_words
 from fastemb.corpus._table import WordTable
 from fastemb.corpus._terms import IS_WORD, NUM_SHARDS, TermTable, prepare_words, set_connectors

@@ -1,6 +1,7 @@
 """fastText's models: what Facebook's program and gensim save in .bin, and quantized in .ftz.
 
-A file is opened as a memory map: its words are read, its matrices are not until their rows are looked at.
+A file is opened as a memory map: its words are read, its matrices are not until their rows are looked at. Tables of
+words' vectors read row by row.
 """
 
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from fastemb.corpus.subwords import Subwords
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.product import ProductRows
 from fastemb.formats.fasttext_file import MAGIC, Arguments, Dictionary, Reader, Writer
+from fastemb.formats.file_rows import FileRows
 from fastemb.formats.files import PathLike, replacing
 from fastemb.formats.subwords import Origin, SubwordTable
 from fastemb.formats.table import Table
@@ -36,6 +38,8 @@ class FastTextModel:
         A row a label in classifiers, a row a word in other models. None is written as zeros.
     version : int, default 12
         11 or 12, or 0 for files of 2016.
+    place : int, default 0
+        Where in its file the first row of a dense input begins.
     """
 
     arguments: Arguments
@@ -43,6 +47,7 @@ class FastTextModel:
     input: np.ndarray | ProductRows
     output: np.ndarray | ProductRows | None = None
     version: int = 12
+    place: int = 0
 
     @property
     def subwords(self) -> Subwords:
@@ -106,11 +111,12 @@ def read_model(path: PathLike) -> FastTextModel:
     dictionary = reader.dictionary()
     quantized = reader.version > 0 and reader.flag("mark of quantization")
     input = reader.matrix(quantized, "input")
+    place = reader.place - input.nbytes
     # fastText believes the second mark only where the input is quantized.
     output_quantized = reader.version > 0 and reader.flag("mark of the output's quantization") and quantized
     output = reader.matrix(output_quantized, "output")
     reader.end()
-    model = FastTextModel(arguments, dictionary, input, output, reader.version)
+    model = FastTextModel(arguments, dictionary, input, output, reader.version, place)
     if model.problem is not None:
         raise reader.bad(model.problem)
     return model
@@ -153,7 +159,7 @@ def read_table(path: PathLike, errors: str = "strict", limit: int | None = None)
     Returns
     -------
     SubwordTable
-        Its rows are read when vectors are asked for.
+        Its rows stay in the file, and are read when vectors are asked for.
 
     Raises
     ------
@@ -166,7 +172,7 @@ def read_table(path: PathLike, errors: str = "strict", limit: int | None = None)
     told = model.arguments
     return SubwordTable(
         decoded(spelling, errors),
-        model.input,
+        model.input if isinstance(model.input, ProductRows) else FileRows(path, model.place, model.input.shape),
         model.subwords,
         num_word_rows=len(words),
         spelling=spelling,
@@ -192,7 +198,8 @@ def write_table(path: PathLike, table: Table) -> None:
         return
     _require_whole(table)
     origin = table.origin or Origin(Arguments(table.vector_size), total)
-    rows = table.rows if isinstance(table.rows, ProductRows) else np.asarray(table.rows, np.float32)
+    rows = table.rows.mapped() if isinstance(table.rows, FileRows) else table.rows
+    rows = rows if isinstance(rows, ProductRows) else np.asarray(rows, np.float32)
     dictionary = Dictionary(table.spelling, none, origin.num_tokens, _pruned(table.subwords))
     write_model(path, FastTextModel(_arguments(table, origin.arguments), dictionary, rows, origin.output))
 

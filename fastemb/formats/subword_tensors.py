@@ -12,6 +12,7 @@ from fastemb.engine.means import Rows
 from fastemb.engine.product import CENTROIDS, ProductRows
 from fastemb.formats.compact import CompactVectors
 from fastemb.formats.fasttext_file import LOSSES, MODELS, Arguments
+from fastemb.formats.file_rows import FileRows
 from fastemb.formats.subwords import Origin, SubwordTable
 from fastemb.formats.table import Table
 
@@ -47,7 +48,7 @@ def as_tensors(table: SubwordTable) -> tuple[dict[str, np.ndarray], str]:
         found |= {"rows": rows.stored}
     else:
         described |= {"storage": "float32"}
-        found |= {"rows": np.asarray(rows)}
+        found |= {"rows": rows.mapped() if isinstance(rows, FileRows) else np.asarray(rows)}
     tensors = {f"subword_{name}": array for name, array in found.items() if array is not None}
     return tensors, json.dumps(described)
 

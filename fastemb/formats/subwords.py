@@ -9,6 +9,7 @@ from fastemb.corpus.subwords import Subwords
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.means import Rows, mean_rows
 from fastemb.formats.fasttext_file import Arguments
+from fastemb.formats.file_rows import FileRows
 from fastemb.formats.table import Table
 
 __all__ = ["Origin", "SubwordTable"]
@@ -37,8 +38,8 @@ class SubwordTable(Table):
     Parameters
     ----------
     vocabulary : Vocabulary
-    rows : float32 array of shape (num_rows, dim), CompactVectors or ProductRows
-        A row for each word, as far as `num_word_rows` says, then the buckets of the n-grams. May be a memory map.
+    rows : float32 array of shape (num_rows, dim), FileRows, CompactVectors or ProductRows
+        A row for each word, as far as `num_word_rows` says, then the buckets of the n-grams.
     subwords : Subwords
         How words are taken apart.
     vectors : float32 array of shape (num_words, dim), or CompactVectors, optional
@@ -105,6 +106,8 @@ class SubwordTable(Table):
     def vectors(self) -> Any:
         """The vectors of the vocabulary's words, (num_words, dim); computed once."""
         if self._vectors is None:
+            if isinstance(self.rows, FileRows):
+                self.rows.will_need()
             self._vectors = mean_rows(self.rows, *self.parts())
         return self._vectors
 

@@ -412,7 +412,7 @@ class VocabularyBuilder(Estimator):
 
         ours = {name: getattr(self, name) for name in OF_READING} | {"sorted_vocab": bool(self.sorted_vocab)}
         corpus = read_corpus(source, vocabulary=vocabulary, progress=progress, **{**ours, **options})
-        if corpus.num_words_pruned:
+        if corpus.num_words_pruned and (vocabulary is None or options.get("extend")):
             warnings.warn(
                 f"there were more different words than max_vocab_size={self.max_vocab_size:,}, so rare ones were "
                 f"dropped while counting, when they had occurred less than {corpus.pruning_threshold:,} times: "

@@ -10,6 +10,7 @@ from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.formats.fasttext import MAGIC_BYTES, Arguments, read_model
 from fastemb.formats.registry import detect, write
+from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.state import State
 from fastemb.trainers.subword_state import SubwordState, state_of_model, table_of_state
 from fastemb.trainers.text import PathLike, Sentences
@@ -20,6 +21,7 @@ from fastemb.vectors.keyed_vectors import KeyedVectors
 __all__ = ["FastText"]
 
 MODES = ("fasttext", "floret")
+ALPHA = 0.05
 
 
 class FastText(Word2Vec):
@@ -30,8 +32,10 @@ class FastText(Word2Vec):
 
     Parameters
     ----------
-    sentences, corpus_file, vector_size, alpha, window, min_count, ...
+    sentences, corpus_file, vector_size, window, min_count, ...
         As for `Word2Vec`.
+    alpha : float, optional
+        Learning rate at the start; default 0.05, as fastText's, or that of the program that `compat` names.
     min_n, max_n : int, default 3 and 6
         Characters of an n-gram; with ``max_n=0`` there are none.
     bucket : int, default 2,000,000
@@ -98,6 +102,7 @@ class FastText(Word2Vec):
         max_sentence_length: int = 1000,
         max_memory: int | str | None = None,
         errors: str = "strict",
+        phrases: PhraseModel | Sequence[PhraseModel] | None = None,
         callbacks: Sequence[object] = (),
         compute_loss: bool = False,
         comment: str | None = None,
@@ -122,9 +127,10 @@ class FastText(Word2Vec):
             min_alpha=min_alpha, sg=sg, hs=hs, negative=negative, ns_exponent=ns_exponent, cbow_mean=cbow_mean,
             cbow_update=cbow_update, epochs=epochs, shrink_windows=shrink_windows, shared_negatives=shared_negatives,
             compat=compat, lowercase=lowercase, max_sentence_length=max_sentence_length, max_memory=max_memory,
-            errors=errors, callbacks=callbacks, max_vocab_size=max_vocab_size, max_final_vocab=max_final_vocab,
-            trim_rule=trim_rule, sorted_vocab=sorted_vocab, pretrained=pretrained, pretrained_lockf=pretrained_lockf,
-            compute_loss=compute_loss, comment=comment, hashfxn=hashfxn, null_word=null_word, batch_words=batch_words,
+            errors=errors, phrases=phrases, callbacks=callbacks, max_vocab_size=max_vocab_size,
+            max_final_vocab=max_final_vocab, trim_rule=trim_rule, sorted_vocab=sorted_vocab, pretrained=pretrained,
+            pretrained_lockf=pretrained_lockf, compute_loss=compute_loss, comment=comment, hashfxn=hashfxn,
+            null_word=null_word, batch_words=batch_words,
         )  # fmt: skip
 
     @property
@@ -213,6 +219,11 @@ class FastText(Word2Vec):
             raise ValueError(f"word_ngrams must be 1 for vectors of words, got {self.word_ngrams}")
         if self.mode == "floret" and not self.bucket:
             raise ValueError("bucket must be at least 1 with mode='floret', got 0")
+
+    def _rates(self) -> tuple[float, float]:
+        """Return the learning rate at the start and at the end."""
+        first, last = super()._rates()
+        return (ALPHA if self.alpha is None and self.compat is None else first), last
 
     def _new_state(self, vocabulary: Vocabulary, num_words: int, num_sentences: int) -> State:
         """Return untrained rows for the words of a text and for n-grams."""

@@ -1,6 +1,5 @@
 """GloVe: word vectors from counts of which words occur near each other."""
 
-import os
 import warnings
 from collections.abc import Sequence
 from typing import Any, Self
@@ -304,7 +303,6 @@ class GloVe(GloVeModel):
         if self.max_memory is not None:
             parse_size(self.max_memory, "max_memory")
         if self.checkpoint is not None:
-            self.checkpoint = os.fspath(self.checkpoint)
             check_suffix("checkpoint", self.checkpoint)
         self.checkpoint_epochs = validate.integer("checkpoint_epochs", self.checkpoint_epochs, 1)
 

@@ -97,7 +97,7 @@ class GloVeModel(Estimator):
         metadata = {
             "format": MODEL_FORMAT,
             "fastemb": fastemb.__version__,
-            "parameters": json.dumps(parameters),
+            "parameters": json.dumps(parameters, default=os.fspath),
             **described,
         }
         write_tensors(path, tensors | phrases_tensors(self.phrases), metadata)

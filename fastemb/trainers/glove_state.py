@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.corpus.spool import require_memory
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.backend import kernels
 from fastemb.trainers.tables import allocate_table, row_length
@@ -160,6 +161,8 @@ class GloVeState:
 def _tables(num_words: int, vector_size: int) -> list[NDArray[np.float32]]:
     """Return tables of zeros, but for the constants."""
     length = row_length(vector_size + 2)
+    need = num_words * 4 * length * 4
+    require_memory(need, f"the tables of {num_words:,} words", "a higher min_count or a smaller vector_size needs less")
     tables = [allocate_table(num_words, 2 * length).reshape(num_words, 2, length) for _ in SIDES]
     for table, place in zip(tables, (vector_size + 1, vector_size), strict=True):
         table[:, 0, place] = 1

@@ -44,7 +44,7 @@ class Phrases(PhraseModel):
         Phrases must score more. Default 10; 0.5 for "npmi", 100 for "word2phrase".
     max_vocab_size : int, default 40_000_000
         Most words and phrases to count: where a sentence ends with more, the rarest are dropped, and a warning says
-        what they were. 40 million take about 2 GB.
+        what they were. 40 million take 2 to 4 GB.
     delimiter : str, default "_"
         What comes between the words of a phrase.
     progress_per : int, default 10000

@@ -162,7 +162,8 @@ def sentence_score(
     --------
     >>> from fastemb.engine.huffman import huffman_tree
     >>> tables = np.zeros((4, 2), np.float32), np.zeros((3, 2), np.float32)
-    >>> round(sentence_score([0, 3], tables, huffman_tree(np.array([9, 4, 2, 1])), 5, True, True) / np.log(2), 6)
+    >>> score = sentence_score([0, 3], tables, huffman_tree(np.array([9, 4, 2, 1])), 5, True, True)
+    >>> round(float(score / np.log(2)), 6)
     -4.0
     """
     points, codes, offsets = paths

@@ -10,6 +10,7 @@ from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.product import ProductRows, quantize_product
 from fastemb.engine.validate import integer
 from fastemb.formats.compact import CompactVectors
+from fastemb.formats.file_rows import FileRows
 from fastemb.formats.subwords import SubwordTable
 from fastemb.vectors.keyed_vectors import KeyedVectors
 from fastemb.vectors.query import KEY_TYPES, Key
@@ -91,19 +92,26 @@ class FastTextKeyedVectors(KeyedVectors):
     @property
     def vectors_vocab(self) -> Any:
         """The words' own rows, (num_words, vector_size), without their n-grams'; none in floret's and pruned tables."""
-        return self._subword_table.rows[: self._subword_table.num_word_rows]
+        return self._all_rows[: self._subword_table.num_word_rows]
 
     @property
     def vectors_ngrams(self) -> Any:
         """The rows of n-grams, (bucket, vector_size), or those that pruning has left."""
-        return self._subword_table.rows[self._subword_table.num_word_rows :]
+        return self._all_rows[self._subword_table.num_word_rows :]
+
+    @property
+    def _all_rows(self) -> Any:
+        rows = self._subword_table.rows
+        return rows.mapped() if isinstance(rows, FileRows) else rows
 
     def __len__(self) -> int:
         return len(self._subword_table.vocabulary) if self._own is None else len(self._own)
 
     def __repr__(self) -> str:
         told = self._subword_table
-        kind = "" if isinstance(told.rows, np.ndarray) else f" of {getattr(told.rows, 'kind', 'product codes')}"
+        kind = (
+            "" if isinstance(told.rows, np.ndarray | FileRows) else f" of {getattr(told.rows, 'kind', 'product codes')}"
+        )
         return (
             f"{type(self).__name__}({len(self)} words, vector_size={self.vector_size}, n-grams of {self.min_n} to "
             f"{self.max_n} characters in {told.subwords.num_rows} rows{kind})"
@@ -297,7 +305,7 @@ class FastTextKeyedVectors(KeyedVectors):
             If there are fewer than 256 rows.
         """
         table = self._subword_table
-        rows: Any = table.rows if isinstance(table.rows, np.ndarray) else np.asarray(table.rows)
+        rows = self._all_rows if isinstance(self._all_rows, np.ndarray) else np.asarray(table.rows)
         codes = quantize_product(rows, dsub, qnorm=qnorm, seed=seed, workers=workers)
         result = self._with_rows(codes, table.subwords, table.num_word_rows)
         result.metadata["subword_error"] = f"{_relative_error(table.rows, codes):.3g}"
@@ -316,6 +324,8 @@ class FastTextKeyedVectors(KeyedVectors):
 
 def _left(rows: Any, which: np.ndarray | slice) -> Any:
     """Return some rows of a table in its own kind."""
+    if isinstance(rows, FileRows) and isinstance(which, slice):
+        return rows.mapped()[which]
     return rows.take(which) if isinstance(rows, CompactVectors | ProductRows) else rows[which]
 
 

@@ -65,6 +65,7 @@ class Predictor:
 
         Examples
         --------
+        >>> from fastemb import FastTextClassifier
         >>> classifier = FastTextClassifier(vector_size=4, workers=1).fit(["good", "bad"] * 50, [1, 0] * 50)
         >>> [label for label, _ in classifier.top_labels(["good"], k=2)[0]]
         [1, 0]

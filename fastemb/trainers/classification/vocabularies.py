@@ -32,7 +32,7 @@ def count_words(lines: Lines, label_prefix: str, min_count: int, min_count_label
     >>> from fastemb.corpus.lines import read_texts
     >>> found = count_words(read_texts(["__label__tea a cup of tea", "__label__tea tea"]), "__label__", 1, 0)
     >>> found.words.words, found.labels.words, found.labels.counts
-    (['tea', '</s>', 'a', 'cup', 'of'], ['tea'], array([2]))
+    (['</s>', 'tea', 'a', 'cup', 'of'], ['tea'], array([2]))
     """
     prefix = label_prefix.encode("utf-8", "surrogateescape")
     words = lines.words

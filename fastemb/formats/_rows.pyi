@@ -1,0 +1,3 @@
+import numpy as np
+
+def read_rows(descriptor: int, place: int, rows: np.ndarray, num_rows: int, out: np.ndarray) -> None: ...
