@@ -61,6 +61,9 @@ class Rates:
     ("options", "first", "last"),
     [
         ({"sg": 1}, 0.035, 1e-4),
+        ({"sg": 0}, 0.05, 1e-4),
+        ({"sg": 0, "cbow_update": "corrected"}, 0.2, 1e-4),
+        ({"sg": 0, "cbow_update": "corrected", "cbow_mean": 0}, 0.05, 1e-4),
         ({"sg": 1, "compat": "word2vec.c"}, 0.025, 0.025e-4),
         ({"sg": 0, "compat": "word2vec.c"}, 0.05, 0.05e-4),
         ({"sg": 0, "compat": "gensim"}, 0.025, 1e-4),
@@ -76,8 +79,8 @@ def test_rates(options, first, last):
 
 @pytest.mark.parametrize("update", ["classic", "corrected"])
 def test_an_update_that_is_given_counts(update):
-    model = Word2Vec(text(), **small(sg=0, cbow_update=update))
-    other = Word2Vec(text(), **small(sg=0))
+    model = Word2Vec(text(), **small(sg=0, alpha=0.05, cbow_update=update))
+    other = Word2Vec(text(), **small(sg=0, alpha=0.05))
     assert np.array_equal(model.wv.vectors, other.wv.vectors) == (update == Arithmetic.cbow_update)
 
 

@@ -36,8 +36,8 @@ class Arithmetic:
         With ``cbow_mean=1``: whether that change is divided, as the gradient is.
     start : float
         Input rows begin uniform in ±start / vector_size.
-    skipgram_alpha, cbow_alpha : float
-        The learning rate where none is given.
+    skipgram_alpha, cbow_alpha, corrected_alpha : float
+        The learning rate where none is given; the last is that of CBOW's corrected update, whose changes are smaller.
     ns_exponent : float
         The same for the power of the counts by which negatives are drawn.
     end : {"absolute", "share", "zero"}
@@ -59,6 +59,7 @@ class Arithmetic:
     start: float = 0.5
     skipgram_alpha: float = 0.035
     cbow_alpha: float = 0.05
+    corrected_alpha: float = 0.2
     ns_exponent: float = 0.75
     end: Literal["absolute", "share", "zero"] = "absolute"
     keep_share_of: Literal["retained", "all"] = "retained"
@@ -67,6 +68,18 @@ class Arithmetic:
     def rule(self) -> tuple[float, float, bool, bool, bool]:
         """What the pairwise kernels are told."""
         return self.sigmoid_limit, self.sigmoid_scale, self.saturates, self.path_saturates, self.redraws
+
+    def first_alpha(self, sg: bool, cbow_mean: bool) -> float:
+        """Return the rate at which training starts, where none is given.
+
+        Examples
+        --------
+        >>> Arithmetic(cbow_update="corrected").first_alpha(sg=False, cbow_mean=True)
+        0.2
+        """
+        if sg:
+            return self.skipgram_alpha
+        return self.corrected_alpha if cbow_mean and self.cbow_update == "corrected" else self.cbow_alpha
 
     def last_alpha(self, alpha: float) -> float:
         """Return the rate at which training ends, where none is given.
