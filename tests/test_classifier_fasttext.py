@@ -147,7 +147,7 @@ def test_the_benchmark(tmp_path):
     rows = [f'"{text}","{label}"' for text, label in zip(TEXTS, LABELS, strict=True)]
     path.write_text("\n".join(["text,category", *rows]) + "\n", encoding="utf-8")
     told = []
-    results = run(path, epochs=2, rounds=1, threads=1, output=tmp_path / "out.json", log=told.append)
+    results = run(path, epochs=2, rounds=1, threads=10, output=tmp_path / "out.json", log=told.append)
     assert len(told) == 2 and (results["settings"]["train_texts"], results["settings"]["test_texts"]) == (400, 100)
     assert results["summary"]["fastemb"]["accuracy"] > 0.5 and results["summary"]["ratios"]["predict"] > 0
     assert render(results)[-1].startswith("| times fastText |")

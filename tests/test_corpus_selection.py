@@ -35,7 +35,7 @@ def rule(word, count, min_count):
         {"min_count": 1, "sorted_vocab": False},
         {"min_count": 0},
     ],
-    ids=str,
+    ids=" ".join,  # the same in every process
 )
 def test_gensim_chooses_the_same_words(options):
     models = pytest.importorskip("gensim.models", reason="gensim is not installed")

@@ -328,6 +328,8 @@ def test_lora_refuses():
         Embedding(V, D, embeddings_constraint="non_neg", lora_rank=2)
     with pytest.raises(ValueError, match="lora is already enabled"):
         Embedding(V, D, lora_rank=2).enable_lora(2)
+    with pytest.raises(ValueError, match="lora trains two tables, and clip_norm needs the gradients of both"):
+        Embedding(V, D, lora_rank=2, optimizer=optim.SGD(clip_norm=1.0))
     with pytest.raises(ValueError, match="lora_rank must be an integer >= 1"):
         Embedding(V, D, lora_rank=0)
     with pytest.raises(ValueError, match="lora needs a mode that sums, got 'max'"):
@@ -428,3 +430,19 @@ def test_optimizer_state_follows_layers_in_the_order_in_which_they_were_made():
     again.load_state_dict(optimizer.state_dict())
     assert again.state_of(one)["sum"][1].tolist() == [1.0, 1.0]
     assert again.state_of(two)["sum"][1].tolist() == [25.0, 25.0]
+
+
+def test_a_frozen_bag_gives_the_gradient_of_its_weights():
+    weight = np.random.default_rng(0).normal(size=(V, D)).astype(np.float32)
+    kept, indices, weights = weight.copy(), np.array([[1, 2], [3, 3]]), np.array([[0.5, 2.0], [1.0, -1.0]], np.float32)
+    frozen, trained = (EmbeddingBag.from_pretrained(w, freeze=w is weight, mode="sum") for w in (weight, kept))
+    grad = np.ones((2, D), np.float32)
+    results = []
+    for layer in (frozen, trained):
+        layer(indices, per_sample_weights=weights)
+        results.append(layer.backward(grad))
+    np.testing.assert_array_equal(*results)
+    assert frozen.grad is None and trained.grad is not None
+    frozen(indices)
+    with pytest.raises(RuntimeError, match="the table is frozen"):
+        frozen.backward(grad)

@@ -26,6 +26,10 @@ MAKERS = [
     pytest.param(lambda **options: FTRL(l1=0.1, **options), id="FTRL"),
     pytest.param(lambda **options: SGD(lr=0.1, weight_decay=0.1, decay="exact", **options), id="SGD, exact decay"),
     pytest.param(lambda **options: AdamW(lr=0.1, decay="exact", **options), id="AdamW, exact decay"),
+    pytest.param(
+        lambda **options: RowwiseAdagrad(lr=0.1, weight_decay=0.1, decoupled=True, decay="exact", **options),
+        id="RowwiseAdagrad, exact decay",
+    ),
 ]
 
 
@@ -273,6 +277,18 @@ def test_clip_norm_of_one_parameter_needs_no_step():
     optimizer.step()
     np.testing.assert_array_equal(by_update.weight, by_step.weight)
     np.testing.assert_allclose(np.linalg.norm(by_step.weight - Table().weight), 0.1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_decoupled_decay_of_rowwise_adagrad(device):
+    table, gradient = Table(4, 3, np.float64), RowGradient(np.array([2]), np.array([[1.0, -2.0, 3.0]]))
+    before, g = table.weight.copy(), gradient.values[0]
+    RowwiseAdagrad(lr=0.1, weight_decay=0.5, decoupled=True, eps=0.0, device=device).update(table, gradient)
+    expected = before[2] * (1 - 0.1 * 0.5) - 0.1 * g / np.sqrt(np.mean(g * g))
+    np.testing.assert_allclose(table.weight[2], expected, rtol=1e-12)
+    np.testing.assert_array_equal(table.weight[[0, 1, 3]], before[[0, 1, 3]])
+    with pytest.raises(ValueError, match="decay='exact' has no closed form for RowwiseAdagrad without decoupled=True"):
+        RowwiseAdagrad(decay="exact")
 
 
 def test_clip_norm_of_several_parameters_needs_step():

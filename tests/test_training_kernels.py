@@ -42,7 +42,7 @@ class Case:
         self.keep = keep_probabilities(counts, sample)
         self.noise = noise_table(counts, 0.75)
         self.window, self.negative, self.shrink, self.dim, self.cbow = window, negative, shrink, dim, cbow
-        self.limit, self.rule = limit, (limit, *rule)
+        self.limit, self.rule = limit, (limit, {6.0: 1000 / 12, 8.0: 32.0}[limit], *rule)
         # Weights in, weights out, inner nodes.
         self.tables = [allocate_table(rows, dim) for rows in (NUM_ROWS, NUM_WORDS, NUM_WORDS - 1)]
         for table in self.tables:
@@ -369,11 +369,11 @@ def test_a_negative_equal_to_the_centre_is_drawn_again(mode):
     case = Case(7, negative=3, sample=0, ids=np.arange(2, dtype=np.int32).repeat(40), rule=(True, False, True))
     case.noise = np.array([[2**31, 1], [2**31, 0]], np.uint32)  # two words, equally likely
     redrawn = case.run(mode)[-1][1]
-    case.rule = (6.0, True, False, False)
+    case.rule = (6.0, 83.0, True, False, False)
     skipped = case.run(mode)[-1][1]
     assert redrawn % 4 == 0 and skipped < 0.8 * redrawn
     case.noise[:] = [0, 0]  # word 0 alone: there is nothing else to draw
-    case.rule = (6.0, True, False, True)
+    case.rule = (6.0, 83.0, True, False, True)
     assert_close(case.run(mode), case.reference(mode), atol=1e-3)
 
 

@@ -17,7 +17,7 @@ from fastemb.bench.machine import describe
 from fastemb.bench.process import PYTHON, run_process
 from fastemb.bench.training import save
 
-ATTEMPTS = 5  # fastText starts from memory as it finds it where it has few threads, and then may meet NaN
+ATTEMPTS = 20  # fastText starts from memory as it finds it where it has few threads, and then may meet NaN
 PREDICTIONS = 7
 Run = dict[str, Any]
 

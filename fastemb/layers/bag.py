@@ -139,7 +139,7 @@ class EmbeddingBag(TableLayer):
         )
         self._prepare(bags.indices)
         found, winners = reduced(self.table, bags, self.mode, self.device)
-        if self.remembers:
+        if self.remembers or self._learns_weights(per_sample_weights):
             self._remember(bags, winners, input, offsets, per_sample_weights)
         out = self._given_back(found)
         if self.lora is not None:
@@ -147,6 +147,14 @@ class EmbeddingBag(TableLayer):
         return out
 
     __call__ = forward
+
+    def _learns_weights(self, per_sample_weights: Any) -> bool:
+        """Return whether `backward` has a gradient to return, of weights, though the table is frozen."""
+        return self.training and per_sample_weights is not None and self.lora is None
+
+    def _undoes_though_frozen(self) -> bool:
+        calls = self._tape.calls
+        return bool(calls) and calls[-1].weights_shape is not None
 
     def _remember(self, bags: Bags, winners: NDArray | None, input: Any, offsets: Any, weights: Any) -> None:
         coefficients = bags.coefficients
@@ -176,7 +184,7 @@ class EmbeddingBag(TableLayer):
         Raises
         ------
         RuntimeError
-            If there is no forward to undo, or the table is frozen.
+            If there is no forward to undo, or the table is frozen and no per_sample_weights were given.
         ValueError
             If it is of another shape.
         """
@@ -191,6 +199,8 @@ class EmbeddingBag(TableLayer):
         if call.weights_shape is not None:
             found = gradient_of_coefficients(grad, self.table, bags, self.mode, device=self.device)
             result = found.reshape(call.weights_shape)
+        if self._frozen is True:
+            return result
         gradient = gradient_of_bags(
             self._kept(grad, grad_output),
             bags,

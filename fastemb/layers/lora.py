@@ -81,6 +81,11 @@ def adapt(layer: "TableLayer", rank: int, lora_alpha: float | None, a_initialize
         raise ValueError("lora is incompatible with embeddings_constraint: remove the constraint")
     if layer.lora is not None:
         raise ValueError("lora is already enabled, and can be once: call merge_lora before")
+    if layer.optimizer is not None and layer.optimizer.clip_norm is not None:
+        raise ValueError(
+            "lora trains two tables, and clip_norm needs the gradients of both: give the layer no optimizer, "
+            "and its parameters() to one whose step() you call"
+        )
     rank = integer("lora_rank", rank, 1)
     alpha = rank if lora_alpha is None else real("lora_alpha", lora_alpha, 0)
     dtype = np.dtype(np.float64 if layer.dtype == np.float64 else np.float32)

@@ -265,8 +265,12 @@ class TableLayer(Remembering, Parameter):
         """Whether a forward is remembered: in training, unless the table is frozen."""
         return self.training and self._frozen is not True
 
+    def _undoes_though_frozen(self) -> bool:
+        """Return whether the last forward has a gradient to return besides the table's."""
+        return False
+
     def _remembered(self) -> Any:
-        if self._frozen is True:
+        if self._frozen is True and not self._undoes_though_frozen():
             raise RuntimeError("the table is frozen, so it has no gradient: set frozen to False before the forward")
         call = super()._remembered()
         if call.num_embeddings != self.num_embeddings:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import ClassVar, Unpack
 
-from fastemb.engine.validate import real
+from fastemb.engine.validate import boolean, real
 from fastemb.optim.optimizer import LearningRate, Optimizer, Options
 from fastemb.optim.state import Parameter
 
@@ -83,8 +83,10 @@ class RowwiseAdagrad(Optimizer):
         Adds ``weight_decay * weight`` to the gradient, before it is squared.
     eps : float, default 1e-8
         Added to the root of the sum.
+    decoupled : bool, default False
+        Multiply the weights by ``1 - lr * weight_decay`` instead, as AdamW does; ``decay="exact"`` needs it.
     **options
-        ``clip_value``, ``clip_norm``, ``device``: see `Optimizer`.
+        ``decay``, ``clip_value``, ``clip_norm``, ``device``: see `Optimizer`.
 
     Raises
     ------
@@ -107,9 +109,11 @@ class RowwiseAdagrad(Optimizer):
         lr: LearningRate = 1e-2,
         weight_decay: float = 0.0,
         eps: float = 1e-8,
+        decoupled: bool = False,
         **options: Unpack[Options],
     ) -> None:
         self.eps = real("eps", eps, 0)
+        self._decoupled = boolean("decoupled", decoupled)
         super().__init__(parameters, lr, weight_decay=weight_decay, **options)
 
     def _rule(self) -> str:
@@ -120,3 +124,6 @@ class RowwiseAdagrad(Optimizer):
 
     def _rates(self, lr: float, step: int) -> tuple[float, ...]:
         return lr, self.eps
+
+    def _has_no_closed_form(self) -> str:
+        return "" if self._decoupled else "RowwiseAdagrad without decoupled=True"

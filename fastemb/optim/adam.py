@@ -110,7 +110,7 @@ class AdamW(Adam):
     AdamW(lr=0.001, weight_decay=0.01, decay='exact')
     """
 
-    _decoupled: ClassVar[bool] = True
+    _decoupled: bool = True
 
     def __init__(
         self,

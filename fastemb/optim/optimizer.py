@@ -86,7 +86,7 @@ class Optimizer:
     """
 
     _names: ClassVar[tuple[str, ...]] = ()
-    _decoupled: ClassVar[bool] = False
+    _decoupled: bool = False
 
     def __init__(
         self,

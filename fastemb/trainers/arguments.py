@@ -44,8 +44,8 @@ def check_training(model: Any) -> None:
     for name in ("shrink_windows", "shared_negatives", "lowercase"):
         setattr(model, name, validate.boolean(name, getattr(model, name)))
     validate.choice("cbow_update", model.cbow_update, (None, *CBOW_UPDATES))
-    how = arithmetic(model.compat)
-    first = (how.skipgram_alpha if model.sg else how.cbow_alpha) if model.alpha is None else model.alpha
+    how = arithmetic(model.compat, cbow_update=model.cbow_update)
+    first = how.first_alpha(bool(model.sg), bool(model.cbow_mean)) if model.alpha is None else model.alpha
     model.min_alpha = _optional_real("min_alpha", model.min_alpha, 0, first)
 
 

@@ -19,8 +19,10 @@ class Arithmetic:
     pairwise : bool
         Train one output after the other on the tables themselves, and draw negatives for each pair of skip-gram, rather
         than in blocks on rows that are lent.
-    sigmoid_limit, sigmoid_size : float, int
-        Of `pairwise`: the sigmoid is a table of so many values over ``[-limit, limit)``.
+    sigmoid_limit, sigmoid_size, sigmoid_scale : float, int, float
+        Of `pairwise`: the sigmoid is a table of so many values over ``[-limit, limit)``, and a logit's value is at the
+        place ``int((logit + limit) * scale)``. word2vec.c and gensim divide integers, 1000 / 6 / 2 = 83, which makes
+        every sigmoid a little too small.
     saturates, path_saturates : bool
         Of `pairwise`: beyond the limit the sigmoid is 0 or 1, in negative sampling and in hierarchical softmax. False
         skips the pair.
@@ -34,8 +36,8 @@ class Arithmetic:
         With ``cbow_mean=1``: whether that change is divided, as the gradient is.
     start : float
         Input rows begin uniform in ±start / vector_size.
-    skipgram_alpha, cbow_alpha : float
-        The learning rate where none is given.
+    skipgram_alpha, cbow_alpha, corrected_alpha : float
+        The learning rate where none is given; the last is that of CBOW's corrected update, whose changes are smaller.
     ns_exponent : float
         The same for the power of the counts by which negatives are drawn.
     end : {"absolute", "share", "zero"}
@@ -47,6 +49,7 @@ class Arithmetic:
     pairwise: bool = False
     sigmoid_limit: float = 6.0
     sigmoid_size: int = 1000
+    sigmoid_scale: float = 1000 / 12
     saturates: bool = True
     path_saturates: bool = False
     redraws: bool = False
@@ -56,14 +59,27 @@ class Arithmetic:
     start: float = 0.5
     skipgram_alpha: float = 0.035
     cbow_alpha: float = 0.05
+    corrected_alpha: float = 0.2
     ns_exponent: float = 0.75
     end: Literal["absolute", "share", "zero"] = "absolute"
     keep_share_of: Literal["retained", "all"] = "retained"
 
     @property
-    def rule(self) -> tuple[float, bool, bool, bool]:
+    def rule(self) -> tuple[float, float, bool, bool, bool]:
         """What the pairwise kernels are told."""
-        return self.sigmoid_limit, self.saturates, self.path_saturates, self.redraws
+        return self.sigmoid_limit, self.sigmoid_scale, self.saturates, self.path_saturates, self.redraws
+
+    def first_alpha(self, sg: bool, cbow_mean: bool) -> float:
+        """Return the rate at which training starts, where none is given.
+
+        Examples
+        --------
+        >>> Arithmetic(cbow_update="corrected").first_alpha(sg=False, cbow_mean=True)
+        0.2
+        """
+        if sg:
+            return self.skipgram_alpha
+        return self.corrected_alpha if cbow_mean and self.cbow_update == "corrected" else self.cbow_alpha
 
     def last_alpha(self, alpha: float) -> float:
         """Return the rate at which training ends, where none is given.
@@ -77,13 +93,14 @@ class Arithmetic:
 
 
 ARITHMETIC = {
-    "word2vec.c": Arithmetic(pairwise=True, skipgram_alpha=0.025, end="share"),
+    "word2vec.c": Arithmetic(pairwise=True, sigmoid_scale=83.0, skipgram_alpha=0.025, end="share"),
     "gensim": Arithmetic(
-        pairwise=True, saturates=False, divides_sum=True, start=1.0, skipgram_alpha=0.025, cbow_alpha=0.025
+        pairwise=True, sigmoid_scale=83.0, saturates=False, divides_sum=True, start=1.0, skipgram_alpha=0.025,
+        cbow_alpha=0.025,
     ),
     "fasttext": Arithmetic(
-        pairwise=True, sigmoid_limit=8.0, sigmoid_size=512, path_saturates=True, redraws=True, code_is_label=True,
-        start=1.0, skipgram_alpha=0.05, ns_exponent=0.5, end="zero", keep_share_of="all",
+        pairwise=True, sigmoid_limit=8.0, sigmoid_size=512, sigmoid_scale=32.0, path_saturates=True, redraws=True,
+        code_is_label=True, start=1.0, skipgram_alpha=0.05, ns_exponent=0.5, end="zero", keep_share_of="all",
     ),
 }  # fmt: skip
 """The programs whose arithmetic `Word2Vec` can take on."""

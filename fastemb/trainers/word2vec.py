@@ -44,8 +44,8 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
     vector_size : int, default 100
         Numbers in a vector.
     alpha : float, optional
-        Learning rate at the start; default 0.035 for skip-gram and 0.05 for CBOW, or that of the program that `compat`
-        names. It falls linearly to `min_alpha`.
+        Learning rate at the start; default 0.035 for skip-gram, 0.05 for CBOW and 0.2 for its corrected update, or that
+        of the program that `compat` names. It falls linearly to `min_alpha`.
     window : int, default 5
         Most context words on each side, up to 100.
     min_count : int, default 5
@@ -385,7 +385,7 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
     def _rates(self) -> tuple[float, float]:
         """Return the learning rate at the start and at the end."""
         how = self._arithmetic
-        alpha = (how.skipgram_alpha if self.sg else how.cbow_alpha) if self.alpha is None else self.alpha
+        alpha = how.first_alpha(bool(self.sg), bool(self.cbow_mean)) if self.alpha is None else self.alpha
         return alpha, how.last_alpha(alpha) if self.min_alpha is None else self.min_alpha
 
     def _outputs(self, name: str, table: NDArray[np.float32] | None, without: str) -> NDArray[np.float32]:

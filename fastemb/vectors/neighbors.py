@@ -85,7 +85,7 @@ class Neighbors(Lookup):
             As in `most_similar`.
         arrays : bool, default False
             Return arrays of rows and of similarities, rather than lists of words.
-        memory : int, default 32 MiB
+        memory : int, default 64 MiB
             About how many bytes the search may use besides its answer.
         workers : int, optional
             Threads; default `fastemb.get_num_threads`.

@@ -16,8 +16,8 @@ from fastemb.engine.blas import one_thread_each
 from fastemb.engine.parallel import get_num_threads, ordered_map
 from fastemb.formats.compact import CompactVectors
 
-MEMORY = 1 << 25  # bytes that a search may use besides its answer
-_QUERIES, _PRODUCTS = 256, 1 << 18  # of a block, such that it stays in a core's cache
+MEMORY = 1 << 26  # bytes that a search may use besides its answer
+_QUERIES, _PRODUCTS = 1024, 1 << 18  # of a block: many queries, and few products, which stay in a core's cache
 _DECODED = 1024  # rows of codes that become numbers at a time
 _NORM_BYTES = 1 << 20  # squares that stay in the cache
 _SPARE = 8  # rows kept besides, since products are rounded
@@ -211,6 +211,7 @@ class _Search:
     own_offsets: np.ndarray
     k: int
     keep: int
+    products: int = _PRODUCTS
 
     def run(self, team: int, memory: int) -> Iterator[tuple[int, int, _Found]]:
         """Yield blocks of queries, from the first to the last exclusive, and what they have found."""
@@ -218,9 +219,10 @@ class _Search:
         with one_thread_each() as alone:
             if not alone or len(self.vectors) * size * dim < _SERIAL:
                 team = 1
-            most = max(1, memory // team // (self.keep * (4 * dim + 12) + 4 * min(_PRODUCTS, len(self.vectors))))
+            self.products = max(1, min(_PRODUCTS, memory // (8 * team)))
+            most = max(1, (memory // team - 4 * self.products) // (self.keep * (4 * dim + 12)))
             num_blocks = -(-size // min(most, _QUERIES))
-            if team > 1 and size < team * _QUERIES // 4:  # few queries: each thread takes a part of the table
+            if team > 1 and size < team * _QUERIES // 16:  # few queries: each thread takes a part of the table
                 for first, last in _parts(size, num_blocks):
                     yield first, last, self._settled(first, last, self._joined(first, last, team))
                 return
@@ -246,7 +248,7 @@ class _Search:
             np.full((size, self.keep), -np.inf, np.float32), np.full((size, self.keep), -1), np.zeros(size, bool)
         )
         offsets = self.own_offsets[first : last + 1]
-        step = max(1, _PRODUCTS // size)
+        step = max(1, self.products // size)
         if isinstance(self.vectors, CompactVectors):
             step = min(step, _DECODED)
         room = np.empty(size * min(step, stop - start), np.float32)

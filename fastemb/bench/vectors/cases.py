@@ -26,10 +26,11 @@ Row = dict[str, Any]
 def neighbors(kv: KeyedVectors, rows: np.ndarray, repeats: int) -> list[Row]:
     """Measure the batch, NumPy's product of the same matrices alone, and gensim."""
     words = [kv.index_to_key[row] for row in rows.tolist()]
+    few = words[:ONE_BY_ONE]
     sides = {
         "fastemb, arrays": (lambda: kv.most_similar_batch(words, topn=TOPN, arrays=True), len(words)),
         "fastemb, lists of words": (lambda: kv.most_similar_batch(words, topn=TOPN), len(words)),
-        "fastemb, word by word": (lambda: [kv.most_similar(w, topn=TOPN) for w in words[:ONE_BY_ONE]], ONE_BY_ONE),
+        "fastemb, word by word": (lambda: [kv.most_similar(word, topn=TOPN) for word in few], len(few)),
     }
     units = kv.get_normed_vectors()
     queries = units[rows]
@@ -37,10 +38,7 @@ def neighbors(kv: KeyedVectors, rows: np.ndarray, repeats: int) -> list[Row]:
         sides[f"NumPy's product alone, {size} queries at a time"] = (_product(queries, units, size), len(words))
     peer = _gensim(kv)
     if peer is not None:
-        sides["gensim, word by word"] = (
-            lambda: [peer.most_similar(w, topn=TOPN) for w in words[:ONE_BY_ONE]],
-            ONE_BY_ONE,
-        )
+        sides["gensim, word by word"] = (lambda: [peer.most_similar(word, topn=TOPN) for word in few], len(few))
         _check_peer(kv, peer, words[:CHECKED])
     _check(kv, rows[:CHECKED], kv.most_similar_batch(words[:CHECKED], topn=TOPN, arrays=True)[0])
     return _timed(sides, repeats)
@@ -58,7 +56,8 @@ def compact(kv: KeyedVectors, rows: np.ndarray, repeats: int) -> list[Row]:
         "int4": kv.quantize(bits=4),
     }
     sides = {name: (_batch(table, words), len(words)) for name, table in tables.items()}
-    sides |= {f"{name}, one word": (_one(table, words), ONE_BY_ONE) for name, table in tables.items()}
+    few = words[:ONE_BY_ONE]
+    sides |= {f"{name}, one word": (_one(table, few), len(few)) for name, table in tables.items()}
     found = _timed(sides, repeats)
     for row in found:
         table = tables[row["label"].partition(",")[0]]
@@ -131,7 +130,7 @@ def _batch(table: KeyedVectors, words: list[str]) -> Callable[[], Any]:
 
 
 def _one(table: KeyedVectors, words: list[str]) -> Callable[[], Any]:
-    return lambda: [table.most_similar(word, topn=TOPN) for word in words[:ONE_BY_ONE]]
+    return lambda: [table.most_similar(word, topn=TOPN) for word in words]
 
 
 def _gensim(kv: KeyedVectors) -> Any:

@@ -36,8 +36,8 @@ def train_pairs(
     error = hidden + row_bytes
     words, places = int32_address(scratch.words, 0), int64_address(scratch.places, 0)
     logits = mutable_address(scratch.gradients, 0)
-    curve = address(sigmoid, 0), np.int64(sigmoid.shape[0]), np.float32(rule[0])
-    _, saturate, saturate_path, redraw = rule
+    curve = address(sigmoid, 0), np.int64(sigmoid.shape[0]), rule[0], rule[1]
+    _, _, saturate, saturate_path, redraw = rule
     lists, rate_list = lists_of(subwords), address_of(rates)
     if tree is not None:
         points, codes, ends = int32_address(tree[0], 0), uint8_address(tree[1], 0), int64_address(tree[2], 0)
@@ -163,10 +163,10 @@ def train_output(hidden, error, output, label, rate, curve, saturate, row_bytes,
 @inline
 def table_sigmoid(curve, logit):
     """Return the table's sigmoid; NaN of NaN, which never becomes a place in the table."""
-    table, size, limit = curve
+    table, size, limit, scale = curve
     if not abs(logit) < limit:
         return np.float32(1) if logit > 0 else np.float32(0) if logit < 0 else logit
-    return get_float32(table, np.int64((logit + limit) * (np.float64(size) / limit / 2)))
+    return get_float32(table, min(np.int64((np.float64(logit) + limit) * scale), size - 1))
 
 
 @inline

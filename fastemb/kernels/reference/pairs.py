@@ -28,12 +28,13 @@ def train_pairs(
         The same.
     sigmoid : float32 (size,)
         Values of the sigmoid in equal steps over ``[-limit, limit)``.
-    rule : (float, bool, bool, bool)
-        The limit; whether beyond it a pair of negative sampling is trained with a sigmoid of 0 or 1 rather than
-        skipped, and the same for hierarchical softmax; whether a negative that equals the centre word is drawn again
-        rather than skipped.
+    rule : (float, float, bool, bool, bool)
+        The limit; the places of the table to a unit of the logit; whether beyond the limit a pair of negative sampling
+        is trained with a sigmoid of 0 or 1 rather than skipped, and the same for hierarchical softmax; whether a
+        negative that equals the centre word is drawn again rather than skipped.
     """
-    limit, saturate, saturate_path, redraw = rule
+    limit, scale, saturate, saturate_path, redraw = rule
+    curve = sigmoid, limit, scale
     for i in range(start, stop):
         rate = np.float32(alpha + alpha_slope * offsets[i])
         words, places = kept_words(ids, offsets[i], offsets[i + 1], keep, seed)
@@ -49,11 +50,11 @@ def train_pairs(
                 hidden = weight_in[rows].sum(axis=0) / weight_in.dtype.type(len(rows) if mean else 1)
                 error = np.zeros_like(hidden)
                 for node, label in _path(tree, centre):
-                    _train_output(hidden, error, tree[3][node], label, rate, sigmoid, limit, saturate_path, result)
+                    _train_output(hidden, error, tree[3][node], label, rate, curve, saturate_path, result)
                 for n, word in enumerate([centre, *drawn] if negative else []):
                     if n == 0 or word != centre:
                         label = 1.0 if n == 0 else 0.0
-                        _train_output(hidden, error, weight_out[word], label, rate, sigmoid, limit, saturate, result)
+                        _train_output(hidden, error, weight_out[word], label, rate, curve, saturate, result)
                 for row in rows:
                     own = 1.0 if rates is None else float(rates[row])
                     if own != 0:
@@ -83,18 +84,18 @@ def _negatives(noise, seed, first, count, centre, redraw):
     return drawn
 
 
-def _train_output(hidden, error, output, label, rate, sigmoid, limit, saturate, result):
+def _train_output(hidden, error, output, label, rate, curve, saturate, result):
     logit = float(hidden @ output)
     result[0] += np.logaddexp(0, min(-logit if label else logit, LOSS_LIMIT))
     result[1] += 1
-    if abs(logit) >= limit and not saturate:
+    if abs(logit) >= curve[1] and not saturate:
         return
-    gradient = np.float32((label - _sigmoid(sigmoid, limit, logit)) * rate)
+    gradient = np.float32((label - _sigmoid(*curve, logit)) * rate)
     error += gradient * output
     output += gradient * hidden
 
 
-def _sigmoid(sigmoid, limit, logit):
+def _sigmoid(sigmoid, limit, scale, logit):
     if not abs(logit) < limit:
         return 1.0 if logit > 0 else 0.0 if logit < 0 else logit
-    return float(sigmoid[int((logit + limit) * (len(sigmoid) / limit / 2))])
+    return float(sigmoid[min(int((logit + limit) * scale), len(sigmoid) - 1)])
