@@ -18,9 +18,10 @@ import numpy as np
 
 from fastemb.bench.compare import Bench, Entry, Run
 from fastemb.bench.peers import MIN_COUNT, NEGATIVE, SAMPLE, WINDOW, Config, export, peak_memory
-from fastemb.bench.prepare import Prepared
+from fastemb.bench.prepare import Prepared, prepare
 from fastemb.bench.quality import name_of
 
+MODELS = ("skipgram", "cbow")
 HELD_OUT = 10  # of so many words of the evaluation sets one is held out
 RARE = 500  # occurrences below which a word is rare
 FEWEST = 20  # pairs that a score is worth reporting for
@@ -47,9 +48,12 @@ def compare(bench: Bench, rounds: int, epochs: int = 1) -> list[Run]:
         raise ValueError("pairs must be given to compare vectors with n-grams, got none")
     asked = sorted({word for file in bench.pairs for pair in read_pairs(file) for word in pair[:2]})
     text = without(bench.corpus, [word for word in asked if is_held_out(word)])
+    tiny = replace(bench, corpus=prepare(bench.corpus.path, max_words=20_000), log=lambda line: None)
+    for model in MODELS:  # compiled before the clock runs
+        _train(tiny, "fastemb-subwords", model, asked, 1, 1)
     runs = []
     for seed in range(1, rounds + 1):
-        for model in ("skipgram", "cbow"):
+        for model in MODELS:
             for program in ("fastemb-subwords", "fasttext-subwords"):
                 runs.append(_train(replace(bench, corpus=text), program, model, asked, seed, epochs))
     return runs

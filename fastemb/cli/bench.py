@@ -31,8 +31,8 @@ def training(
         str,
         typer.Option(
             metavar="KIND,...",
-            help="Of speed, quality, scan, start, memory, threads, time-to-quality, cbow, hierarchical, classify, "
-            "fasttext, open; or all.",
+            help="Of speed, quality, scan, start, memory, threads, time-to-quality, cbow, hierarchical, fasttext, "
+            "open; or all.",
         ),
     ] = "speed",
     vector_size: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 100,

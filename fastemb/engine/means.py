@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.backend import kernels
+from fastemb.engine.operations import SUMS
 from fastemb.engine.parallel import ordered_map
+from fastemb.engine.ragged import NO_PADDING
 
 __all__ = ["Rows", "gather", "mean_rows"]
 
@@ -24,7 +26,7 @@ class Rows(Protocol):
     def __getitem__(self, rows: Any, /) -> Any: ...
 
 
-_MEAN = 1
+MEAN = SUMS["mean"]
 _BLOCK = 1 << 20  # bytes of rows that are gathered at a time
 _FEW = 1 << 18  # bytes of rows for which no kernel is worth compiling
 
@@ -89,7 +91,9 @@ def mean_rows(
         base = offsets[first]
         found = gather(rows, values[base : offsets[last]])
         places = np.arange(len(found))
-        kernel(out[first:last], found, places, offsets[first : last + 1] - base, None, None, _MEAN, 0, last - first)
+        kernel(
+            out[first:last], found, places, offsets[first : last + 1] - base, None, NO_PADDING, MEAN, 0, last - first
+        )
 
     step = max(1, _BLOCK // row_bytes)
     for _ in ordered_map(fill, _blocks(offsets, step), workers):

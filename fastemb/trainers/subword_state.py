@@ -15,7 +15,7 @@ from fastemb.formats.fasttext import Arguments, FastTextModel
 from fastemb.formats.subwords import Origin, SubwordTable
 from fastemb.formats.table import Table
 from fastemb.trainers.state import State
-from fastemb.trainers.tables import padded_table, uniform_table
+from fastemb.trainers.tables import large_uniform_table, padded_table, uniform_table
 from fastemb.vectors.fasttext_vectors import FastTextKeyedVectors
 
 __all__ = ["SubwordState", "state_of_model", "table_of_state"]
@@ -63,7 +63,7 @@ class SubwordState(State):
         cls, vocabulary: Vocabulary, subwords: Subwords, vector_size: int, num_words: int, num_sentences: int, seed: int
     ) -> Self:
         """Return fastText's start: all rows uniform in ±1 / vector_size, those of buckets included."""
-        table = uniform_table(subwords.table_rows(len(vocabulary)), vector_size, seed, 1.0)
+        table = large_uniform_table(subwords.table_rows(len(vocabulary)), vector_size, seed, 1.0)
         return cls(vocabulary, vector_size, table, num_words, num_sentences, subwords=subwords)
 
     def _longer_input(self, vocabulary: Vocabulary, seed: int, start: float) -> NDArray[np.float32]:

@@ -3,10 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["allocate_table", "padded_table", "row_length", "uniform_table"]
+from fastemb.engine.parallel import ordered_map
+
+__all__ = ["allocate_table", "large_uniform_table", "padded_table", "row_length", "uniform_table"]
 
 LANES = 16  # a row is a whole number of cache lines, so that no row shares one with its neighbour
 INIT_BLOCK = 1 << 16  # numbers drawn at a time: a temporary array of them is all the memory that it takes
+LARGE_BLOCK = 1 << 19  # the same of each thread
 
 
 def row_length(vector_size: int) -> int:
@@ -78,4 +81,29 @@ def uniform_table(num_embeddings: int, vector_size: int, seed: int, start: float
     for first in range(0, num_embeddings, step):
         rows = table[first : first + step, :vector_size]
         rows[:] = (random.random(rows.shape, dtype=np.float32) - np.float32(0.5)) * np.float32(2 * start / vector_size)
+    return table
+
+
+def large_uniform_table(num_embeddings: int, vector_size: int, seed: int, start: float) -> NDArray[np.float32]:
+    """Return other numbers like those of `uniform_table`, made by all threads, the same for any number of them.
+
+    Examples
+    --------
+    >>> table = large_uniform_table(1000, 20, seed=1, start=1.0)
+    >>> bool(abs(table).max() <= 1 / 20), bool((table[:, 20:] == 0).all()), bool((table[:, :20] != 0).any(axis=1).all())
+    (True, True, True)
+    """
+    table = allocate_table(num_embeddings, vector_size)
+    step = max(1, LARGE_BLOCK // vector_size)
+    scale = np.float32(2 * start / vector_size)
+
+    def fill(first: int) -> None:
+        rows = table[first : first + step, :vector_size]
+        random = np.random.Generator(np.random.PCG64([seed, first]))
+        numbers = random.random(rows.shape, dtype=np.float32)
+        numbers -= np.float32(0.5)
+        np.multiply(numbers, scale, out=rows)
+
+    for _ in ordered_map(fill, range(0, num_embeddings, step)):
+        pass
     return table
