@@ -30,6 +30,14 @@ class Alignment(NamedTuple):
         1 without `scale`.
     num_pairs : int
         Pairs of words that the rotation was fitted to.
+
+    Examples
+    --------
+    >>> from fastemb import KeyedVectors
+    >>> kv = KeyedVectors.from_words(["tea", "rum"], np.eye(2))
+    >>> found = kv.align_to(kv)
+    >>> found.num_pairs, found.scale, found.vectors
+    (2, 1.0, KeyedVectors(2 words, vector_size=2))
     """
 
     vectors: "KeyedVectors"
@@ -68,7 +76,9 @@ def align(
     for start in range(0, len(source), _ROWS):
         block = _prepared(source, np.arange(start, min(start + _ROWS, len(source))), normalize)
         turned[start : start + _ROWS] = factor * (block - shifts[0]) @ rotation + shifts[1]
-    vectors = type(source)(turned, source.vocabulary, source.metadata)
+    from fastemb.vectors.keyed_vectors import KeyedVectors
+
+    vectors = KeyedVectors(turned, source.vocabulary, source.metadata)
     return Alignment(vectors, float(np.sqrt(missed / whole)) if whole > 0 else 0.0, rotation, factor, len(first))
 
 

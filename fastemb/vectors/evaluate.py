@@ -43,7 +43,7 @@ def word_analogies(
     dummy4unknown: bool = False,
     similarity_function: str = "most_similar",
 ) -> tuple[float, list[dict[str, Any]]]:
-    """Return the share of the questions "a is to b as c is to ?" that the nearest word answers.
+    r"""Return the share of the questions "a is to b as c is to ?" that the nearest word answers.
 
     Parameters
     ----------
@@ -72,6 +72,19 @@ def word_analogies(
     ------
     ValueError
         If the file is not UTF-8 text, or has no question, or one before the first section.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastemb import KeyedVectors
+    >>> rows = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1]], np.float32)
+    >>> kv = KeyedVectors.from_words(["man", "king", "woman", "queen"], rows)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     questions = pathlib.Path(folder, "questions.txt")
+    ...     _ = questions.write_text(": royal\nman king woman queen\n")
+    ...     score, sections = word_analogies(kv, questions)
+    >>> score, sections[0]["correct"]
+    (1.0, [('MAN', 'KING', 'WOMAN', 'QUEEN')])
     """
     choice("similarity_function", similarity_function, ("most_similar", "most_similar_cosmul"))
     ok_vocab = _known_words(kv, restrict_vocab, case_insensitive)
@@ -151,7 +164,18 @@ def _questions(path: PathLike, case_insensitive: bool) -> Iterator[tuple[str, Qu
 def known_questions(
     kv: "KeyedVectors", analogies: PathLike, restrict_vocab: int | None = 300000, case_insensitive: bool = True
 ) -> tuple[int, int]:
-    """Return how many questions of a file have known words only, and how many there are; see `word_analogies`."""
+    r"""Return how many questions of a file have known words only, and how many there are; see `word_analogies`.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastemb import KeyedVectors
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     questions = pathlib.Path(folder, "questions.txt")
+    ...     _ = questions.write_text(": royal\na b a b\na b c d\n")
+    ...     known_questions(KeyedVectors.from_words(["a", "b"], np.eye(2)), questions)
+    (1, 2)
+    """
     ok_vocab = _known_words(kv, restrict_vocab, case_insensitive)
     questions = [question for _, question in _questions(analogies, case_insensitive) if question is not None]
     return sum(all(word in ok_vocab for word in question) for question in questions), len(questions)
@@ -202,7 +226,7 @@ def word_pairs(
     case_insensitive: bool = True,
     dummy4unknown: bool = False,
 ) -> tuple[Any, Any, float]:
-    """Return how the similarity of pairs of words goes with the scores that people gave them.
+    r"""Return how the similarity of pairs of words goes with the scores that people gave them.
 
     Parameters
     ----------
@@ -232,6 +256,18 @@ def word_pairs(
     ------
     ValueError
         If the file is not text in this encoding, or fewer than two pairs can be compared.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastemb import KeyedVectors
+    >>> kv = KeyedVectors.from_words(["tea", "mate", "rum"], np.array([[1, 0], [2, 1], [0, 1]], np.float32))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pairs = pathlib.Path(folder, "pairs.tsv")
+    ...     _ = pairs.write_text("tea\tmate\t9\ntea\trum\t1\nmate\trum\t3\n")
+    ...     _, spearman, unknown_percent = word_pairs(kv, pairs)
+    >>> round(spearman[0], 3), unknown_percent
+    (1.0, 0.0)
     """
     from scipy import stats
 

@@ -1,6 +1,6 @@
 """Vectors on disk, in less memory, and in other libraries' indexes."""
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -12,6 +12,9 @@ from fastemb.formats.files import PathLike
 from fastemb.formats.table import Table
 from fastemb.vectors import indexes, word2vec_format
 from fastemb.vectors.lookup import Lookup
+
+if TYPE_CHECKING:
+    from fastemb.vectors.keyed_vectors import KeyedVectors
 
 
 class Storage(Lookup):
@@ -91,7 +94,7 @@ class Storage(Lookup):
         kept = {name: array for name, array in self._attributes.items() if name != "count"}
         return Table(self.vocabulary, self._vectors, self.metadata, kept)
 
-    def quantize(self, bits: int | None = None, dtype: DTypeLike | None = None) -> Self:
+    def quantize(self, bits: int | None = None, dtype: DTypeLike | None = None) -> "KeyedVectors":
         """Return the same words with vectors that take a half to an eighth of the memory.
 
         They answer the same questions, decoded row by row or block by block, and are saved to safetensors as they are,
@@ -131,7 +134,9 @@ class Storage(Lookup):
             name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
             kind = choice("dtype", name, ("float16", "bfloat16", "float32"))
         vectors: Any = np.array(self._vectors) if kind == "float32" else CompactVectors.of(self._vectors, kind)
-        result = type(self)(vectors, self.vocabulary, self.metadata)
+        from fastemb.vectors.keyed_vectors import KeyedVectors
+
+        result = KeyedVectors(vectors, self.vocabulary, self.metadata)
         result._attributes = dict(self._attributes)
         return result
 
