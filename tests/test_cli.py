@@ -18,6 +18,7 @@ COMMANDS = [
     "evaluate",
     "info",
     "neighbors",
+    "phrases",
     "plot",
     "quickstart",
     "train",

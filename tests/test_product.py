@@ -42,7 +42,7 @@ def test_rows_are_their_centroids():
     np.testing.assert_array_equal(rows.dequantize(), scaled)
     np.testing.assert_array_equal(rows[np.array([4, 0, 4])], scaled[[4, 0, 4]])
     np.testing.assert_array_equal(rows.take(slice(1, 3))[:], scaled[1:3])
-    assert rows.shape == (5, 7)
+    assert rows.shape == (5, 7) and rows[np.empty(0, np.int32)].shape == rows[3:3].shape == (0, 7)
 
 
 def test_few_distinct_rows_are_kept_exactly():

@@ -82,7 +82,8 @@ class ProductRows:
     def __getitem__(self, rows: NDArray | slice) -> NDArray[np.float32]:
         """Return the values of rows of given numbers, or of a slice of rows, as a new array."""
         codes = self.codes[rows]
-        values = self._pieces[np.arange(codes.shape[1]), codes].reshape(len(codes), -1)[:, : self.shape[1]]
+        pieces = self._pieces[np.arange(codes.shape[1]), codes]
+        values = pieces.reshape(len(codes), pieces.shape[1] * pieces.shape[2])[:, : self.shape[1]]
         if self.norm_codes is None or self.norm_centroids is None:
             return np.ascontiguousarray(values)
         return values * self.norm_centroids[self.norm_codes[rows]][:, None]

@@ -266,7 +266,7 @@ def word_pairs(
     ...     pairs = pathlib.Path(folder, "pairs.tsv")
     ...     _ = pairs.write_text("tea\tmate\t9\ntea\trum\t1\nmate\trum\t3\n")
     ...     _, spearman, unknown_percent = word_pairs(kv, pairs)
-    >>> round(spearman[0], 3), unknown_percent
+    >>> round(float(spearman[0]), 3), unknown_percent
     (1.0, 0.0)
     """
     from scipy import stats

@@ -27,7 +27,7 @@ def grids(results: Mapping[str, Any], name: str = "") -> list[Grid] | None:
     >>> found = {"neighbors": {"num_words": 1000, "vector_size": 50, "rows": rows}}
     >>> (header, rows), = grids({"measures": found, "settings": {"threads": 2}}, "neighbors")
     >>> rows
-    [['fastemb, arrays', '1.00', '10.00', '1.0x'], ['gensim, word by word', '', '200.00', '20.0x']]
+    [['fastemb, arrays', '1.00', '10.00', '1.00x'], ['gensim, word by word', '', '200.00', '20.0x']]
     """
     if name == "machine":
         return [_machine(results)]
