@@ -79,6 +79,7 @@ def run(
                 runs.append(_launch(program, folder, {**settings, "seed": seed}))
                 log(_line(runs[-1]))
     results = {
+        "benchmark": "classify",
         "machine": describe(),
         "settings": {**settings, **sizes, "rounds": rounds},
         "runs": runs,
@@ -101,8 +102,8 @@ def split(data: str | os.PathLike[str], folder: str) -> dict[str, int]:
     return {"train_texts": cut, "test_texts": len(lines) - cut}
 
 
-def render(results: dict[str, Any]) -> list[str]:
-    """Return the lines of a table of the results, in Markdown."""
+def render(results: dict[str, Any]) -> str:
+    """Return a table of the results, in Markdown."""
     told = results["settings"]
     title = f"{told['train_texts']:,} texts, {told['epochs']} epochs, {told['threads']} threads, {told['loss']}"
     lines = [f"| {title} | training, texts/s | prediction, texts/s | accuracy |", "|---|---|---|---|"]
@@ -113,10 +114,10 @@ def render(results: dict[str, Any]) -> list[str]:
             f"{100 * row['accuracy']:.2f} % |"
         )
     ratio = results["summary"]["ratios"]
-    return [
-        *lines,
-        f"| times fastText | {ratio['train']:.1f}x | {ratio['predict']:.1f}x | {ratio['points']:+.2f} points |",
-    ]
+    lines.append(
+        f"| times fastText | {ratio['train']:.1f}x | {ratio['predict']:.1f}x | {ratio['points']:+.2f} points |"
+    )
+    return "\n".join(lines)
 
 
 def _summary(runs: Sequence[Run]) -> dict[str, Any]:

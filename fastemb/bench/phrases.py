@@ -86,6 +86,7 @@ def run(
                     )
                 )
     results = {
+        "benchmark": "phrases",
         "machine": describe(),
         "corpus": text.as_dict(),
         "settings": {"threads": threads, "repeats": repeats, "passes": 2},

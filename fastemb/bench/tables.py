@@ -2,8 +2,8 @@
 
 A page marks the place of a table with ``<!-- table: NAME -->`` and ``<!-- end of table -->``; NAME is a kind of
 measurement, or ``machine``, and, where several files hold it, the vector size: ``speed 300``. Of what `fastemb bench
-layers`, `vectors` and `glove` measured it is that name, alone or with a kind or, but for ``glove``, ``machine``. What
-stands between is replaced.
+layers`, `vectors` and `glove` measured it is that name, alone or with a kind or, but for ``glove``, ``machine``; of
+`classify` and `phrases`, that name. What stands between is replaced.
 """
 
 import json
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastemb.bench import glove_tables
+from fastemb.bench import classify, glove_tables, phrases
 from fastemb.bench.compare import Run
 from fastemb.bench.layers import tables as layers
 from fastemb.bench.machine import placement
@@ -88,6 +88,9 @@ def write(page: Path, results: Sequence[dict[str, Any]]) -> list[str]:
 def _find(name: str, results: Sequence[dict[str, Any]]) -> str | None:
     """Return the table that a page calls `name`: the last one where several of `results` hold it."""
     kind, _, rest = name.partition(" ")
+    if kind in _WHOLE:
+        found = [result for result in results if result.get("benchmark") == kind]
+        return _WHOLE[kind](found[-1]) if found else None
     if kind in _MODULES:
         found = [result for result in results if result.get("benchmark") == kind]
         return _own_grids(_MODULES[kind], _MODULES[kind].merge(found), rest) if found else None
@@ -98,6 +101,7 @@ def _find(name: str, results: Sequence[dict[str, Any]]) -> str | None:
     return None
 
 
+_WHOLE: dict[str, Callable[[dict[str, Any]], str]] = {"classify": classify.render, "phrases": phrases.render}
 _MODULES: dict[str, Any] = {"glove": glove_tables, "layers": layers, "vectors": vectors}
 
 
