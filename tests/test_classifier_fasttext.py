@@ -150,7 +150,7 @@ def test_the_benchmark(tmp_path):
     results = run(path, epochs=2, rounds=1, threads=10, output=tmp_path / "out.json", log=told.append)
     assert len(told) == 2 and (results["settings"]["train_texts"], results["settings"]["test_texts"]) == (400, 100)
     assert results["summary"]["fastemb"]["accuracy"] > 0.5 and results["summary"]["ratios"]["predict"] > 0
-    assert render(results)[-1].startswith("| times fastText |")
+    assert render(results).splitlines()[-1].startswith("| times fastText |")
 
 
 def test_what_is_no_classifier(theirs, folder):
