@@ -99,6 +99,19 @@ def test_memory_stays_within_its_bound():
     assert peak < (1 << 22) + answer + 6 * queries.nbytes + 60_000 * 12  # the products would be 960 MB
 
 
+def test_all_rows_in_order_take_no_copy_of_the_table():
+    vectors = table_of(50_000, 128)
+    kv = KeyedVectors.from_words([f"w{i}" for i in range(50_000)], vectors)
+    kv.most_similar("w1")
+    tracemalloc.start()
+    found = kv.most_similar("w7", topn=50_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == 49_999 and peak < 0.8 * vectors.nbytes  # and of that most is the list of words
+    cosines = [cosine for _, cosine in found]
+    assert cosines == sorted(cosines, reverse=True)
+
+
 def test_arrays():
     kv = KeyedVectors.from_words(list("abcd"), np.array([[1, 0], [1, 0.1], [0, 1], [np.nan, 0]], np.float32))
     ids, scores = kv.most_similar_batch(["a", ["a", "c"]], topn=3, arrays=True)
@@ -111,6 +124,8 @@ def test_arrays():
     assert ids.tolist() == [[1, -1]]
     with pytest.raises(ValueError, match="memory must be an integer >= 1, got 0"):
         kv.most_similar_batch(["a"], memory=0)
+    with pytest.raises(ValueError, match=r"workers must be an integer in \[1, 1024\], got 0"):
+        kv.most_similar_batch(["a"], workers=0)
 
 
 def test_parts_of_the_vocabulary():

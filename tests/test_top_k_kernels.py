@@ -81,34 +81,46 @@ def test_parts_merge_to_the_whole(seed, num_queries, k, num_candidates, levels):
 
 @settings(deadline=None, max_examples=80, derandomize=True)
 @given(**shapes, dim=st.sampled_from([1, 3, 16, 37]))
-def test_settled_rows_are_the_reference(seed, num_queries, k, num_candidates, levels, dim):
+def test_measured_rows_are_the_reference(seed, num_queries, k, num_candidates, levels, dim):
     rng = np.random.default_rng(seed)
-    few = rng.standard_normal((5, dim)).astype(np.float32)
-    vectors, queries = few[rng.integers(0, 5, (num_queries, k))], rng.standard_normal((num_queries, dim))
+    first = rng.integers(0, k)
+    vectors = rng.standard_normal((num_queries, rng.integers(1, k - first + 1), dim)).astype(np.float32)
+    queries = rng.standard_normal((num_queries, dim)).astype(np.float32)
     lengths = rng.integers(0, 3, num_candidates + k).astype(np.float32)
+    ids = rng.integers(-1, num_candidates + k, (num_queries, k))
+    before = rng.standard_normal(ids.shape).astype(np.float32)
+    found = {device: before.copy() for device in DEVICES}
+    for device, scores in found.items():
+        kernels(device, "top_k").measure(scores, ids, vectors, lengths, queries, first, 0, num_queries)
+    np.testing.assert_allclose(found["cpu"], found["reference"], rtol=1e-6)
+    other = np.ones(k, bool)
+    other[first : first + vectors.shape[1]] = False
+    np.testing.assert_array_equal(found["cpu"][:, other], before[:, other])
+
+
+@settings(deadline=None, max_examples=80, derandomize=True)
+@given(**shapes)
+def test_sorted_rows_are_the_reference(seed, num_queries, k, num_candidates, levels):
+    rng = np.random.default_rng(seed)
     ids = np.argsort(rng.random((num_queries, num_candidates + k)), axis=1)[:, :k]
-    ids[rng.random(ids.shape) < 0.2] = -1
-    scores = np.where(ids < 0, -np.inf, 0).astype(np.float32)
-    found = {}
-    for device in DEVICES:
-        rows = scores.copy(), ids.copy()
-        kernels(device, "top_k").settle(*rows, vectors, lengths, queries.astype(np.float32), 0, num_queries)
-        found[device] = rows
+    scores = rng.integers(-levels, levels + 1, ids.shape).astype(np.float32)
+    free = rng.random(ids.shape) < 0.2
+    scores[free], ids[free] = -np.inf, -1
+    found = {device: (scores.copy(), ids.copy()) for device in DEVICES}
+    for device, rows in found.items():
+        kernels(device, "top_k").sort(*rows, 0, num_queries)
     for theirs, ours in zip(found["reference"], found["cpu"], strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
-    assert (np.diff(np.where(found["cpu"][1] < 0, 1, 0), axis=1) >= 0).all()
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @devices
-def test_what_is_settled_is_exact(device):
+def test_what_is_measured_is_exact(device):
     """1 + 1e-9 - 1 is lost in float32."""
     scores, ids = np.zeros((1, 3), np.float32), np.array([[4, 9, -1]])
-    scores[0, 2] = -np.inf
     vectors = np.array([[[1, 1, 1], [2, 0, 0], [0, 0, 0]]], np.float32)
     queries = np.array([[1, 1e-9, -1]], np.float32)
-    kernels(device, "top_k").settle(scores, ids, vectors, np.full(10, 4, np.float32), queries, 0, 1)
-    assert ids.tolist() == [[9, 4, -1]]
-    np.testing.assert_allclose(scores[0, :2], [0.5, 0.25e-9], rtol=1e-6)
+    kernels(device, "top_k").measure(scores, ids, vectors, np.full(10, 4, np.float32), queries, 0, 0, 1)
+    np.testing.assert_allclose(scores, [[0.25e-9, 0.5, 0]], rtol=1e-6)
 
 
 @devices

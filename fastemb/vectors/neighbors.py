@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastemb.engine.parallel import MAX_THREADS
 from fastemb.engine.validate import integer
 from fastemb.vectors import query, search
 from fastemb.vectors.lookup import Lookup
@@ -117,6 +118,8 @@ class Neighbors(Lookup):
         if isinstance(queries, str):
             raise TypeError(f"queries must be a list of queries, got a str: {queries!r:.80}")
         integer("memory", memory, 1)
+        if workers is not None:
+            integer("workers", workers, 1, MAX_THREADS)
         vectors, own = query.parse_many(self, queries)
         start, stop = self._range(0, None, restrict_vocab)
         if not arrays or topn is None:

@@ -19,11 +19,12 @@ from fastemb.formats.compact import CompactVectors
 MEMORY = 1 << 26  # bytes that a search may use besides its answer
 _QUERIES, _PRODUCTS = 1024, 1 << 18  # of a block: many queries, and few products, which stay in a core's cache
 _DECODED = 1024  # rows of codes that become numbers at a time
+_GATHERED = 1 << 14  # rows that are measured again at a time
 _NORM_BYTES = 1 << 20  # squares that stay in the cache
 _SPARE = 8  # rows kept besides, since products are rounded
 _WIDER = 8  # how many times more are kept where that was not enough
 _ROUNDING = 2.0**-23
-_SERIAL = 1 << 20  # multiplications that are not worth a thread
+_SERIAL = 1 << 22  # multiplications that are not worth a thread
 
 
 def norms_of(vectors: Any) -> np.ndarray:
@@ -175,8 +176,8 @@ def best(scores: np.ndarray, k: int, own: Sequence[Sequence[int]]) -> tuple[np.n
     if num_words:
         ones = np.ones(num_words, np.float32)
         _kernels().scan(*found, np.ascontiguousarray(scores), ones, 0, *_packed(own), 0, size)
-    order = np.lexsort((found[1], -found[0]), axis=1)
-    values, ids = (np.take_along_axis(array, order, axis=1) for array in found)
+        _kernels().sort(*found, 0, size)
+    values, ids = found
     return ids, np.where(ids < 0, np.float32(np.nan), values)
 
 
@@ -220,7 +221,7 @@ class _Search:
             if not alone or len(self.vectors) * size * dim < _SERIAL:
                 team = 1
             self.products = max(1, min(_PRODUCTS, memory // (8 * team)))
-            most = max(1, (memory // team - 4 * self.products) // (self.keep * (4 * dim + 12)))
+            most = max(1, memory // (2 * team) // (12 * self.keep + 4 * dim * min(self.keep, _GATHERED)))
             num_blocks = -(-size // min(most, _QUERIES))
             if team > 1 and size < team * _QUERIES // 16:  # few queries: each thread takes a part of the table
                 for first, last in _parts(size, num_blocks):
@@ -268,9 +269,13 @@ class _Search:
             slack = _ROUNDING * self.queries.shape[1]
             kth = np.partition(found.scores, place, axis=1)[:, place]
             found.crowded = (found.scores[:, 0] >= kth - slack) & (found.ids[:, 0] >= 0)
-        rows = self.vectors[np.maximum(found.ids, 0).ravel()].reshape(*found.ids.shape, -1)
-        queries = self.queries[first:last]
-        _kernels().settle(found.scores, found.ids, rows, self.lengths, queries, 0, last - first)
+        size, queries = last - first, self.queries[first:last]
+        step = max(1, _GATHERED // size)
+        for column in range(0, self.keep, step):
+            ids = np.maximum(found.ids[:, column : column + step], 0)
+            rows = self.vectors[ids.ravel()].reshape(*ids.shape, -1)
+            _kernels().measure(found.scores, found.ids, rows, self.lengths, queries, column, 0, size)
+        _kernels().sort(found.scores, found.ids, 0, size)
         return found
 
 

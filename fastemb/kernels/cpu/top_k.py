@@ -9,7 +9,7 @@ import numpy as np
 from fastemb.kernels.cpu.options import inline, kernel
 from fastemb.kernels.cpu.simd import W16, address, any_greater, get_float32, load, maximum, mul, splat
 
-__all__ = ["merge", "scan", "settle"]
+__all__ = ["measure", "merge", "scan", "sort"]
 
 LANES = 16
 GROUP = 4 * LANES
@@ -94,15 +94,20 @@ def product(vector, query):
 
 
 @kernel
-def settle(scores, ids, vectors, lengths, queries, start, stop):
+def measure(scores, ids, vectors, lengths, queries, first, start, stop):
+    for q in range(start, stop):
+        for j in range(vectors.shape[1]):
+            number = ids[q, first + j]
+            if number >= 0:
+                length = np.float64(lengths[number])
+                scores[q, first + j] = product(vectors[q, j], queries[q]) / (length if length != 0 else 1.0)
+
+
+@kernel
+def sort(scores, ids, start, stop):
     k = ids.shape[1]
     for q in range(start, stop):
         found, numbers = scores[q], ids[q]
-        for j in range(k):
-            if numbers[j] >= 0:
-                length = np.float64(lengths[numbers[j]])
-                value = product(vectors[q, j], queries[q])
-                found[j] = np.float32(value / (length if length != 0 else 1.0))
         for j in range(k // 2 - 1, -1, -1):
             sink(found, numbers, j, k, found[j], numbers[j])
         for last in range(k - 1, 0, -1):  # the root, the worst, goes behind the heap that is left

@@ -9,7 +9,7 @@ Threads keep such rows each for itself, and `merge` joins them.
 
 import numpy as np
 
-__all__ = ["merge", "scan", "settle"]
+__all__ = ["measure", "merge", "scan", "sort"]
 
 
 def scan(scores, ids, products, factors, first, own, own_offsets, start, stop):
@@ -70,34 +70,57 @@ def merge(scores, ids, more_scores, more_ids, start, stop):
         _keep(scores[q], ids[q], more_scores[q, taken], more_ids[q, taken])
 
 
-def settle(scores, ids, vectors, lengths, queries, start, stop):
-    """Compute the scores of queries in ``[start, stop)`` again, in float64, and sort them: the best first.
+def measure(scores, ids, vectors, lengths, queries, first, start, stop):
+    """Compute some scores of queries in ``[start, stop)`` again, in float64, each rounded once.
 
-    Products of matrices are rounded in different ways at different places of a block; these numbers are not.
+    Products of matrices are rounded in different ways at different places of a block; these numbers are not. The rows
+    are in no order afterwards, until `sort`.
 
     Parameters
     ----------
     scores : float32 (num_queries, k)
-        Changed in place; free places, with -inf, come last.
-    ids : int64 (num_queries, k)
         Changed in place.
-    vectors : float32 (num_queries, k, dim)
-        The vector of each id; where that is -1, anything.
+    ids : int64 (num_queries, k)
+    vectors : float32 (num_queries, some, dim)
+        The vectors of the ids in the columns `first` to ``first + some``; where an id is -1, anything.
     lengths : float32 (num_candidates,)
         By id: what the product is divided by, where it is not 0.
     queries : float32 (num_queries, dim)
+    first : int
+        The first column.
     start, stop : int
         The range of queries.
     """
     for q in range(start, stop):
-        taken = np.flatnonzero(ids[q] >= 0)
-        values = np.full(ids.shape[1], -np.inf, np.float32)
-        products = vectors[q, taken].astype(np.float64) @ queries[q].astype(np.float64)
-        divisors = lengths[ids[q, taken]].astype(np.float64)
-        values[taken] = products / np.where(divisors == 0, 1, divisors)
-        order = np.lexsort((ids[q], -values))
-        order = np.concatenate([order[ids[q, order] >= 0], order[ids[q, order] < 0]])
-        scores[q], ids[q] = values[order], ids[q, order]
+        for j, vector in enumerate(vectors[q], first):
+            if ids[q, j] >= 0:
+                length = np.float64(lengths[ids[q, j]])
+                product = vector.astype(np.float64) @ queries[q].astype(np.float64)
+                scores[q, j] = product / (1 if length == 0 else length)
+
+
+def sort(scores, ids, start, stop):
+    """Sort the rows of queries in ``[start, stop)``: the best first, free places last.
+
+    Parameters
+    ----------
+    scores : float32 (num_queries, k)
+        Changed in place.
+    ids : int64 (num_queries, k)
+        Changed in place.
+    start, stop : int
+        The range of queries.
+
+    Examples
+    --------
+    >>> scores, ids = np.array([[1, -np.inf, 3, 1]], np.float32), np.array([[8, -1, 5, 7]])
+    >>> sort(scores, ids, 0, 1)
+    >>> ids.tolist()
+    [[5, 7, 8, -1]]
+    """
+    for q in range(start, stop):
+        order = np.lexsort((ids[q], -scores[q], ids[q] < 0))
+        scores[q], ids[q] = scores[q, order], ids[q, order]
 
 
 def _keep(scores, ids, more_scores, more_ids):
