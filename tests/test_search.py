@@ -36,7 +36,7 @@ def nearest(vectors, queries, k, own):
 @given(
     seed=st.integers(0, 2**31),
     num_words=st.sampled_from([1, 5, 63, 64, 65, 400, 3000]),
-    num_queries=st.sampled_from([0, 1, 3, 70]),
+    num_queries=st.sampled_from([0, 1, 3, 64, 77]),
     k=st.sampled_from([1, 10, 100, 5000]),
     dim=st.sampled_from([1, 8, 33]),
     distinct=st.sampled_from([None, 1, 7]),
@@ -70,10 +70,14 @@ def test_threads_and_blocks_change_nothing(monkeypatch):
     assert [kv.most_similar(word) for word in batch[::50]] == alone[::50]
     for workers in (2, 3):
         assert kv.most_similar_batch(batch, workers=workers) == alone
-        assert kv.most_similar_batch(batch[:5], workers=workers) == alone[:5]  # parts of the table
+        assert kv.most_similar_batch(batch[:5], workers=workers) == alone[:5]
     for size in (1, 1 << 12, 1 << 20):
-        monkeypatch.setattr(search, "_PRODUCTS", size)
-        assert kv.most_similar_batch(batch[:90], memory=1 << 16) == alone[:90]
+        for name in ("_PRODUCTS", "_ROWS", "_QUERIES", "_GATHERED"):
+            monkeypatch.setattr(search, name, max(size, 300))
+        monkeypatch.setattr(search, "_SERIAL", size)
+        for few in (0, 1000):  # by one kernel, and by products and a scan
+            monkeypatch.setattr(search, "_FEW", few)
+            assert kv.most_similar_batch(batch[:90], memory=1 << 16, workers=2) == alone[:90]
 
 
 def test_crowds_of_equal_rows_are_found_in_order():
@@ -143,10 +147,12 @@ def test_the_products_library_is_left_as_it_was():
         pytest.skip("NumPy has no OpenBLAS of its own")
     threads = blas._openblas().get
     before = threads()
-    with blas.one_thread_each(), blas.one_thread_each() as alone:
-        assert alone and threads() == 1
+    with blas.product_threads(before + 1):
+        assert threads() == before  # no more than there were
+        with blas.product_threads(1) as bounded:
+            assert bounded and threads() == 1
     assert threads() == before
-    with pytest.raises(KeyError), blas.one_thread_each():
+    with pytest.raises(KeyError), blas.product_threads(1):
         raise KeyError
     assert threads() == before
 
@@ -165,15 +171,19 @@ def test_several_threads_may_search_at_once():
 
 
 def test_workers_are_bounded(monkeypatch):
-    started = []
-    ordered_map = search.ordered_map
+    teams, products = [], []
+    ordered_map, product_threads = search.ordered_map, search.product_threads
+    monkeypatch.setattr(search, "_SERIAL", 0)
     monkeypatch.setattr(
-        search,
-        "ordered_map",
-        lambda function, items, workers: started.append(workers) or ordered_map(function, items, workers),
+        search, "ordered_map", lambda function, items, team: teams.append(team) or ordered_map(function, items, team)
     )
+    monkeypatch.setattr(search, "product_threads", lambda most: products.append(most) or product_threads(most))
     kv = KeyedVectors.from_words([f"w{i}" for i in range(4000)], table_of(4000, 30))
-    kv.most_similar_batch(kv.index_to_key[:300], workers=1)
+    kv.most_similar_batch(kv.index_to_key[:300], workers=3)
+    assert teams == [3] and products == [1]
+    kv.most_similar_batch(kv.index_to_key[:5], workers=3)
+    assert teams == [3, 1] and products == [1, 3]
     with num_threads(1):
         kv.most_similar_batch(kv.index_to_key[:300])
-    assert set(started) == {1}
+        kv.most_similar("w1")
+    assert teams == [3, 1, 1, 1] and products == [1, 3, 1, 1]

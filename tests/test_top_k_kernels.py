@@ -1,14 +1,14 @@
 """The best few of many scores: the CPU's kernels against the reference, and laws that need none."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastemb.engine.backend import DEVICES, kernels
+from fastemb.kernels.cpu.simd import W8, W16
 
+cpu = kernels("cpu", "top_k")
 devices = pytest.mark.parametrize("device", DEVICES)
 
 
@@ -60,23 +60,42 @@ def test_scans_are_the_reference(seed, num_queries, k, num_candidates, levels):
     assert found["cpu"] == found["reference"]
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
-@given(**shapes)
-def test_parts_merge_to_the_whole(seed, num_queries, k, num_candidates, levels):
-    products, factors, own, offsets = draw(seed, num_queries, num_candidates, levels)
-    whole = free_rows(num_queries, k)
-    kernels("reference", "top_k").scan(*whole, products, factors, 0, own, offsets, 0, num_queries)
-    cuts = [0, num_candidates // 3, num_candidates // 2, num_candidates]
+@settings(deadline=None, max_examples=150, derandomize=True)
+@given(
+    **{**shapes, "num_queries": st.integers(0, 14)}, dim=st.sampled_from([1, 3, 16]), width=st.sampled_from([W8, W16])
+)
+def test_the_nearest_are_the_reference(seed, num_queries, k, num_candidates, levels, dim, width):
+    """Of small integers, whose products are exact whatever the order of the sums."""
+    _, factors, own, offsets = draw(seed, num_queries, num_candidates, levels)
+    rng = np.random.default_rng(seed)
+    vectors, queries = (
+        rng.integers(-min(levels, 9), min(levels, 9) + 1, (size, dim)).astype(np.float32)
+        for size in (num_candidates, num_queries)
+    )
+    vectors[rng.random(vectors.shape) < 0.02] = np.nan
+    found = {}
     for device in DEVICES:
-        parts = []
-        for lo, hi in itertools.pairwise(cuts):
-            parts.append(free_rows(num_queries, k))
-            block = np.ascontiguousarray(products[:, lo:hi])
-            kernels(device, "top_k").scan(*parts[-1], block, factors[lo:hi], lo, own, offsets, 0, num_queries)
-        for part in (parts[0], parts[1]):  # in any order
-            kernels(device, "top_k").merge(*parts[2], *part, 0, num_queries)
-        assert in_order(*parts[2]) == in_order(*whole)
-        assert is_heap(*parts[2])
+        rows = free_rows(num_queries, k)
+        for first in (0, num_candidates):
+            for start, stop in ((num_queries // 3, num_queries), (0, num_queries // 3)):
+                arguments = (*rows, vectors, factors, first, queries, own, offsets, start, stop)
+                tools = (cpu.allocate_scratch(stop - start, dim), width) if device == "cpu" else ()
+                kernels(device, "top_k").nearest(*arguments, *tools)
+        found[device] = in_order(*rows)
+        assert is_heap(*rows)
+    assert found["cpu"] == found["reference"]
+
+
+def test_the_nearest_stay_in_their_scratch():
+    rng = np.random.default_rng(0)
+    for num_queries, dim in ((1, 1), (6, 5), (13, 30)):
+        vectors, queries = (rng.standard_normal((size, dim)).astype(np.float32) for size in (70, num_queries))
+        room = cpu.allocate_scratch(num_queries, dim)
+        guarded = np.full(len(room) + 64, 12345, np.float32)
+        factors, offsets, own = np.ones(70, np.float32), np.zeros(num_queries + 1, np.int64), np.zeros(0, np.int64)
+        rows = free_rows(num_queries, 4)
+        cpu.nearest(*rows, vectors, factors, 0, queries, own, offsets, 0, num_queries, guarded[: len(room)], W16)
+        assert (guarded[len(room) :] == 12345).all() and (rows[1] >= 0).all()
 
 
 @settings(deadline=None, max_examples=80, derandomize=True)

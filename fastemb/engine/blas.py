@@ -1,4 +1,4 @@
-"""Matrix products in threads of our own: NumPy's library uses one thread a call while they run.
+"""How many threads NumPy's matrix products may use.
 
 A library of linear algebra starts as many threads as there are cores, whatever a caller wants. Where NumPy brought
 OpenBLAS along, as its wheels for Linux and Windows do, it can be told; elsewhere it is left alone.
@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-__all__ = ["one_thread_each"]
+__all__ = ["product_threads"]
 
 _NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_")
 
@@ -23,7 +23,7 @@ class _Library(NamedTuple):
 
 
 class _Users:
-    """How many blocks of code want one thread, and how many threads there were before."""
+    """How many blocks of code want a number of threads, and how many there were before."""
 
     def __init__(self) -> None:
         self.lock, self.count, self.before = Lock(), 0, 1
@@ -33,10 +33,11 @@ _users = _Users()
 
 
 @contextmanager
-def one_thread_each() -> Iterator[bool]:
-    """Make NumPy's matrix products use the calling thread only, inside a ``with`` block.
+def product_threads(most: int) -> Iterator[bool]:
+    """Let NumPy's matrix products use no more than `most` threads inside a ``with`` block.
 
-    It holds for all threads of the process; blocks may overlap, and the last one to end restores what was.
+    It holds for all threads of the process. Where blocks overlap the last one to begin decides, and the last one to end
+    restores what was.
 
     Yields
     ------
@@ -45,8 +46,8 @@ def one_thread_each() -> Iterator[bool]:
 
     Examples
     --------
-    >>> with one_thread_each() as alone:
-    ...     alone in (True, False)
+    >>> with product_threads(1) as bounded:
+    ...     bounded in (True, False)
     True
     """
     library = _openblas()
@@ -56,7 +57,7 @@ def one_thread_each() -> Iterator[bool]:
     with _users.lock:
         if _users.count == 0:
             _users.before = library.get()
-            library.set(1)
+        library.set(min(most, _users.before))
         _users.count += 1
     try:
         yield True

@@ -1,8 +1,9 @@
-"""Exact search for the most similar rows: many queries at once, at the speed of matrix products, in bounded memory.
+"""Exact search for the most similar rows: many queries at once, faster than their matrix product, in bounded memory.
 
-A block of queries meets the table block by block: NumPy multiplies, and a kernel scans the products for what is better
-than the worst of what was kept so far. What was kept is then measured again in float64 and sorted, so that the answer
-does not depend on how the work was cut.
+A kernel multiplies a block of queries with the table and keeps what is better than the worst of what was kept so far,
+without writing the products down; a few queries are multiplied by NumPy, block by block, and another kernel scans the
+products. What was kept is then measured again in float64 and sorted, so that the answer does not depend on how the work
+was cut.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,20 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from fastemb.engine.backend import announce, kernels
-from fastemb.engine.blas import one_thread_each
+from fastemb.engine.backend import announce, kernels, simd_width
+from fastemb.engine.blas import product_threads
 from fastemb.engine.parallel import get_num_threads, ordered_map
 from fastemb.formats.compact import CompactVectors
 
 MEMORY = 1 << 26  # bytes that a search may use besides its answer
-_QUERIES, _PRODUCTS = 1024, 1 << 18  # of a block: many queries, and few products, which stay in a core's cache
-_DECODED = 1024  # rows of codes that become numbers at a time
+_FEW = 64  # queries for which NumPy's product and a scan are faster than the kernel that does both
+_QUERIES, _ROWS = 4096, 1 << 16  # of a block of queries, and of the table
+_PRODUCTS = 1 << 18  # of a few queries at a time, which stay in a core's cache
+_DECODED = 1 << 12  # rows of codes that become numbers at a time
 _GATHERED = 1 << 14  # rows that are measured again at a time
 _NORM_BYTES = 1 << 20  # squares that stay in the cache
 _SPARE = 8  # rows kept besides, since products are rounded
 _WIDER = 8  # how many times more are kept where that was not enough
 _ROUNDING = 2.0**-23
-_SERIAL = 1 << 22  # multiplications that are not worth a thread
+_SERIAL = 1 << 25  # multiplications that are not worth a thread
 
 
 def norms_of(vectors: Any) -> np.ndarray:
@@ -138,14 +141,12 @@ def top_k(
     k = min(k, len(vectors))
     shape = len(queries), k
     ids, scores = np.full(shape, -1, np.int64), np.full(shape, np.nan, np.float32)
-    lengths = np.where(np.isfinite(norms), norms, np.float32(np.nan))
-    with np.errstate(over="ignore"):
-        factors = np.float32(1) / np.where(lengths == 0, np.float32(1), lengths)
+    factors = _factors(norms)
     team = get_num_threads() if workers is None else workers
     waiting, keep = np.arange(len(queries) if k else 0), min(k + _SPARE, len(vectors))
     while len(waiting):
         search = _Search(
-            vectors, lengths, factors, queries[waiting], *_packed([own[row] for row in waiting.tolist()]), k, keep
+            vectors, norms, factors, queries[waiting], *_packed([own[row] for row in waiting.tolist()]), k, keep
         )
         missed = []
         for first, last, found in search.run(team, memory):
@@ -181,6 +182,15 @@ def best(scores: np.ndarray, k: int, own: Sequence[Sequence[int]]) -> tuple[np.n
     return ids, np.where(ids < 0, np.float32(np.nan), values)
 
 
+def _factors(norms: np.ndarray) -> np.ndarray:
+    """Return what rows are multiplied with to have length one: 1 where it is 0, NaN where it is not finite."""
+    with np.errstate(divide="ignore", over="ignore"):
+        factors = np.float32(1) / norms
+    odd = np.flatnonzero(~np.isfinite(factors) | (factors == 0))
+    factors[odd] = np.where(norms[odd] == 0, np.float32(1), np.float32(np.nan))
+    return factors
+
+
 def _packed(lists: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     offsets = np.zeros(len(lists) + 1, np.int64)
     np.cumsum([len(one) for one in lists], out=offsets[1:])
@@ -205,78 +215,83 @@ class _Search:
     """One search: the table, the queries, what each must not find, how many rows it wants and how many are kept."""
 
     vectors: Any
-    lengths: np.ndarray
+    norms: np.ndarray
     factors: np.ndarray
     queries: np.ndarray
     own: np.ndarray
     own_offsets: np.ndarray
     k: int
     keep: int
-    products: int = _PRODUCTS
 
     def run(self, team: int, memory: int) -> Iterator[tuple[int, int, _Found]]:
         """Yield blocks of queries, from the first to the last exclusive, and what they have found."""
         size, dim = self.queries.shape
-        with one_thread_each() as alone:
-            if not alone or len(self.vectors) * size * dim < _SERIAL:
-                team = 1
-            self.products = max(1, min(_PRODUCTS, memory // (8 * team)))
-            most = max(1, memory // (2 * team) // (12 * self.keep + 4 * dim * min(self.keep, _GATHERED)))
-            num_blocks = -(-size // min(most, _QUERIES))
-            if team > 1 and size < team * _QUERIES // 16:  # few queries: each thread takes a part of the table
-                for first, last in _parts(size, num_blocks):
-                    yield first, last, self._settled(first, last, self._joined(first, last, team))
-                return
-            blocks = _parts(size, -(-num_blocks // team) * team)
+        if size < _FEW:
+            team, scanned, most, threads = 1, self._multiplied, memory // 2 // (12 * self.keep), team
+        else:
+            team = team if size * dim * len(self.vectors) > _SERIAL else 1
+            scanned, most, threads = self._searched, memory // (2 * team) // (12 * self.keep + 4 * dim), 1
+        num_blocks = -(-size // max(1, min(most, _QUERIES)))
+        blocks = _parts(size, -(-num_blocks // team) * team)
+        room = memory // (2 * team)
 
-            def search(block: tuple[int, int]) -> tuple[int, int, _Found]:
-                return *block, self._settled(*block, self._scanned(*block, 0, len(self.vectors)))
+        def search(block: tuple[int, int]) -> tuple[int, int, _Found]:
+            found = self._nothing(*block)
+            scanned(found, *block, room)
+            self._settle(found, *block, room)
+            return *block, found
 
+        with product_threads(threads):
             yield from ordered_map(search, blocks, team)
 
-    def _joined(self, first: int, last: int, team: int) -> _Found:
-        """Scan the table in parts, each in a thread, for some queries."""
-        parts = _parts(len(self.vectors), team)
-        whole, *others = ordered_map(lambda part: self._scanned(first, last, *part), parts, team)
-        for part in others:
-            _kernels().merge(whole.scores, whole.ids, part.scores, part.ids, 0, last - first)
-        return whole
+    def _nothing(self, first: int, last: int) -> _Found:
+        shape = last - first, self.keep
+        return _Found(np.full(shape, -np.inf, np.float32), np.full(shape, -1), np.zeros(last - first, bool))
 
-    def _scanned(self, first: int, last: int, start: int, stop: int) -> _Found:
-        """Scan the rows ``[start, stop)`` of the table for some queries."""
+    def _multiplied(self, found: _Found, first: int, last: int, room: int) -> None:
+        """Search the table for a few queries: a product of matrices and a scan of it, block by block."""
         size = last - first
-        found = _Found(
-            np.full((size, self.keep), -np.inf, np.float32), np.full((size, self.keep), -1), np.zeros(size, bool)
-        )
-        offsets = self.own_offsets[first : last + 1]
-        step = max(1, self.products // size)
+        step = max(1, min(_PRODUCTS, room // 4) // size)
         if isinstance(self.vectors, CompactVectors):
             step = min(step, _DECODED)
-        room = np.empty(size * min(step, stop - start), np.float32)
-        for row in range(start, stop, step):
-            block = self.vectors[row : min(row + step, stop)]
-            products = room[: size * len(block)].reshape(size, len(block))
+        products = np.empty(size * min(step, len(self.vectors)), np.float32)
+        for row in range(0, len(self.vectors), step):
+            block = self.vectors[row : row + step]
+            some = products[: size * len(block)].reshape(size, len(block))
             with np.errstate(all="ignore"):
-                np.matmul(self.queries[first:last], block.T, out=products)
-            factors = self.factors[row : row + len(block)]
-            _kernels().scan(found.scores, found.ids, products, factors, row, self.own, offsets, 0, size)
-        return found
+                np.matmul(self.queries[first:last], block.T, out=some)
+            factors, own_offsets = self.factors[row : row + step], self.own_offsets[first : last + 1]
+            _kernels().scan(found.scores, found.ids, some, factors, row, self.own, own_offsets, 0, size)
 
-    def _settled(self, first: int, last: int, found: _Found) -> _Found:
+    def _searched(self, found: _Found, first: int, last: int, room: int) -> None:
+        """Search the table for many queries."""
+        size, dim = last - first, self.queries.shape[1]
+        step = _DECODED if isinstance(self.vectors, CompactVectors) else _ROWS
+        step = max(1, min(step, room // max(1, 4 * dim)))
+        scratch, width = _kernels().allocate_scratch(size, dim), simd_width()
+        queries, own_offsets = self.queries[first:last], self.own_offsets[first : last + 1]
+        for row in range(0, len(self.vectors), step):
+            block = np.ascontiguousarray(self.vectors[row : row + step]).view()
+            block.flags.writeable = False  # always, so that the kernel is compiled once
+            factors = self.factors[row : row + step]
+            arguments = (found.scores, found.ids, block, factors, row, queries, self.own, own_offsets, 0, size)
+            _kernels().nearest(*arguments, scratch, width)
+
+    def _settle(self, found: _Found, first: int, last: int, room: int) -> None:
         """Measure exactly what was found, and sort it."""
+        size, dim = last - first, self.queries.shape[1]
         if self.keep < len(self.vectors):
             place = self.keep - self.k
-            slack = _ROUNDING * self.queries.shape[1]
+            slack = _ROUNDING * (dim + 2)
             kth = np.partition(found.scores, place, axis=1)[:, place]
             found.crowded = (found.scores[:, 0] >= kth - slack) & (found.ids[:, 0] >= 0)
-        size, queries = last - first, self.queries[first:last]
-        step = max(1, _GATHERED // size)
+        step = max(1, min(_GATHERED, room // max(1, 4 * dim)) // size)
         for column in range(0, self.keep, step):
             ids = np.maximum(found.ids[:, column : column + step], 0)
             rows = self.vectors[ids.ravel()].reshape(*ids.shape, -1)
-            _kernels().measure(found.scores, found.ids, rows, self.lengths, queries, column, 0, size)
+            queries = self.queries[first:last]
+            _kernels().measure(found.scores, found.ids, rows, self.norms, queries, column, 0, size)
         _kernels().sort(found.scores, found.ids, 0, size)
-        return found
 
 
 def _parts(size: int, number: int) -> list[tuple[int, int]]:

@@ -3,13 +3,11 @@
 What was found so far is a row a query of two arrays: `scores` and `ids`, in no particular order but for the first,
 which is the worst; places that are still free hold -inf and -1. A score is better than another if it is greater, or
 equal and its id is smaller. NaN is never found, nor is -inf.
-
-Threads keep such rows each for itself, and `merge` joins them.
 """
 
 import numpy as np
 
-__all__ = ["measure", "merge", "scan", "sort"]
+__all__ = ["measure", "nearest", "scan", "sort"]
 
 
 def scan(scores, ids, products, factors, first, own, own_offsets, start, stop):
@@ -50,24 +48,23 @@ def scan(scores, ids, products, factors, first, own, own_offsets, start, stop):
         _keep(scores[q], ids[q], values[q, free], found[free])
 
 
-def merge(scores, ids, more_scores, more_ids, start, stop):
-    """Take what is better in other rows into the rows of queries in ``[start, stop)``.
+def nearest(scores, ids, vectors, factors, first, queries, own, own_offsets, start, stop):
+    """Take those of some vectors whose products are better into the rows of queries in ``[start, stop)``.
 
     Parameters
     ----------
-    scores : float32 (num_queries, k)
-        Changed in place.
-    ids : int64 (num_queries, k)
-        Changed in place.
-    more_scores : float32 (num_queries, any)
-    more_ids : int64 (num_queries, any)
-        Different ids than in `ids`.
-    start, stop : int
-        The range of queries.
+    scores, ids, first, own, own_offsets, start, stop
+        As in `scan`.
+    vectors : float32 (num_candidates, dim)
+        C-contiguous.
+    factors : float32 (num_candidates,)
+        A vector is multiplied by its factor before its products are computed; with NaN it is never found.
+    queries : float32 (num_queries, dim)
     """
-    for q in range(start, stop):
-        taken = more_ids[q] >= 0
-        _keep(scores[q], ids[q], more_scores[q, taken], more_ids[q, taken])
+    products = np.full((len(queries), len(vectors)), np.nan, np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        products[start:stop] = queries[start:stop] @ (vectors * factors[:, None]).T
+    scan(scores, ids, products, np.ones(len(vectors), np.float32), first, own, own_offsets, start, stop)
 
 
 def measure(scores, ids, vectors, lengths, queries, first, start, stop):
