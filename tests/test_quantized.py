@@ -230,3 +230,16 @@ def test_status_of_bad_offsets(device, bits):
         arguments = (out, table, PACKING[bits], indices, offsets, None, NO_PADDING, SUM, 0, 3)
         assert module(device).reduce(*arguments) == -2 - bag
         assert module(device).extremes(out, table, PACKING[bits], indices, offsets, NO_PADDING, 1.0, 0, 3) == -2 - bag
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(seed=st.integers(0, 2**31), size=st.sampled_from([0, 1, 15, 16, 17, 63, 64, 65, 200]), cut=st.floats(0, 1))
+def test_that_short_floats_are_the_reference(seed, size, cut):
+    bits = np.random.default_rng(seed).integers(0, 2**16, size).astype(np.uint16)  # NaN and subnormal ones, too
+    for values in (bits, bits.view(np.int16)):
+        found, wanted = (np.full(size, 7, np.float32) for _ in range(2))
+        for device, out in (("cpu", found), ("reference", wanted)):
+            for start, stop in ((int(cut * size), size), (0, int(cut * size) // 2)):
+                with np.errstate(invalid="ignore"):
+                    module(device).floats(out, values, start, stop)
+        np.testing.assert_array_equal(found, wanted)

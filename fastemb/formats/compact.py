@@ -111,14 +111,14 @@ class CompactVectors:
         return table if dtype is None else table.astype(dtype, copy=False)
 
     def _decoded(self, stored: np.ndarray) -> np.ndarray:
-        if self.kind == "float16":
-            return stored.astype(FLOAT32)
-        if self.kind == "bfloat16":
-            return kernels("reference", "lookup").widen(stored).astype(FLOAT32, copy=False)
-        if self.kind == "int4":
+        if self.kind in ("int4", "float16"):
             require_half()
         values = np.empty((len(stored), self.shape[1]), FLOAT32)
-        codes = np.ascontiguousarray(stored).view()
-        codes.flags.writeable = False  # always, so that the kernel is compiled once
-        kernels("cpu", "quantized").dequantize(values, codes, HALF_BYTES[_BITS[self.kind]], 0, len(values))
+        packed = np.ascontiguousarray(stored).view()
+        packed.flags.writeable = False  # always, so that a kernel is compiled once
+        if self.kind in _BITS:
+            kernels("cpu", "quantized").dequantize(values, packed, HALF_BYTES[_BITS[self.kind]], 0, len(values))
+        else:
+            bits = packed.view(np.int16 if self.kind == "float16" else BFLOAT16).ravel()
+            kernels("cpu", "quantized").floats(values.ravel(), bits, 0, values.size)
         return values

@@ -95,7 +95,7 @@ def run(
         "benchmark": "vectors",
         "machine": describe(),
         "load": os.getloadavg()[0],
-        "settings": settings,
+        "settings": settings | {"vectors": None if vectors is None else os.path.basename(vectors)},
         "measures": {},
     }
     for kind in wanted:

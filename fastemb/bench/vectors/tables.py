@@ -110,7 +110,6 @@ def _machine(results: Mapping[str, Any]) -> Grid:
     ]
     met = " and ".join(sorted({placement(trip) for trip in trips}, reverse=True)) or "unknown"
     rows = [
-        ["vectors", "random" if settings["vectors"] is None else settings["vectors"].rpartition("/")[2]],
         ["threads", str(settings["threads"])],
         ["processor", f"{machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB"],
         ["cores", met],

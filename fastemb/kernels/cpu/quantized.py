@@ -16,7 +16,8 @@ from fastemb.kernels.cpu.codes import (
 )  # fmt: skip
 from fastemb.kernels.cpu.options import exact_inline, exact_kernel, inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
-    P1, P2, P4, P8, P16, add, fma, get, lookahead, mul, mutable_pointer, pointer, prefetch_bytes, put, splat, zeros,
+    P1, P2, P4, P8, P16, PART, add, fma, get, load, lookahead, mul, mutable_pointer, pointer, prefetch_bytes, put,
+    splat, store, zeros,
 )  # fmt: skip
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "HALVES",
     "dequantize",
     "extremes",
+    "floats",
     "lookup",
     "parallel_dequantize",
     "parallel_extremes",
@@ -224,6 +226,17 @@ def dequantize(out, table, halves, start, stop):
     for r in range(start, stop):
         dequantize_row(target, r * out.strides[0], codes, r * table.strides[0], end_at, dim, halves)
     return -1
+
+
+@kernel
+def floats(out, values, start, stop):
+    target, short = mutable_pointer(out), pointer(values)
+    whole = start + (stop - start) // (4 * LANES) * (4 * LANES)
+    for i in range(start, whole, 4 * LANES):
+        store(target, 4 * i, 12 * LANES, load(short, 2 * i, 6 * LANES, P4))
+    for i in range(whole, stop, LANES):
+        count = min(LANES, stop - i)
+        store(target, 4 * i, count, load(short, 2 * i, count, PART))
 
 
 @kernel

@@ -18,7 +18,7 @@ from fastemb.kernels.reference import bags
 from fastemb.kernels.reference.lookup import lookup as lookup_values
 from fastemb.kernels.reference.lookup import widen
 
-__all__ = ["BYTES", "HALVES", "dequantize", "extremes", "lookup", "quantize", "reduce"]
+__all__ = ["BYTES", "HALVES", "dequantize", "extremes", "floats", "lookup", "quantize", "reduce"]
 
 BYTES, HALVES = (0, 0), (0,)
 
@@ -76,6 +76,20 @@ def dequantize(out, table, halves, start, stop):
         The range of rows.
     """
     out[start:stop] = _values(table[start:stop], halves, out.shape[1])
+
+
+def floats(out, values, start, stop):
+    """Fill ``out[start:stop]`` with short floats as float32.
+
+    Parameters
+    ----------
+    out : float32 (num_values,)
+        Changed in place.
+    values : int16 (the bits of float16) or uint16 (of bfloat16) (num_values,)
+    start, stop : int
+        The range of values.
+    """
+    out[start:stop] = widen(values[start:stop])
 
 
 def lookup(out, table, halves, indices, padding_idx, start, stop):
