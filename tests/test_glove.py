@@ -317,7 +317,7 @@ def test_load_refuses_what_is_not_a_model(tmp_path):
     with pytest.raises(ValueError, match="model"):
         GloVe.load(path)
     path.write_bytes(content.replace(b"word_squares", b"ward_squares"))
-    with pytest.raises(ValueError, match="damaged model"):
+    with pytest.raises(ValueError, match="a damaged GloVe model"):
         GloVe.load(path)
     for name in ("path", "checkpoint"):
         with pytest.raises(ValueError, match=rf"{name} must end in '\.safetensors', got 'model\.bin'"):

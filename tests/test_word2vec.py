@@ -398,7 +398,7 @@ def test_load_refuses_what_is_not_a_model(tmp_path):
     with pytest.raises(ValueError, match="model"):
         Word2Vec.load(tmp_path / "model.safetensors")
     (tmp_path / "model.safetensors").write_bytes(content.replace(b"num_sentences", b"mum_sentences"))
-    with pytest.raises(ValueError, match="damaged model"):
+    with pytest.raises(ValueError, match="a damaged Word2Vec model"):
         Word2Vec.load(tmp_path / "model.safetensors")
 
 

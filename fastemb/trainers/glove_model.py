@@ -7,11 +7,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-import fastemb
-from fastemb.formats.safetensors import read_tensors, write_tensors
 from fastemb.trainers.estimator import Estimator
 from fastemb.trainers.frozen_phrases import phrases_of, phrases_tensors
 from fastemb.trainers.glove_state import GloVeState
+from fastemb.trainers.model_files import reading_model, write_model
 from fastemb.trainers.text import PathLike
 from fastemb.vectors.glove_vectors import GloVeVectors
 
@@ -94,13 +93,8 @@ class GloVeModel(Estimator):
         tensors, described = self._trained.to_tensors(self.vectors)
         self._check_vector_size()
         parameters = {name: value for name, value in self.get_params().items() if name not in NOT_PARAMETERS}
-        metadata = {
-            "format": MODEL_FORMAT,
-            "fastemb": fastemb.__version__,
-            "parameters": json.dumps(parameters, default=os.fspath),
-            **described,
-        }
-        write_tensors(path, tensors | phrases_tensors(self.phrases), metadata)
+        described = {"parameters": json.dumps(parameters, default=os.fspath), **described}
+        write_model(path, MODEL_FORMAT, tensors | phrases_tensors(self.phrases), described)
 
     @classmethod
     def load(cls, path: PathLike) -> Self:
@@ -111,18 +105,10 @@ class GloVeModel(Estimator):
         ValueError
             If the file is not a model that `save` wrote.
         """
-        tensors, metadata = read_tensors(path)
-        if metadata.get("format") != MODEL_FORMAT:
-            raise ValueError(
-                f"{os.fspath(path)}: not a GloVe model, which has the format {MODEL_FORMAT!r}, "
-                f"got {metadata.get('format')!r}; KeyedVectors.load reads word vectors"
-            )
-        try:
+        with reading_model(path, MODEL_FORMAT, "GloVe model") as (tensors, metadata):
             model = cls(**json.loads(metadata["parameters"]))
             model.phrases = phrases_of(tensors)
             model._state = GloVeState.of_tensors(tensors, metadata, model.vector_size)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)}: a damaged model ({error})") from error
         return model
 
     def set_params(self, **params: Any) -> Self:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-import fastemb
 from fastemb.corpus.joining import Segmenter
 from fastemb.corpus.reader import Corpus
 from fastemb.corpus.spool import parse_size
@@ -15,8 +14,8 @@ from fastemb.corpus.terms import TermCounts
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
-from fastemb.formats.safetensors import read_tensors, write_tensors
 from fastemb.trainers.frozen_phrases import FrozenPhrases, check_delimiter
+from fastemb.trainers.model_files import reading_model, write_model
 from fastemb.trainers.phrase_scores import PhraseScores, Scorer, Split, checked_scoring, checked_threshold
 from fastemb.trainers.phrasing import PhraseModel, read_words
 from fastemb.trainers.text import PathLike, Sentences, one_source
@@ -274,7 +273,7 @@ class Phrases(PhraseModel):
             "num_words": self._counts.num_words,
             "min_reduce": self._counts.min_reduce,
         }
-        write_tensors(path, tensors, {"format": FORMAT, "fastemb": fastemb.__version__, "model": json.dumps(described)})
+        write_model(path, FORMAT, tensors, {"model": json.dumps(described)})
 
     @classmethod
     def load(cls, path: PathLike) -> "Phrases | FrozenPhrases":
@@ -287,14 +286,8 @@ class Phrases(PhraseModel):
         """
         if os.fspath(path).endswith(".json"):
             return FrozenPhrases.load(path)
-        tensors, metadata = read_tensors(path)
-        if metadata.get("format") != FORMAT:
-            raise ValueError(
-                f"{os.fspath(path)}: not a model of phrases, which has the format {FORMAT!r}, "
-                f"got {metadata.get('format')!r}"
-            )
-        try:
-            described = json.loads(metadata["model"])
+        with reading_model(path, FORMAT, "model of phrases", hint="") as (tensors, told):
+            described = json.loads(told["model"])
             model = cls(**described["parameters"])
             model._counts = TermCounts.of_terms(
                 Vocabulary(tensors["words"], tensors["words_offsets"]),
@@ -305,8 +298,6 @@ class Phrases(PhraseModel):
                 validate.integer("num_words", described["num_words"], 0),
                 validate.integer("min_reduce", described["min_reduce"], 1),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)}: a damaged model of phrases ({error})") from error
         return model
 
     # What joins is made anew from the counts.

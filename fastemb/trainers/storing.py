@@ -6,12 +6,11 @@ from typing import Any, Self
 
 import numpy as np
 
-import fastemb
 from fastemb import formats
 from fastemb.engine import validate
-from fastemb.formats.safetensors import read_tensors, write_tensors
 from fastemb.trainers.building import VocabularyBuilder
 from fastemb.trainers.frozen_phrases import frozen, phrases_of, phrases_tensors
+from fastemb.trainers.model_files import reading_model, write_model
 from fastemb.trainers.state import State
 from fastemb.trainers.text import PathLike
 from fastemb.vectors.keyed_vectors import KeyedVectors
@@ -48,13 +47,8 @@ class Stored(VocabularyBuilder):
         tensors, described = self._trained.to_tensors()
         self._check_vector_size()
         parameters = {name: value for name, value in self.get_params().items() if name not in NOT_SAVED}
-        metadata = {
-            "format": self._format,
-            "fastemb": fastemb.__version__,
-            "parameters": json.dumps(parameters),
-            **described,
-        }
-        write_tensors(path, tensors | phrases_tensors(frozen(self.phrases)), metadata)
+        tensors |= phrases_tensors(frozen(self.phrases))
+        write_model(path, self._format, tensors, {"parameters": json.dumps(parameters), **described})
 
     def to_keyed_vectors(self, which: str = "input") -> KeyedVectors:
         """Return a copy of the words and their vectors, as they are now.
@@ -63,7 +57,7 @@ class Stored(VocabularyBuilder):
         ----------
         which : {"input", "output", "sum"}, default "input"
             Which of a word's two vectors, or their sum. "input" is what `wv` holds, and what word2vec.c and gensim give
-            out; the sum is better after few epochs, and no worse after many.
+            out; the sum can be better, after few epochs most of all.
 
         Raises
         ------
@@ -108,16 +102,8 @@ class Stored(VocabularyBuilder):
         found = formats.detect(path)
         if found != "safetensors":
             raise ValueError(f"{os.fspath(path)}: not a model but vectors ({found}), which KeyedVectors.load reads")
-        tensors, metadata = read_tensors(path)
-        if metadata.get("format") != cls._format:
-            raise ValueError(
-                f"{os.fspath(path)}: not a {cls.__name__} model, which has the format {cls._format!r}, "
-                f"got {metadata.get('format')!r}; KeyedVectors.load reads word vectors"
-            )
-        try:
+        with reading_model(path, cls._format, f"{cls.__name__} model") as (tensors, metadata):
             model = cls(**json.loads(metadata["parameters"]))
             model.phrases = phrases_of(tensors)
             model._state = cls._state_type.of_tensors(tensors, metadata, model.vector_size)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)}: a damaged model ({error})") from error
         return model

@@ -9,14 +9,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-import fastemb
 from fastemb.corpus.reader import ERRORS
 from fastemb.corpus.spool import parse_size
 from fastemb.corpus.subwords import MAX_BUCKET
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
 from fastemb.formats.registry import detect
-from fastemb.formats.safetensors import read_tensors, write_tensors
 from fastemb.trainers.classification.autotune import Trial
 from fastemb.trainers.classification.fasttext_files import read_fasttext, write_fasttext
 from fastemb.trainers.classification.features import Bags
@@ -31,6 +29,7 @@ from fastemb.trainers.classification.text import Text, read_text
 from fastemb.trainers.classification.training import Training
 from fastemb.trainers.classification.tuner import Tuner
 from fastemb.trainers.estimator import Estimator
+from fastemb.trainers.model_files import reading_model, write_model
 from fastemb.trainers.schedule import Monitor
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
@@ -298,14 +297,8 @@ class FastTextClassifier(Predictor, Estimator):
         parameters = {name: value for name, value in self.get_params().items() if name != "callbacks"}
         if isinstance(self.pretrained_vectors, KeyedVectors | os.PathLike):
             parameters["pretrained_vectors"] = None
-        metadata = {
-            "format": MODEL_FORMAT,
-            "fastemb": fastemb.__version__,
-            "parameters": json.dumps(parameters),
-            "model": json.dumps(described),
-            "label_kind": self._kind,
-        }
-        write_tensors(path, tensors, metadata)
+        told = {"parameters": json.dumps(parameters), "model": json.dumps(described), "label_kind": self._kind}
+        write_model(path, MODEL_FORMAT, tensors, told)
 
     @classmethod
     def load(cls, path: PathLike, label_prefix: str = "__label__") -> Self:
@@ -327,18 +320,10 @@ class FastTextClassifier(Predictor, Estimator):
             classifier = cls(**parameters)
             classifier._model, classifier._kind = model, "str"
             return classifier
-        tensors, metadata = read_tensors(path)
-        if metadata.get("format") != MODEL_FORMAT:
-            raise ValueError(
-                f"{os.fspath(path)}: not a classifier, which has the format {MODEL_FORMAT!r}, "
-                f"got {metadata.get('format')!r}"
-            )
-        try:
-            classifier = cls(**json.loads(metadata["parameters"]))
-            classifier._model = model_of(tensors, json.loads(metadata["model"]))
-            classifier._kind = validate.choice("label_kind", metadata["label_kind"], KINDS)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{os.fspath(path)}: a damaged classifier ({error})") from error
+        with reading_model(path, MODEL_FORMAT, "classifier") as (tensors, told):
+            classifier = cls(**json.loads(told["parameters"]))
+            classifier._model = model_of(tensors, json.loads(told["model"]))
+            classifier._kind = validate.choice("label_kind", told["label_kind"], KINDS)
         return classifier
 
     @classmethod
