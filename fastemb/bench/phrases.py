@@ -18,6 +18,7 @@ from typing import Any
 from fastemb.bench.machine import describe
 from fastemb.bench.prepare import prepare
 from fastemb.bench.process import PYTHON, run_process
+from fastemb.bench.training import save
 
 CHECK_WORDS = 300_000
 """How much of the text the phrases themselves are compared on, beside the whole joined text."""
@@ -94,7 +95,7 @@ def run(
         "ratios": {str(count): _median(runs, "gensim", 1) / _median(runs, "fastemb", count) for _, count in sides[1:]},
     }
     if output is not None:
-        Path(output).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        save(output, results)
     return results
 
 
