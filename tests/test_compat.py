@@ -61,9 +61,9 @@ class Rates:
     ("options", "first", "last"),
     [
         ({"sg": 1}, 0.035, 1e-4),
-        ({"sg": 0}, 0.05, 1e-4),
+        ({"sg": 0}, 0.075, 1e-4),
         ({"sg": 0, "cbow_update": "corrected"}, 0.2, 1e-4),
-        ({"sg": 0, "cbow_update": "corrected", "cbow_mean": 0}, 0.05, 1e-4),
+        ({"sg": 0, "cbow_update": "corrected", "cbow_mean": 0}, 0.075, 1e-4),
         ({"sg": 1, "compat": "word2vec.c"}, 0.025, 0.025e-4),
         ({"sg": 0, "compat": "word2vec.c"}, 0.05, 0.05e-4),
         ({"sg": 0, "compat": "gensim"}, 0.025, 1e-4),

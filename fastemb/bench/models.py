@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastemb.bench.compare import Bench, Entry, Run
+from fastemb.bench.compare import GENSIM_ALPHA, Bench, Entry, Run
 from fastemb.bench.prepare import prepare
 
 __all__ = ["MODELS", "by_epochs", "compare_models", "entries_of"]
@@ -16,6 +16,7 @@ MODELS: dict[str, tuple[Sequence[int], list[Entry]]] = {
         CBOW_EPOCHS,
         [
             Entry("fastemb", "fastemb", options=_CBOW),
+            Entry("fastemb, alpha 0.025", "fastemb", alpha=GENSIM_ALPHA, options=_CBOW),
             Entry("fastemb, classic", "fastemb", options={**_CBOW, "cbow_update": "classic"}),
             Entry("fastemb, corrected", "fastemb", options={**_CBOW, "cbow_update": "corrected"}),
             Entry("gensim", "gensim", options=_CBOW),
@@ -26,7 +27,7 @@ MODELS: dict[str, tuple[Sequence[int], list[Entry]]] = {
         [Entry("fastemb", "fastemb", options=_TREE), Entry("gensim", "gensim", options=_TREE)],
     ),
 }
-"""The epochs and rows of each comparison; every program at its own rate."""
+"""The epochs and rows of each comparison; every program at its own rate, CBOW at gensim's, too."""
 
 
 def entries_of(kind: str, default_update: str) -> list[Entry]:
@@ -43,7 +44,7 @@ def entries_of(kind: str, default_update: str) -> list[Entry]:
     --------
     >>> from fastemb.bench.models import entries_of
     >>> [entry.label for entry in entries_of("cbow", "classic")]
-    ['fastemb', 'fastemb, corrected', 'gensim']
+    ['fastemb', 'fastemb, alpha 0.025', 'fastemb, corrected', 'gensim']
     """
     return [entry for entry in MODELS[kind][1] if entry.options.get("cbow_update") != default_update]
 

@@ -58,7 +58,7 @@ class Arithmetic:
     cbow_update: str = "classic"
     start: float = 0.5
     skipgram_alpha: float = 0.035
-    cbow_alpha: float = 0.05
+    cbow_alpha: float = 0.075
     corrected_alpha: float = 0.2
     ns_exponent: float = 0.75
     end: Literal["absolute", "share", "zero"] = "absolute"
@@ -93,14 +93,15 @@ class Arithmetic:
 
 
 ARITHMETIC = {
-    "word2vec.c": Arithmetic(pairwise=True, sigmoid_scale=83.0, skipgram_alpha=0.025, end="share"),
+    "word2vec.c": Arithmetic(pairwise=True, sigmoid_scale=83.0, skipgram_alpha=0.025, cbow_alpha=0.05, end="share"),
     "gensim": Arithmetic(
         pairwise=True, sigmoid_scale=83.0, saturates=False, divides_sum=True, start=1.0, skipgram_alpha=0.025,
         cbow_alpha=0.025,
     ),
     "fasttext": Arithmetic(
         pairwise=True, sigmoid_limit=8.0, sigmoid_size=512, sigmoid_scale=32.0, path_saturates=True, redraws=True,
-        code_is_label=True, start=1.0, skipgram_alpha=0.05, ns_exponent=0.5, end="zero", keep_share_of="all",
+        code_is_label=True, start=1.0, skipgram_alpha=0.05, cbow_alpha=0.05, ns_exponent=0.5, end="zero",
+        keep_share_of="all",
     ),
 }  # fmt: skip
 """The programs whose arithmetic `Word2Vec` can take on."""
