@@ -231,17 +231,20 @@ def test_decay_catches_up_once():
     seed=st.integers(0, 1000),
     dim=st.sampled_from([0, 1, 3, 7, 16, 17, 64, 100, 300]),
     num_embeddings=st.sampled_from([1, 5, 3000]),
-    split=st.integers(0, 60),
+    num_parts=st.integers(1, 5),
+    block=st.integers(1, 70),
 )
-def test_scatter_add_equals_the_reference(seed, dim, num_embeddings, split):
+def test_scatter_add_equals_the_reference(seed, dim, num_embeddings, num_parts, block):
     random = np.random.default_rng(seed)
     weight = random.normal(size=(num_embeddings, dim)).astype(np.float32)
     rows = random.integers(-1, num_embeddings, 60)
     values, factor = random.normal(size=(60, dim)).astype(np.float32), np.array([0.7], np.float32)
+    chosen = np.empty((num_parts, block), np.int64)
     wanted, got = weight.copy(), weight.copy()
-    reference.scatter_add(wanted, rows, values, factor, 0, 60)
-    cpu.scatter_add(got, rows, values, factor, 0, split)
-    cpu.scatter_add(got, rows, values, factor, split, 60)
+    reference.scatter_add(wanted, rows, values, factor, chosen, 0, num_parts)
+    for part in reversed(range(num_parts)):
+        cpu.scatter_add(got, rows, values, factor, chosen, part, part + 1)
+    assert [cpu.part_of_row(row, num_parts) for row in rows] == [reference.part_of_row(row, num_parts) for row in rows]
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
     others = np.setdiff1d(np.arange(num_embeddings), rows)
     np.testing.assert_array_equal(got[others], weight[others])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import _small
+from fastemb.engine import _plain
 from fastemb.engine.arrays import FLOAT16, accumulator
 from fastemb.engine.backend import kernels, require_half
 from fastemb.engine.parallel import run
@@ -21,13 +21,13 @@ __all__ = [
     "dots",
     "extremes",
     "lookup",
+    "plain_lookup",
+    "plain_reduce",
     "reduce",
     "renormalise",
     "rounded",
     "scales",
     "shift",
-    "small_lookup",
-    "small_reduce",
     "stored",
 ]
 
@@ -304,40 +304,55 @@ def shift(bags: Bags, first: int, num_embeddings: int, out: NDArray, device: str
     return run(kernels(device, "lookup"), "shift", arguments, len(out), 2 * out.nbytes)
 
 
-def small_lookup(weight: Any, indices: Any) -> NDArray | None:
-    """Return what `lookup` returns, in little time, if the arrays are plain and the work is small; else None.
+def plain_lookup(weight: Any, indices: Any, out: Any = None) -> NDArray | None:
+    """Return what `lookup` returns, in less time, if all arrays are plain; else None.
+
+    Parameters
+    ----------
+    weight : array (num_embeddings, embedding_dim)
+    indices : array
+        Of any shape.
+    out : array (*indices.shape, embedding_dim), optional
 
     Examples
     --------
-    >>> small_lookup(np.array([[0.0], [1.0], [2.0]]), np.array([[2, 0]]))
+    >>> plain_lookup(np.array([[0.0], [1.0], [2.0]]), np.array([[2, 0]]))
     array([[[2.],
             [0.]]])
-    >>> small_lookup(np.array([[0.0], [1.0], [2.0]]), np.array([3]))
+    >>> plain_lookup(np.array([[0.0], [1.0], [2.0]]), np.array([3]))
     """
-    kernel = kernels("cpu", "lookup").lookup
-    if type(indices) is not np.ndarray or not kernel.overloads:  # what compiles is announced elsewhere
+    module = kernels("cpu", "lookup")
+    if type(indices) is not np.ndarray or not module.lookup.overloads:  # what compiles is announced elsewhere
         return None
     if indices.ndim == 1:
-        return _small.lookup(kernel, indices, weight)
-    found = _small.lookup(kernel, indices.reshape(-1), weight)
+        return _plain.lookup(run, module, indices, weight, out)
+    if out is not None:
+        return None
+    found = _plain.lookup(run, module, indices.reshape(-1), weight, None)
     return None if found is None else found.reshape(*indices.shape, weight.shape[1])
 
 
-def small_reduce(weight: Any, indices: Any, offsets: Any, mode: str) -> NDArray | None:
-    """Return what `reduce` returns, in little time, if the arrays are plain and the work is small; else None.
+def plain_reduce(weight: Any, indices: Any, offsets: Any, coefficients: Any, mode: str) -> NDArray | None:
+    """Return what `reduce` returns, in less time, if all arrays are plain; else None.
+
+    Parameters
+    ----------
+    weight : array (num_embeddings, embedding_dim)
+    indices, offsets
+        As `functional.embedding_bag` takes them.
+    coefficients : array of the shape of `indices`, optional
+    mode : {"sum", "mean", "sqrtn"}
 
     Examples
     --------
-    >>> small_reduce(np.array([[0.0], [1.0], [2.0]]), np.array([2, 0, 1]), np.array([0, 2]), "mean")
+    >>> plain_reduce(np.array([[0.0], [1.0], [2.0]]), np.array([2, 0, 1]), np.array([0, 2]), None, "mean")
     array([[1.],
            [1.]])
     """
-    kernel = kernels("cpu", "bags").reduce
-    if not kernel.overloads:
+    module = kernels("cpu", "bags")
+    if not module.reduce.overloads:
         return None
-    if offsets is None:
-        return _small.reduce_rows(kernel, indices, weight, SUMS[mode])
-    return _small.reduce(kernel, indices, weight, offsets, SUMS[mode])
+    return _plain.reduce(run, module, indices, weight, offsets, coefficients, SUMS[mode])
 
 
 def _cost(weight: NDArray, bags: Bags) -> int:

@@ -16,7 +16,7 @@ from fastemb.engine.validate import integer
 __all__ = ["get_num_threads", "num_threads", "ordered_map", "run", "run_whole", "set_num_threads"]
 
 MAX_THREADS = 1024
-SERIAL_BYTES = 256 << 10  # below, waking a thread costs more than it saves
+SERIAL_BYTES = 128 << 10  # below, waking a thread costs more than it saves
 POOLED_BYTES = 2 << 20  # the same for a thread pool, where Numba's threads may not be used
 
 T = TypeVar("T")

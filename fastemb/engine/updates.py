@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["add_rows", "apply", "lookups_of", "parts_of"]
 
 BLOCK_ROWS, BLOCK_BYTES = 64, 1 << 15  # rows whose gradients are summed at a time, and what these may take
+PLACES = 1024  # lookups among which a thread finds its own at a time
 
 
 def apply(
@@ -50,14 +51,17 @@ def apply(
 
 
 def add_rows(weight: NDArray, rows: NDArray, values: NDArray, factor: float) -> None:
-    """Add rows to rows of a table of float64 or float32, one after the other; `rows` were checked, and -1 is left out.
+    """Add rows to rows of a table of float64 or float32, in order; `rows` were checked, and -1 is left out.
 
-    One thread does it, and reads each row of `values` once, in order: whatever its size that takes less time than to
-    group the rows, so that each has one owner, and to fetch what goes to each.
+    Each thread owns some rows of the table, looks at all of `rows` and takes its own: that takes less time than to
+    group them.
     """
     given = np.require(rows, requirements="W"), np.require(values, requirements="W")
-    arguments = weight, *given, np.array([factor], weight.dtype)
-    parallel.run(backend.kernels("cpu", "updates"), "scatter_add", arguments, len(rows), 2 * values.nbytes)
+    cost = 2 * values.nbytes
+    num_parts = parallel.get_num_threads() if cost >= parallel.SERIAL_BYTES else 1
+    chosen = np.empty((num_parts, min(PLACES, len(rows) + 1)), np.int64)
+    arguments = weight, *given, np.array([factor], weight.dtype), chosen
+    parallel.run(backend.kernels("cpu", "updates"), "scatter_add", arguments, num_parts, cost)
 
 
 def lookups_of(gradient: RowGradient) -> tuple[NDArray, NDArray, NDArray[np.int64], NDArray | None]:

@@ -92,8 +92,8 @@ def embedding_bag(
            [2., 3.]], dtype=float32)
     """
     usual = on_invalid == "raise" and not include_last_offset and mode in operations.SUMS
-    if usual and per_sample_weights is None and padding_idx is None and max_norm is None and out is None:
-        found = operations.small_reduce(weight, input, offsets, mode)
+    if usual and padding_idx is None and max_norm is None and out is None:
+        found = operations.plain_reduce(weight, input, offsets, per_sample_weights, mode)
         if found is not None:
             return found
     table = as_table(weight, change=max_norm is not None)

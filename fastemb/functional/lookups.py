@@ -71,8 +71,8 @@ def embedding(
         ...
     IndexError: indices must be in [0, 3), got 3 at position (0, 1)
     """
-    if padding_idx is None and max_norm is None and out is None and on_invalid == "raise":
-        found = operations.small_lookup(weight, input)
+    if padding_idx is None and max_norm is None and on_invalid == "raise":
+        found = operations.plain_lookup(weight, input, out)
         if found is not None:
             return found
     table = as_table(weight, change=max_norm is not None)

@@ -18,7 +18,8 @@ from fastemb.kernels.cpu.pieces import (
 
 __all__ = [
     "ADAGRAD", "ADAM", "ADD", "CLIP", "FTRL", "KEEP", "MOMENTUM", "NESTEROV", "PULL", "ROWWISE_ADAGRAD", "ROWWISE_ADAM",
-    "RULE", "SGD", "decay", "parallel_decay", "parallel_step", "parallel_update", "scatter_add", "step", "update",
+    "RULE", "SGD", "decay", "parallel_decay", "parallel_scatter_add", "parallel_step", "parallel_update", "part_of_row",
+    "scatter_add", "step", "update",
 ]  # fmt: skip
 
 SGD, MOMENTUM, NESTEROV, ADAGRAD, ROWWISE_ADAGRAD, ADAM, ROWWISE_ADAM, FTRL, ADD = ((0,) * n for n in range(1, 10))
@@ -27,6 +28,7 @@ CLIP, KEEP, PULL, RULE = range(4)
 # What else can be done to a span of a row.
 SQUARES, SCALE = (0,) * 10, (0,) * 11
 
+_STRIDE, _MIXED, _32 = map(np.uint64, (0x9E3779B9, 2**32 - 1, 32))
 SMALL_TABLE = 1 << 19  # bytes that a core's own cache holds
 IN_FLIGHT = 6144  # bytes of rows and their state that are asked for beforehand
 
@@ -56,18 +58,35 @@ def update(weight, first, second, rows, gradients, base, hyper, rule, start, sto
 
 
 @kernel
-def scatter_add(weight, rows, values, factor, start, stop):
+def part_of_row(row, num_parts):
+    return np.int64((np.uint64(row) * _STRIDE & _MIXED) * np.uint64(num_parts) >> _32)
+
+
+@kernel
+def scatter_add(weight, rows, values, factor, chosen, start, stop):
     num_embeddings, dim = weight.shape
     table, source, ids = mutable_pointer(weight), pointer(values), pointer(rows)
-    row_bytes, size, last = weight.strides[0], dim * size_of(table), rows.shape[0] - 1
-    scale = get(pointer(factor), 0)
-    ahead = max(4, min(32, IN_FLIGHT // max(1, row_bytes)))
-    for s in range(start, stop):
-        if num_embeddings * row_bytes > SMALL_TABLE:
-            prefetch_bytes(table, np.int64(get(ids, min(s + ahead, last))) * row_bytes, size)
-        row = np.int64(get(ids, s))
-        if row != -1:
-            walk(ADD, dim, ((table, row * row_bytes), (source, s * values.strides[0]), None, None, scale), table)
+    row_bytes, size, scale = weight.strides[0], dim * size_of(table), get(pointer(factor), 0)
+    num_parts, block = chosen.shape
+    ahead = max(4, min(32, IN_FLIGHT // max(1, row_bytes))) if num_embeddings * row_bytes > SMALL_TABLE else 0
+    for part in range(start, stop):
+        places = mutable_pointer(chosen[part])
+        for lo in range(0, rows.shape[0], block):
+            n = 0
+            for s in range(lo, min(lo + block, rows.shape[0])):  # without a branch that could be foreseen wrongly
+                row = np.int64(get(ids, s))
+                put(places, n, s)
+                n += (row != -1) & (part_of_row(row, num_parts) == part)
+            for i in range(-ahead, n):
+                if ahead > 0 and i + ahead < n:
+                    row = np.int64(get(ids, get(places, i + ahead)))
+                    prefetch_bytes(table, row * row_bytes, size)
+                    prefetch_bytes(source, get(places, i + ahead) * values.strides[0], size)
+                if i >= 0:
+                    s = get(places, i)
+                    row = np.int64(get(ids, s))
+                    weights, added = (table, row * row_bytes), (source, s * values.strides[0])
+                    walk(ADD, dim, (weights, added, None, None, scale), table)
 
 
 @kernel
@@ -322,6 +341,14 @@ def parallel_update(weight, first, second, rows, gradients, base, hyper, rule, s
     for c in prange(chunks):
         a, b = part_of(start, stop, c, chunks), part_of(start, stop, c + 1, chunks)
         update(weight, first, second, rows, gradients, base, hyper, rule, a, b)
+    return 0
+
+
+@parallel_kernel
+def parallel_scatter_add(weight, rows, values, factor, chosen, start, stop, chunks):
+    for c in prange(chunks):
+        a, b = part_of(start, stop, c, chunks), part_of(start, stop, c + 1, chunks)
+        scatter_add(weight, rows, values, factor, chosen, a, b)
     return 0
 
 

@@ -33,7 +33,7 @@ from fastemb.kernels.reference.lookup import NO_PADDING, narrow, widen
 
 __all__ = [
     "ADAGRAD", "ADAM", "ADD", "CLIP", "FTRL", "KEEP", "MOMENTUM", "NESTEROV", "PULL", "ROWWISE_ADAGRAD", "ROWWISE_ADAM",
-    "RULE", "SGD", "decay", "scatter_add", "step", "update",
+    "RULE", "SGD", "decay", "part_of_row", "scatter_add", "step", "update",
 ]  # fmt: skip
 
 SGD, MOMENTUM, NESTEROV, ADAGRAD, ROWWISE_ADAGRAD, ADAM, ROWWISE_ADAM, FTRL, ADD = ((0,) * n for n in range(1, 10))
@@ -80,8 +80,8 @@ def update(weight, first, second, rows, gradients, base, hyper, rule, start, sto
     weight[r] = narrow(w, weight.dtype)
 
 
-def scatter_add(weight, rows, values, factor, start, stop):
-    """Add ``factor[0] * values[s]`` to ``weight[rows[s]]``, for s in ``[start, stop)``, one after the other.
+def scatter_add(weight, rows, values, factor, chosen, start, stop):
+    """Add ``factor[0] * values[s]`` to ``weight[rows[s]]``, in order, for the rows of each part in ``[start, stop)``.
 
     Parameters
     ----------
@@ -93,21 +93,36 @@ def scatter_add(weight, rows, values, factor, start, stop):
         Of the table's dtype.
     factor : array (1,)
         Of the table's dtype.
+    chosen : int64 (num_parts, block)
+        How many parts there are, and memory in which each keeps the places of its own rows in a block of `rows`.
     start, stop : int
-        The range of `rows`. Ranges share rows of the table, so they may not be done at once.
+        The range of parts. A row belongs to one part, the same wherever it stands: see `part_of_row`.
 
     Examples
     --------
-    >>> weight = np.zeros((3, 1))
-    >>> scatter_add(weight, np.array([2, 0, 2]), np.array([[1.0], [2.0], [4.0]]), np.array([0.5]), 0, 3)
+    >>> weight, chosen = np.zeros((3, 1)), np.empty((1, 8), np.int64)
+    >>> scatter_add(weight, np.array([2, 0, 2]), np.array([[1.0], [2.0], [4.0]]), np.array([0.5]), chosen, 0, 1)
     >>> weight
     array([[1. ],
            [0. ],
            [2.5]])
     """
-    for s in range(start, stop):
-        if rows[s] != -1:
-            weight[rows[s]] += factor[0] * values[s]
+    for part in range(start, stop):
+        for s, row in enumerate(rows):
+            if row != -1 and part_of_row(row, len(chosen)) == part:
+                weight[row] += factor[0] * values[s]
+
+
+def part_of_row(row, num_parts):
+    """Return which of `num_parts` a row belongs to: neighbours, and rows at regular distances, to different ones.
+
+    Examples
+    --------
+    >>> [part_of_row(row, 2) for row in range(8)]
+    [0, 1, 0, 1, 0, 0, 1, 0]
+    """
+    mixed = int(row) * 0x9E3779B9 % 2**32
+    return mixed * num_parts >> 32
 
 
 def step(

@@ -1,4 +1,4 @@
-"""Small lookups and bags of plain arrays take a short way: it gives what the usual way gives, or gives way to it."""
+"""Lookups and bags of plain arrays take a short way: it gives what the usual way gives, or gives way to it."""
 
 import numpy as np
 import pytest
@@ -28,12 +28,46 @@ def test_short_way_agrees(dtype, ids, mode):
         for _ in range(2):  # the first call may compile, and then goes the usual way
             np.testing.assert_array_equal(F.embedding_bag(*arguments, mode=mode), wanted)
         offsets = arguments[2] if len(arguments) == 3 else None
-        assert operations.small_reduce(weight, arguments[0], offsets, mode) is not None
+        assert operations.plain_reduce(weight, arguments[0], offsets, None, mode) is not None
     for shape in ((30,), (5, 6), (3, 2, 5), (1, 0)):
         wanted = usual(F.embedding, indices[: np.prod(shape)].reshape(shape), weight)
         for _ in range(2):
             np.testing.assert_array_equal(F.embedding(indices[: np.prod(shape)].reshape(shape), weight), wanted)
-    assert operations.small_lookup(weight, indices) is not None
+    assert operations.plain_lookup(weight, indices) is not None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("num_lookups", [30, 30_000])  # one thread, and as many as there are
+def test_weights_and_sizes(dtype, num_lookups):
+    weight, indices = WEIGHT.astype(dtype), np.resize(INDICES, num_lookups)
+    factors = rng.standard_normal(num_lookups).astype(dtype)
+    for shape, offsets in (((num_lookups,), OFFSETS), ((num_lookups // 5, 5), None)):
+        for given in (None, factors.reshape(shape)):
+            options = {"mode": "sum", "per_sample_weights": given}
+            wanted = usual(F.embedding_bag, indices.reshape(shape), weight, offsets, **options)
+            np.testing.assert_array_equal(F.embedding_bag(indices.reshape(shape), weight, offsets, **options), wanted)
+            assert operations.plain_reduce(weight, indices.reshape(shape), offsets, given, "sum") is not None
+    out = np.empty((num_lookups, 20), dtype)
+    assert operations.plain_lookup(weight, indices, out) is out
+    np.testing.assert_array_equal(out, weight[indices])
+
+
+@pytest.mark.parametrize(
+    "factors",
+    [np.ones(30), np.ones(31, np.float32), np.ones((30, 1), np.float32), np.ones(60, np.float32)[::2], [1.0] * 30],
+)
+def test_other_weights_give_way(factors):
+    assert operations.plain_reduce(WEIGHT, INDICES, OFFSETS, factors, "sum") is None
+
+
+@pytest.mark.parametrize(
+    "out",
+    [np.empty((30, 20)), np.empty((29, 20), np.float32), np.empty((30, 20, 1), np.float32), WEIGHT[5:35], [[0.0]]],
+)
+def test_other_outputs_give_way(out):
+    before = WEIGHT.copy()
+    assert operations.plain_lookup(WEIGHT, INDICES, out) is None
+    np.testing.assert_array_equal(WEIGHT, before)
 
 
 def test_results_do_not_share_memory():
@@ -72,12 +106,11 @@ READ_ONLY.flags.writeable = False
         (INDICES, READ_ONLY, OFFSETS),
         (INDICES, WEIGHT.tolist(), OFFSETS),
         (INDICES, np.ma.masked_array(WEIGHT), OFFSETS),
-        (np.zeros(5000, np.int64), WEIGHT, np.array([0])),  # small no more
         (None, None, None),
     ],
 )
 def test_anything_else_gives_way(indices, weight, offsets):
-    assert operations.small_reduce(weight, indices, offsets, "sum") is None
+    assert operations.plain_reduce(weight, indices, offsets, None, "sum") is None
 
 
 def test_no_rows_and_no_columns():

@@ -1,0 +1,137 @@
+"""Lookups and bags on plain arrays, from call to kernel in about a microsecond.
+
+Anything out of the ordinary (another type, dtype or layout, a bad index) gives None: the usual way then does it, and
+says what is wrong.
+"""
+
+cimport numpy as cnp
+from libc.string cimport memcpy
+
+cnp.import_array()
+
+# Bytes of rows that one thread reads as fast as several, which have to be started: of a table that a cache holds, or not.
+cdef Py_ssize_t MOST_CACHED = 256 << 10
+cdef Py_ssize_t MOST = 128 << 10
+cdef Py_ssize_t CACHE = 16 << 20
+NO_PADDING = -2  # of kernels
+
+
+cdef bint _plain(array, int dimensions):
+    """Whether an array is exactly NumPy's own, contiguous, aligned and writable (kernels are compiled for these)."""
+    return (
+        cnp.PyArray_CheckExact(array)
+        and cnp.PyArray_NDIM(array) == dimensions
+        and cnp.PyArray_ISCARRAY(array)
+    )
+
+
+cdef bint _indices(array, int dimensions):
+    cdef int kind
+    if not _plain(array, dimensions):
+        return False
+    kind = cnp.PyArray_TYPE(array)
+    return kind == cnp.NPY_INT64 or kind == cnp.NPY_INT32
+
+
+cdef bint _table(weight):
+    cdef int kind
+    if not _plain(weight, 2):
+        return False
+    kind = cnp.PyArray_TYPE(weight)
+    return kind == cnp.NPY_FLOAT32 or kind == cnp.NPY_FLOAT64
+
+
+cdef bint _apart(first, second):
+    """Whether two contiguous arrays share no memory."""
+    cdef char* a = cnp.PyArray_BYTES(first)
+    cdef char* b = cnp.PyArray_BYTES(second)
+    return a + cnp.PyArray_NBYTES(first) <= b or b + cnp.PyArray_NBYTES(second) <= a
+
+
+cdef object _target(out, weight, cnp.npy_intp num_rows):
+    """Return what `num_rows` results are written to: `out` if it is plain and fits, a new array if it is None."""
+    cdef cnp.npy_intp shape[2]
+    shape[0], shape[1] = num_rows, cnp.PyArray_DIM(weight, 1)
+    if out is None:
+        return cnp.PyArray_EMPTY(2, shape, cnp.PyArray_TYPE(weight), 0)
+    fits = (
+        _plain(out, 2)
+        and cnp.PyArray_TYPE(out) == cnp.PyArray_TYPE(weight)
+        and cnp.PyArray_DIM(out, 0) == shape[0]
+        and cnp.PyArray_DIM(out, 1) == shape[1]
+        and _apart(out, weight)
+    )
+    return out if fits else None
+
+
+cdef bint _done(launch, module, name, tuple arguments, weight, Py_ssize_t num_lookups, Py_ssize_t size):
+    """Run a kernel over ``[0, size)``, in one thread or by `launch`, and return whether all was well."""
+    cdef Py_ssize_t cost = num_lookups * cnp.PyArray_DIM(weight, 1) * cnp.PyArray_ITEMSIZE(weight)
+    if cost <= (MOST_CACHED if cnp.PyArray_NBYTES(weight) <= CACHE else MOST):
+        return getattr(module, name)(*arguments, 0, size) == -1
+    return launch(module, name, arguments, size, cost) == -1
+
+
+def lookup(launch, module, indices, weight, out):
+    """Return the rows of `weight` at `indices` of one dimension, in `out` or a new array; or None."""
+    cdef cnp.npy_intp size
+    if not (_indices(indices, 1) and _table(weight)):
+        return None
+    size = cnp.PyArray_DIM(indices, 0)
+    target = _target(out, weight, size)
+    if target is None:
+        return None
+    return target if _done(launch, module, "lookup", (target, weight, indices, NO_PADDING), weight, size, size) else None
+
+
+def reduce(launch, module, indices, weight, offsets, factors, int mode):
+    """Return bags of `weight`, reduced, or None.
+
+    `indices` have one dimension, and `offsets` tell where bags begin; or two, and each row is a bag.
+    """
+    cdef cnp.npy_intp num_lookups, num_bags
+    if not (_table(weight) and _indices(indices, 1 if offsets is not None else 2)):
+        return None
+    num_lookups = cnp.PyArray_SIZE(indices)
+    if factors is not None:
+        if not (
+            _plain(factors, cnp.PyArray_NDIM(indices))
+            and cnp.PyArray_TYPE(factors) == cnp.PyArray_TYPE(weight)
+            and cnp.PyArray_SAMESHAPE(factors, indices)
+        ):
+            return None
+        factors = cnp.PyArray_Ravel(factors, cnp.NPY_CORDER)
+    starts = _starts_of(indices, num_lookups) if offsets is None else _closed(offsets, num_lookups)
+    if starts is None:
+        return None
+    num_bags = cnp.PyArray_DIM(starts, 0) - 1
+    target = _target(None, weight, num_bags)
+    flat = cnp.PyArray_Ravel(indices, cnp.NPY_CORDER)
+    arguments = (target, weight, flat, starts, factors, NO_PADDING, mode)
+    return target if _done(launch, module, "reduce", arguments, weight, num_lookups, num_bags) else None
+
+
+cdef object _closed(offsets, cnp.int64_t num_lookups):
+    """Return plain offsets that begin with 0, and `num_lookups` behind them; or None."""
+    cdef cnp.npy_intp num_bags, size
+    if not (_plain(offsets, 1) and cnp.PyArray_TYPE(offsets) == cnp.NPY_INT64):
+        return None
+    num_bags = cnp.PyArray_DIM(offsets, 0)
+    if num_bags == 0 or (<cnp.int64_t*> cnp.PyArray_DATA(offsets))[0] != 0:
+        return None
+    size = num_bags + 1
+    starts = cnp.PyArray_EMPTY(1, &size, cnp.NPY_INT64, 0)
+    memcpy(cnp.PyArray_DATA(starts), cnp.PyArray_DATA(offsets), num_bags * sizeof(cnp.int64_t))
+    (<cnp.int64_t*> cnp.PyArray_DATA(starts))[num_bags] = num_lookups
+    return starts
+
+
+cdef object _starts_of(indices, cnp.int64_t num_lookups):
+    """Return where the rows of `indices` begin, and `num_lookups` behind them."""
+    cdef cnp.npy_intp size = cnp.PyArray_DIM(indices, 0) + 1
+    cdef cnp.npy_intp length = cnp.PyArray_DIM(indices, 1)
+    cdef cnp.npy_intp b
+    starts = cnp.PyArray_EMPTY(1, &size, cnp.NPY_INT64, 0)
+    for b in range(size):
+        (<cnp.int64_t*> cnp.PyArray_DATA(starts))[b] = b * length
+    return starts
