@@ -5,6 +5,8 @@ says what is wrong.
 """
 
 cimport numpy as cnp
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy
 
 cnp.import_array()
@@ -13,6 +15,8 @@ cnp.import_array()
 cdef Py_ssize_t MOST_CACHED = 256 << 10
 cdef Py_ssize_t MOST = 128 << 10
 cdef Py_ssize_t CACHE = 16 << 20
+cdef Py_ssize_t LINE = 64
+cdef Py_ssize_t LARGE = 1 << 16  # bytes of a result that begins on a cache line
 NO_PADDING = -2  # of kernels
 
 
@@ -48,12 +52,28 @@ cdef bint _apart(first, second):
     return a + cnp.PyArray_NBYTES(first) <= b or b + cnp.PyArray_NBYTES(second) <= a
 
 
+cdef object _rows(cnp.npy_intp* shape, int kind, Py_ssize_t itemsize):
+    """Return what `memory.empty_rows` returns."""
+    cdef cnp.npy_intp size = shape[0] * shape[1] * itemsize
+    cdef char* start
+    if size < LARGE:
+        return cnp.PyArray_EMPTY(2, shape, kind, 0)
+    size += LINE
+    memory = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
+    start = cnp.PyArray_BYTES(memory)
+    start += (LINE - <uintptr_t> start % LINE) % LINE
+    rows = cnp.PyArray_SimpleNewFromData(2, shape, kind, start)
+    Py_INCREF(memory)
+    cnp.PyArray_SetBaseObject(rows, memory)
+    return rows
+
+
 cdef object _target(out, weight, cnp.npy_intp num_rows):
     """Return what `num_rows` results are written to: `out` if it is plain and fits, a new array if it is None."""
     cdef cnp.npy_intp shape[2]
     shape[0], shape[1] = num_rows, cnp.PyArray_DIM(weight, 1)
     if out is None:
-        return cnp.PyArray_EMPTY(2, shape, cnp.PyArray_TYPE(weight), 0)
+        return _rows(shape, cnp.PyArray_TYPE(weight), cnp.PyArray_ITEMSIZE(weight))
     fits = (
         _plain(out, 2)
         and cnp.PyArray_TYPE(out) == cnp.PyArray_TYPE(weight)

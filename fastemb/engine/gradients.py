@@ -11,6 +11,7 @@ from fastemb.engine import operations, updates
 from fastemb.engine.arrays import accumulator
 from fastemb.engine.backend import kernels
 from fastemb.engine.grouping import Groups, group
+from fastemb.engine.memory import empty_rows, zeros
 from fastemb.engine.parallel import run
 from fastemb.engine.ragged import Bags
 
@@ -57,7 +58,7 @@ class RowGradient:
         """
         if self.values is None:
             assert self.grad_output is not None and self.sources is not None and self.starts is not None
-            values = np.empty((len(self.rows), self.grad_output.shape[1]), accumulator(self.grad_output.dtype))
+            values = empty_rows(len(self.rows), self.grad_output.shape[1], accumulator(self.grad_output.dtype))
             bags = Bags(self.sources, self.starts, self.coefficients)
             self.values = operations.reduce(self.grad_output, bags, "sum", out=values, device=device)
             self.grad_output = self.sources = self.starts = self.coefficients = None
@@ -81,7 +82,7 @@ class RowGradient:
                [0.]])
         """
         shape = num_embeddings, self._given.shape[1]
-        dense = np.zeros(shape, self.dtype if dtype is None else dtype)
+        dense = zeros(shape, self.dtype if dtype is None else dtype)
         self.add_to(dense, device=device)
         return dense
 
@@ -355,7 +356,7 @@ def _inverse_counts(groups: Groups, dtype: np.dtype) -> NDArray:
 def _sum_winners(
     grad_output: NDArray, winners: NDArray | None, groups: Groups, sources: NDArray, device: str
 ) -> NDArray:
-    values = np.empty((len(groups.rows), grad_output.shape[1]), accumulator(grad_output.dtype))
+    values = empty_rows(len(groups.rows), grad_output.shape[1], accumulator(grad_output.dtype))
     arguments = (values, operations.stored(grad_output), winners, groups.order, sources, groups.starts)
     cost = 2 * len(sources) * grad_output.shape[1] * grad_output.itemsize
     run(kernels(device, "bags"), "sum_winners", arguments, len(groups.rows), cost)

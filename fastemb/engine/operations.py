@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastemb.engine import _plain
 from fastemb.engine.arrays import FLOAT16, accumulator
 from fastemb.engine.backend import kernels, require_half
+from fastemb.engine.memory import empty_rows
 from fastemb.engine.parallel import run
 from fastemb.engine.ragged import Bags, index_error, padding_number
 
@@ -72,7 +73,7 @@ def lookup(
     num_embeddings, embedding_dim = weight.shape
     num_lookups = len(indices)
     if out is None:
-        out = np.empty((num_lookups, embedding_dim), weight.dtype)
+        out = empty_rows(num_lookups, embedding_dim, weight.dtype)
     cost = 2 * num_lookups * embedding_dim * weight.itemsize
     status = run(
         kernels(device, "lookup"),
@@ -114,7 +115,7 @@ def reduce(weight: NDArray, bags: Bags, mode: str, *, out: NDArray | None = None
     """
     size, dim, indices = len(bags.offsets) - 1, weight.shape[1], bags.indices
     if out is None:
-        out = np.empty((size, dim), weight.dtype)
+        out = empty_rows(size, dim, weight.dtype)
     target, table = (stored(out), stored(weight)) if weight.itemsize == 2 else (out, weight)
     arguments = (target, table, indices, bags.offsets, bags.coefficients, padding_number(bags.padding_idx), SUMS[mode])
     status = run(kernels(device, "bags"), "reduce", arguments, size, len(indices) * dim * weight.itemsize)
@@ -160,7 +161,7 @@ def extremes(
     """
     shape = len(bags.offsets) - 1, weight.shape[1]
     if out is None:
-        out = np.empty(shape, weight.dtype)
+        out = empty_rows(*shape, weight.dtype)
     if len(bags.indices) >= 2**31:
         raise ValueError(f"modes max and min take fewer than 2**31 lookups at a time, got {len(bags.indices)}")
     winners = np.empty(shape, np.int32)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fastemb.engine import operations
 from fastemb.engine.arrays import BFLOAT16, FLOAT16, FLOAT32, INT64
 from fastemb.engine.backend import kernels, require_half
+from fastemb.engine.memory import empty_rows
 from fastemb.engine.parallel import run
 from fastemb.engine.ragged import Bags, index_error, padding_number
 
@@ -75,7 +76,7 @@ class CodedRows:
         self, indices: NDArray, *, padding_idx: int | None = None, shape: tuple[int, ...] | None = None
     ) -> NDArray[np.float32]:
         """Return the values of rows, as `operations.lookup` does."""
-        out = np.empty((len(indices), self.embedding_dim), FLOAT32)
+        out = empty_rows(len(indices), self.embedding_dim, FLOAT32)
         arguments = (out, self.array, HALF_BYTES[self.bits], indices, padding_number(padding_idx))
         status = self._run("lookup", arguments, len(out), out.nbytes)
         if status != -1:
@@ -84,7 +85,7 @@ class CodedRows:
 
     def reduce(self, bags: Bags, mode: str) -> NDArray[np.float32]:
         """Return the sums or means of the values of bags, as `operations.reduce` does."""
-        out = np.empty((bags.num_bags, self.embedding_dim), FLOAT32)
+        out = empty_rows(bags.num_bags, self.embedding_dim, FLOAT32)
         arguments = (
             bags.indices,
             bags.offsets,
@@ -96,7 +97,7 @@ class CodedRows:
 
     def extremes(self, bags: Bags, sign: float) -> NDArray[np.float32]:
         """Return the greatest or least values of bags, as `operations.extremes` does."""
-        out = np.empty((bags.num_bags, self.embedding_dim), FLOAT32)
+        out = empty_rows(bags.num_bags, self.embedding_dim, FLOAT32)
         return self._reduced(
             "extremes", out, (bags.indices, bags.offsets, padding_number(bags.padding_idx), sign), bags
         )
@@ -157,7 +158,7 @@ class ShortRows:
 
     def reduce(self, bags: Bags, mode: str) -> NDArray[np.float32]:
         """Return the sums or means of bags, as `operations.reduce` does."""
-        out = np.empty((bags.num_bags, self.embedding_dim), FLOAT32)
+        out = empty_rows(bags.num_bags, self.embedding_dim, FLOAT32)
         return operations.reduce(self.array, bags, mode, out=out, device=self.device)
 
     def extremes(self, bags: Bags, sign: float) -> NDArray[np.float32]:

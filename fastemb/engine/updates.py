@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine import backend, parallel
+from fastemb.engine.memory import empty
 from fastemb.engine.operations import stored
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def apply(
     cost += len(sources) * row_bytes
     num_parts = max(1, min(parallel.get_num_threads(), num_rows)) if cost >= parallel.SERIAL_BYTES else 1
     block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, row_bytes)))
-    scratch = np.empty((num_parts, block, dim), hyper.dtype)
+    scratch = empty((num_parts, block, dim), hyper.dtype)
     bounds = parts_of(starts, num_rows, num_parts, row_cost)
     lookups = stored(np.require(grad_output, requirements="W")), sources, starts, coefficients
     arguments = (table, *state, rows, *lookups, hyper, which, bounds, scratch)

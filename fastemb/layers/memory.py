@@ -12,22 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.arrays import as_table
+from fastemb.engine.memory import empty
 from fastemb.formats.files import replacing
 from fastemb.layers.rows import kept_dtype, stored
 
 __all__ = ["MappedMemory", "Memory", "SharedTable", "allocate", "given_table"]
 
-LINE = 64  # bytes of a cache line: rows that begin on one do not touch one more
-
 Fill = Callable[[NDArray], None]
-
-
-def aligned(shape: tuple[int, int], dtype: np.dtype) -> NDArray:
-    """Return an array that begins on a cache line, its numbers not set."""
-    size = shape[0] * shape[1] * dtype.itemsize
-    memory = np.empty(size + LINE, np.uint8)
-    first = -memory.ctypes.data % LINE
-    return memory[first : first + size].view(dtype).reshape(shape)
 
 
 class Memory:
@@ -182,7 +173,7 @@ def allocate(storage: Any, shape: tuple[int, ...], dtype: np.dtype, fill: Fill) 
     """
     rows, columns = shape
     if storage is None or storage == "shared":
-        memory = Memory(aligned((rows, columns), dtype)) if storage is None else SharedTable((rows, columns), dtype)
+        memory = Memory(empty((rows, columns), dtype)) if storage is None else SharedTable((rows, columns), dtype)
         fill(memory.array)
         return memory
     if not isinstance(storage, str | os.PathLike):

@@ -9,10 +9,10 @@ from fastemb.engine import operations
 from fastemb.engine.arrays import FLOAT16, FLOAT32, as_indices, as_table
 from fastemb.engine.arrays import bits as bits_of
 from fastemb.engine.backend import DEVICES
+from fastemb.engine.memory import empty
 from fastemb.engine.quantized import END_BYTES, CodedRows, ShortRows, quantize, row_bytes, shorten
 from fastemb.engine.ragged import POLICIES, as_bags, padding_row, settle_invalid
 from fastemb.engine.validate import boolean, choice, integer
-from fastemb.layers.memory import aligned
 from fastemb.layers.rows import kept_dtype
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class QuantizedTable:
         if bits is not None:
             raise ValueError(f"bits or dtype must be given, not both, got bits={bits} and dtype={dtype}")
         name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-        short = aligned(table.shape, kept_dtype(choice("dtype", name, SHORT))[0])
+        short = empty(table.shape, kept_dtype(choice("dtype", name, SHORT))[0])
         return cls(shorten(table, short, device=device), **options)
 
     @classmethod

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.arrays import BFLOAT16, FLOAT16, accumulator, as_table
+from fastemb.engine.memory import empty, zeros
 
 __all__ = ["Parameter", "State", "array_of", "frozen_rows", "listed", "table_of"]
 
@@ -57,7 +58,7 @@ class State:
         dtype = accumulator(weight.dtype)
         shapes = [(len(weight), width) if width else (0, 1) for width in widths]
         if self.arrays is None:
-            self.arrays = (np.zeros(shapes[0], dtype), np.zeros(shapes[1], dtype))
+            self.arrays = (zeros(shapes[0], dtype), zeros(shapes[1], dtype))
         first, second = self.arrays
         if first.shape != shapes[0] or second.shape != shapes[1] or first.dtype != dtype:
             self.arrays = (resized(first, shapes[0], dtype), resized(second, shapes[1], dtype))
@@ -82,7 +83,7 @@ def resized(array: NDArray, shape: tuple[int, int], dtype: np.dtype) -> NDArray:
     array([[1.],
            [1.]], dtype=float32)
     """
-    new = np.zeros(shape, dtype)
+    new = zeros(shape, dtype)
     kept = min(len(array), len(new))
     if kept:
         new[:kept] = array[:kept]
@@ -97,9 +98,11 @@ def array_of(name: str, values: Any, shape: tuple[int, ...], dtype: np.dtype) ->
     ValueError
         If it is of another shape.
     """
-    array = np.array(values, dtype, order="C")
-    if array.shape != shape:
-        raise ValueError(f"{name} must be of shape {shape}, got {array.shape}")
+    given = np.asarray(values)
+    if given.shape != shape:
+        raise ValueError(f"{name} must be of shape {shape}, got {given.shape}")
+    array = empty(shape, dtype)
+    array[...] = given
     return array
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.layers.memory import aligned
+from fastemb.engine.memory import empty
 
 T = TypeVar("T")
 
@@ -190,7 +190,7 @@ class Inputs:
         if key not in self._tables:
             self._tables.clear()
             generator = np.random.default_rng(self.seed)
-            table = aligned(key[:2], key[2])  # as torch's own tables are
+            table = empty(key[:2], key[2])  # as torch's own tables are
             self._tables[key] = generator.standard_normal(dtype=dtype, out=table)
         return self._tables[key]
 
