@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine import backend, parallel
+from fastemb.engine.arrays import writable
 from fastemb.engine.operations import stored
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def apply(
     block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, row_bytes)))
     scratch = np.empty((num_parts, block, dim), hyper.dtype)
     bounds = parts_of(starts, num_rows, num_parts, row_cost)
-    lookups = stored(np.require(grad_output, requirements="W")), sources, starts, coefficients
+    lookups = stored(writable(grad_output)), sources, starts, coefficients
     arguments = (table, *state, rows, *lookups, hyper, which, bounds, scratch)
     if parallel.run(kernels, "step", arguments, num_parts, cost) != -1:
         raise ValueError(f"the lookups of a gradient do not fit its grad_output {grad_output.shape}")
@@ -55,8 +56,7 @@ def add_rows(weight: NDArray, rows: NDArray, values: NDArray, factor: float) -> 
     One thread does it, and reads each row of `values` once, in order: whatever its size that takes less time than to
     group the rows, so that each has one owner, and to fetch what goes to each.
     """
-    given = np.require(rows, requirements="W"), np.require(values, requirements="W")
-    arguments = weight, *given, np.array([factor], weight.dtype)
+    arguments = weight, writable(rows), writable(values), np.array([factor], weight.dtype)
     parallel.run(backend.kernels("cpu", "updates"), "scatter_add", arguments, len(rows), 2 * values.nbytes)
 
 
@@ -89,6 +89,9 @@ def parts_of(starts: NDArray[np.int64], num_rows: int, num_parts: int, row_cost:
     >>> parts_of(np.array([0, 90, 91, 92, 93]), 4, num_parts=2, row_cost=2)
     array([0, 1, 4])
     """
+
+    if num_parts == 1:
+        return np.array((0, num_rows), np.int64)
 
     def work(row: int) -> int:
         return int(starts[row]) + row_cost * row
