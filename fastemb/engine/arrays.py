@@ -16,6 +16,7 @@ __all__ = [
     "as_table",
     "bits",
     "give_back",
+    "writable",
 ]
 
 FLOAT64, FLOAT32, FLOAT16 = np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16)
@@ -28,6 +29,7 @@ INDEX_DTYPES = frozenset((INT64, INT32))
 # As `array.flags.num` tells them.
 CONTIGUOUS = 0x0001
 ALIGNED = 0x0100
+WRITEABLE = 0x0400
 BEHAVED = CONTIGUOUS | ALIGNED
 
 
@@ -76,12 +78,12 @@ def as_table(weight: ArrayLike, name: str = "weight", *, change: bool = False) -
         ...
     ValueError: weight must have 2 dimensions, got shape (3,)
     """
+    needed = BEHAVED | WRITEABLE if change else BEHAVED
     if (
         type(weight) is np.ndarray
         and weight.dtype in FLOAT_DTYPES
         and weight.ndim == 2
-        and not change
-        and weight.flags.num & BEHAVED == BEHAVED
+        and weight.flags.num & needed == needed
     ):
         return weight
     if change and not isinstance(weight, np.ndarray):
@@ -120,14 +122,20 @@ def as_rows(values: ArrayLike, shape: tuple[int, ...], dtype: np.dtype, name: st
     TypeError, ValueError
         If they are not numbers, or of another shape.
     """
-    array = np.asarray(values).view(np.ndarray)
+    array = values if type(values) is np.ndarray else np.asarray(values).view(np.ndarray)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     if array.dtype != dtype or dtype == BFLOAT16:
         is_short = array.dtype.name == "bfloat16" and dtype == BFLOAT16
         array = bits(array) if is_short else as_floats(array, accumulator(dtype), name)
-    array = np.require(array, requirements=("C", "A"))
+    if array.flags.num & BEHAVED != BEHAVED:
+        array = np.require(array, requirements=("C", "A"))
     return array if array.ndim == 2 else array.reshape(prod(shape[:-1]), shape[-1])
+
+
+def writable(array: NDArray) -> NDArray:
+    """Return an array as it is, or a copy if it is read-only: Numba compiles for such apart, which takes seconds."""
+    return array if array.flags.num & WRITEABLE else array.copy()
 
 
 def as_floats(values: ArrayLike, dtype: np.dtype, name: str) -> NDArray:

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import operations, updates
+from fastemb.engine import _indices, operations, updates
 from fastemb.engine.arrays import accumulator
 from fastemb.engine.backend import kernels
 from fastemb.engine.grouping import Groups, group
@@ -154,9 +154,8 @@ def check_rows(rows: NDArray, num_embeddings: int) -> None:
     if len(rows) and (rows[0] < 0 or rows[-1] >= num_embeddings):
         place = 0 if rows[0] < 0 else len(rows) - 1
         raise ValueError(f"a gradient's rows must be in [0, {num_embeddings}), got {rows[place]} at position {place}")
-    ascends = rows[1:] > rows[:-1]
-    if not ascends.all():
-        place = int(np.argmin(ascends)) + 1
+    place = _indices.fall(rows)
+    if place != -1:
         raise ValueError(f"a gradient's rows must be distinct and ascending, got {rows[place]} at position {place}")
 
 
@@ -338,8 +337,7 @@ def _grouped(
     if bags.shape is not None and len(bags.shape) == 2:
         groups = grouped()
         return groups, groups.order // max(bags.shape[1], 1)
-    offsets = bags.offsets
-    sources = np.repeat(np.arange(len(offsets) - 1, dtype=np.int32), offsets[1:] - offsets[:-1])
+    sources = _indices.bags_of_lookups(bags.offsets)
     if ordered:
         groups = grouped()
         return groups, sources[groups.order]

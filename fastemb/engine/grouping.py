@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.engine.arrays import INT32, INT64, writable
 from fastemb.engine.backend import kernels, simd_width
 from fastemb.engine.parallel import get_num_threads, run_whole
 
@@ -89,9 +90,7 @@ def group(
     padding = -1 if padding_idx is None else padding_idx
     passive = _NONE_FROZEN if frozen is None else frozen
     told = _NO_LABELS if labels is None else labels
-    if not indices.flags.writeable:
-        indices = indices.copy()  # Numba compiles for read-only arrays apart, which takes seconds
-    arguments = rows, starts, order, indices, num_embeddings, padding, passive, told
+    arguments = rows, starts, order, writable(indices), num_embeddings, padding, passive, told
     if device == "cpu" and num_lookups < 2**31 and num_embeddings < 2**32:
         scratch = _scratch(num_lookups)
         num_rows = run_whole(kernels("cpu", "grouping"), "group", (*arguments, scratch, simd_width()), 32 * num_lookups)
@@ -106,7 +105,7 @@ def _results(num_lookups: int, dtype: np.dtype) -> tuple[NDArray, NDArray[np.int
     Large ones share a block: the C library hands three neighbours back to the system as soon as all are freed, and
     then every call pays for fresh pages, which takes longer than to sort.
     """
-    order_dtype = np.dtype(np.int32 if num_lookups < 2**31 else np.int64)
+    order_dtype = INT32 if num_lookups < 2**31 else INT64
     if num_lookups < _ONE_BLOCK:
         return np.empty(num_lookups, dtype), np.empty(num_lookups + 1, np.int64), np.empty(num_lookups, order_dtype)
     ends = [8 * (num_lookups + 1)]  # the starts come first, so that all are aligned

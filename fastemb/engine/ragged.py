@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastemb.engine import _indices
 from fastemb.engine.arrays import BEHAVED, INDEX_DTYPES, INT64, accumulator, as_floats, as_indices, as_integers
 from fastemb.engine.sequences import flatten, is_array
 from fastemb.engine.validate import choice, integer
@@ -233,9 +234,9 @@ def check(bags: Bags, num_embeddings: int) -> None:
     ValueError: offsets must not fall, got 1 after 2 at position 2
     """
     check_indices(bags.indices, num_embeddings, bags.padding_idx, bags.shape, bags.offsets)
-    faults = np.flatnonzero((bags.offsets[1:] < bags.offsets[:-1]) | (bags.offsets[1:] > len(bags.indices)))
-    if len(faults):
-        raise index_error(-2 - int(faults[0]), bags, num_embeddings)
+    bad = _indices.bad_bag(bags.offsets, len(bags.indices))
+    if bad != -1:
+        raise index_error(-2 - bad, bags, num_embeddings)
 
 
 def check_indices(
@@ -246,15 +247,10 @@ def check_indices(
     offsets: NDArray | None = None,
 ) -> None:
     """Raise an IndexError if one of the indices, (num_lookups,), is neither in the table nor `padding_idx`."""
-    if not len(indices) or (indices.min() >= 0 and indices.max() < num_embeddings):
-        return
-    outside = (indices < 0) | (indices >= num_embeddings)
-    if padding_idx is not None:
-        outside &= indices != padding_idx
-    places = np.flatnonzero(outside)
-    if len(places):
+    status = _indices.outside(indices, num_embeddings, padding_number(padding_idx))
+    if status != -1:
         bags = Bags(indices, indices if offsets is None else offsets, shape=shape)
-        raise index_error(int(places[0]), bags, num_embeddings)
+        raise index_error(status, bags, num_embeddings)
 
 
 def index_error(status: int, bags: Bags, num_embeddings: int) -> Exception:

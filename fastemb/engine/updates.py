@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine import backend, parallel
+from fastemb.engine.arrays import writable
 from fastemb.engine.memory import empty
 from fastemb.engine.operations import stored
 
@@ -45,7 +46,7 @@ def apply(
     block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, row_bytes)))
     scratch = empty((num_parts, block, dim), hyper.dtype)
     bounds = parts_of(starts, num_rows, num_parts, row_cost)
-    lookups = stored(np.require(grad_output, requirements="W")), sources, starts, coefficients
+    lookups = stored(writable(grad_output)), sources, starts, coefficients
     arguments = (table, *state, rows, *lookups, hyper, which, bounds, scratch)
     if parallel.run(kernels, "step", arguments, num_parts, cost) != -1:
         raise ValueError(f"the lookups of a gradient do not fit its grad_output {grad_output.shape}")
@@ -57,11 +58,10 @@ def add_rows(weight: NDArray, rows: NDArray, values: NDArray, factor: float) -> 
     Each thread owns some rows of the table, looks at all of `rows` and takes its own: that takes less time than to
     group them.
     """
-    given = np.require(rows, requirements="W"), np.require(values, requirements="W")
     cost = 2 * values.nbytes
     num_parts = parallel.get_num_threads() if cost >= parallel.SERIAL_BYTES else 1
     chosen = np.empty((num_parts, min(PLACES, len(rows) + 1)), np.int64)
-    arguments = weight, *given, np.array([factor], weight.dtype), chosen
+    arguments = weight, writable(rows), writable(values), np.array([factor], weight.dtype), chosen
     parallel.run(backend.kernels("cpu", "updates"), "scatter_add", arguments, num_parts, cost)
 
 
@@ -94,6 +94,8 @@ def parts_of(starts: NDArray[np.int64], num_rows: int, num_parts: int, row_cost:
     >>> parts_of(np.array([0, 90, 91, 92, 93]), 4, num_parts=2, row_cost=2)
     array([0, 1, 4])
     """
+    if num_parts == 1:
+        return np.array((0, num_rows), np.int64)
 
     def work(row: int) -> int:
         return int(starts[row]) + row_cost * row

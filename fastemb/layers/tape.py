@@ -20,16 +20,20 @@ def apart(array: NDArray, *given: Any) -> NDArray:
     >>> apart(theirs[:2], theirs) is theirs, apart(theirs, [0, 1, 2]) is theirs
     (False, True)
     """
-    return array.copy() if any(np.may_share_memory(array, other) for other in _arrays(given)) else array
+    return array.copy() if any(_shares(array, one) for one in given) else array
 
 
-def _arrays(given: tuple[Any, ...]) -> list[NDArray]:
-    """Return the arrays among what a user passed, and among the parts of a pair of values and offsets."""
-    parts = [part for one in given for part in (one if isinstance(one, tuple) else (one,))]
-    arrow = [type(part).__module__.partition(".")[0] == "pyarrow" for part in parts]  # which does not change
-    return [
-        np.asarray(part) for part, fixed in zip(parts, arrow, strict=True) if hasattr(part, "__array__") and not fixed
-    ]
+def _shares(array: NDArray, given: Any) -> bool:
+    """Return whether an array may lie in what a user passed, or in the parts of a pair of values and offsets."""
+    if type(given) is np.ndarray:
+        return np.may_share_memory(array, given)
+    if isinstance(given, tuple):
+        return any(_shares(array, part) for part in given)
+    if (
+        not hasattr(given, "__array__") or type(given).__module__.partition(".")[0] == "pyarrow"
+    ):  # which does not change
+        return False
+    return np.may_share_memory(array, np.asarray(given))
 
 
 class Tape(threading.local):

@@ -328,6 +328,9 @@ class Optimizer:
     # How a gradient is applied.
 
     def _state(self, parameter: Parameter) -> State:
+        state = self._states.get(parameter)
+        if state is not None:
+            return state
         with self._lock:
             if parameter not in self._states:
                 saved = self._loaded.pop(0) if self._loaded else None

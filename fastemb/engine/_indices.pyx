@@ -1,0 +1,115 @@
+"""Passes over indices and offsets that every step makes: little work, for which NumPy takes several calls."""
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+cdef cnp.int64_t NO_ROW = -1
+
+ctypedef fused integer:
+    cnp.int64_t
+    cnp.int32_t
+
+
+cdef bint _index(array):
+    cdef int kind = cnp.PyArray_TYPE(array)
+    return kind == cnp.NPY_INT64 or kind == cnp.NPY_INT32
+
+
+cdef Py_ssize_t _fall(const integer* rows, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(1, size):
+        if rows[i] <= rows[i - 1]:
+            return i
+    return -1
+
+
+def fall(cnp.ndarray rows not None):
+    """Return the first place of contiguous `rows`, int32 or int64, with a number not above the one before, or -1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> fall(np.array([1, 3, 3])), fall(np.array([1, 3]))
+    (2, -1)
+    """
+    if not (cnp.PyArray_NDIM(rows) == 1 and cnp.PyArray_ISCARRAY_RO(rows) and _index(rows)):
+        raise TypeError("rows must be contiguous int32 or int64 of one dimension")
+    if cnp.PyArray_TYPE(rows) == cnp.NPY_INT64:
+        return _fall(<const cnp.int64_t*> cnp.PyArray_DATA(rows), cnp.PyArray_DIM(rows, 0))
+    return _fall(<const cnp.int32_t*> cnp.PyArray_DATA(rows), cnp.PyArray_DIM(rows, 0))
+
+
+cdef Py_ssize_t _outside(
+    const integer* indices, Py_ssize_t size, cnp.uint64_t num_rows, cnp.int64_t left_out
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(size):
+        if <cnp.uint64_t> <cnp.int64_t> indices[i] >= num_rows and (indices[i] != left_out or left_out < NO_ROW):
+            return i
+    return -1
+
+
+def outside(cnp.ndarray indices not None, Py_ssize_t num_rows, cnp.int64_t left_out):
+    """Return the first place of contiguous `indices`, int32 or int64, with a number neither in the table nor left out.
+
+    `left_out` is at least -1, or -2 for none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> outside(np.array([0, -1, 3]), 3, -1), outside(np.array([0, 2]), 3, -2)
+    (2, -1)
+    """
+    if not (cnp.PyArray_NDIM(indices) == 1 and cnp.PyArray_ISCARRAY_RO(indices) and _index(indices)):
+        raise TypeError("indices must be contiguous int32 or int64 of one dimension")
+    cdef Py_ssize_t size = cnp.PyArray_DIM(indices, 0)
+    if cnp.PyArray_TYPE(indices) == cnp.NPY_INT64:
+        return _outside(<const cnp.int64_t*> cnp.PyArray_DATA(indices), size, num_rows, left_out)
+    return _outside(<const cnp.int32_t*> cnp.PyArray_DATA(indices), size, num_rows, left_out)
+
+
+def bad_bag(cnp.ndarray offsets not None, Py_ssize_t num_lookups):
+    """Return the first bag that ends before it begins or behind the lookups, or -1; `offsets` are contiguous int64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bad_bag(np.array([0, 2, 1, 3]), 3), bad_bag(np.array([0, 2, 2, 3]), 3)
+    (1, -1)
+    """
+    cdef const cnp.int64_t* starts = _offsets(offsets)
+    cdef Py_ssize_t b
+    for b in range(cnp.PyArray_DIM(offsets, 0) - 1):
+        if starts[b + 1] < starts[b] or starts[b + 1] > num_lookups:
+            return b
+    return -1
+
+
+cdef const cnp.int64_t* _offsets(cnp.ndarray offsets) except NULL:
+    if not (cnp.PyArray_NDIM(offsets) == 1 and cnp.PyArray_ISCARRAY_RO(offsets)
+            and cnp.PyArray_TYPE(offsets) == cnp.NPY_INT64 and cnp.PyArray_DIM(offsets, 0) > 0):
+        raise TypeError("offsets must be contiguous int64 of one dimension, at least one")
+    return <const cnp.int64_t*> cnp.PyArray_DATA(offsets)
+
+
+def bags_of_lookups(cnp.ndarray offsets not None):
+    """Return the bag of each lookup, int32, of contiguous int64 `offsets`, which do not fall.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bags_of_lookups(np.array([0, 2, 2, 3]))
+    array([0, 0, 2], dtype=int32)
+    """
+    cdef const cnp.int64_t* ends = _offsets(offsets) + 1
+    cdef cnp.npy_intp num_bags = cnp.PyArray_DIM(offsets, 0) - 1
+    cdef cnp.npy_intp size = ends[num_bags - 1]
+    cdef Py_ssize_t b, i = 0
+    found = cnp.PyArray_EMPTY(1, &size, cnp.NPY_INT32, 0)
+    cdef cnp.int32_t* bag = <cnp.int32_t*> cnp.PyArray_DATA(found)
+    for b in range(num_bags):
+        while i < ends[b] and i < size:  # whatever the offsets, nothing is written beside the array
+            bag[i] = <cnp.int32_t> b
+            i += 1
+    return found
