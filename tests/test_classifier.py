@@ -1,5 +1,6 @@
 """FastTextClassifier: what it learns, takes, refuses and keeps."""
 
+import itertools
 import json
 import warnings
 
@@ -125,6 +126,23 @@ def test_measures(classifier, file):
     assert wrong.num_texts == 2 and wrong.precision == wrong.recall == 0.5
     assert wrong.labels["train"] == Measure(0, 1, 0)
     assert wrong.labels["tea"].precision == 1.0 and wrong.labels["tea"].recall == 0.5
+
+
+def test_starting_vectors(tmp_path):
+    """Of the text's features they are random, and all others are 0; fastText's are shorter, and all are random."""
+    options = {**OPTIONS, "epochs": 1, "lr": 1e-9, "word_ngrams": 2, "bucket": 3000}
+    rows, num_words = {}, 0
+    for compat in (None, "fasttext"):
+        model = FastTextClassifier(**options, compat=compat).fit(TEXTS[:20], LABELS[:20])
+        model.save(tmp_path / "a.bin")
+        table, num_words = KeyedVectors.load(tmp_path / "a.bin"), len(model.wv)
+        rows[compat] = np.concatenate([table.vectors_vocab, table.vectors_ngrams])
+    size = rows[None].shape[1]
+    used = rows[None].any(axis=1)
+    pairs = {pair for text in TEXTS[:20] for pair in itertools.pairwise([*text.split(), "</s>"])}
+    assert used[:num_words].all() and 0.9 * len(pairs) <= used[num_words:].sum() <= len(pairs)
+    assert 0.95 < abs(rows[None]).max() * size**0.5 < 1.001
+    assert rows["fasttext"].any(axis=1).all() and 0.95 < abs(rows["fasttext"]).max() * size < 1.001
 
 
 def test_rare_words_and_labels_are_left_out():

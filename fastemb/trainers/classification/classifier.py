@@ -84,8 +84,8 @@ class FastTextClassifier(Predictor, Estimator):
     errors : str, default "strict"
         What to do with bytes that are not UTF-8, as in ``bytes.decode``.
     compat : {None, "fasttext"}, default None
-        "fasttext" predicts with fastText's table of the sigmoid (with "ova" and "ns"), as models read from its files
-        do.
+        "fasttext" begins with fastText's starting vectors, uniform in ±1 / vector_size, and predicts with its table of
+        the sigmoid (with "ova" and "ns"), as models read from its files do.
     callbacks : sequence of object
         See `fastemb.trainers.schedule.Monitor`.
 
@@ -100,7 +100,9 @@ class FastTextClassifier(Predictor, Estimator):
 
     Notes
     -----
-    Joulin et al. 2017, "Bag of Tricks for Efficient Text Classification". Words stand between ASCII white space, and a
+    Joulin et al. 2017, "Bag of Tricks for Efficient Text Classification". The features' vectors begin uniform in
+    ±1 / sqrt(vector_size), with which few epochs do more than with fastText's; n-grams that the text does not have stay
+    0. Words stand between ASCII white space, and a
     word ``</s>`` ends every text, as in fastText.
 
     Examples
