@@ -34,6 +34,12 @@ class FastText(Word2Vec):
     ----------
     sentences, corpus_file, vector_size, window, min_count, ...
         As for `Word2Vec`.
+    pretrained : KeyedVectors or path, optional
+        Where these have n-grams of the same `min_n`, `max_n`, `bucket` and `mode`, as a fastText ``.bin`` may, the rows
+        of n-grams are taken over, and words' own rows. Of other vectors, words' own rows become their vectors, and the
+        n-grams' begin at random.
+    pretrained_lockf : float, default 1.0
+        Factor on the learning rate of the rows that are taken over: 0 keeps them as they are.
     alpha : float, optional
         Learning rate at the start; default 0.05, as fastText's, or that of the program that `compat` names.
     min_n, max_n : int, default 3 and 6
