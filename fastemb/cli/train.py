@@ -64,7 +64,9 @@ def train(
     epochs: Annotated[int, typer.Option(help="Passes over the text.", rich_help_panel=_MODEL)] = 5,
     alpha: Annotated[
         float | None,
-        typer.Option(help="Learning rate at the start; default 0.035, CBOW 0.075.", rich_help_panel=_MODEL),
+        typer.Option(
+            help="Learning rate at the start; default 0.035, CBOW 0.075, its sum 0.05.", rich_help_panel=_MODEL
+        ),
     ] = None,
     min_alpha: Annotated[
         float | None, typer.Option(help="Learning rate at the end; default 1e-4.", rich_help_panel=_MODEL)
