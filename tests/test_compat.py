@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastemb import Word2Vec
+from fastemb import FastText, Word2Vec
 from fastemb.engine.huffman import huffman_paths, huffman_tree
 from fastemb.engine.sampling import keep_probabilities
 from fastemb.trainers.arithmetic import ARITHMETIC, Arithmetic, arithmetic
@@ -156,7 +156,7 @@ def test_paths_of_words_in_any_order():
 
 @pytest.mark.parametrize(("options", "in_order"), [({}, False), ({"compat": "gensim"}, True)])
 def test_the_order_of_the_text(options, in_order):
-    """By default parts of the text are trained in a random order, so that its end is not learnt at the lowest rate."""
+    """FastText trains the parts of a text in a random order, so that its end is not learnt at the lowest rate."""
     told = []
 
     class Places:
@@ -164,11 +164,11 @@ def test_the_order_of_the_text(options, in_order):
             told.append((progress.stage, progress.words, progress.alpha))
 
     text = [[f"{part}{n % 7}" for n in range(10)] for part in "abcdefgh" for _ in range(20)]
-    options = {"vector_size": 8, "min_count": 1, "workers": 1, "sample": 0, "epochs": 1, "sg": 1, **options}
-    model = Word2Vec(text, callbacks=(Places(),), alpha=0.1, min_alpha=1e-6, **options)
+    options = {"vector_size": 8, "min_count": 1, "workers": 1, "sample": 0, "epochs": 1, "sg": 1, "max_n": 0, **options}
+    model = FastText(text, callbacks=(Places(),), alpha=0.1, min_alpha=1e-6, **options)
     lengths = np.linalg.norm(model.wv.vectors, axis=1)
     by_part = [np.mean([lengths[model.wv.get_index(f"{part}{n}")] for n in range(7)]) for part in "abcdefgh"]
     assert (by_part == sorted(by_part, reverse=True)) == in_order
-    again = Word2Vec(text, alpha=0.1, min_alpha=1e-6, **options)
+    again = FastText(text, alpha=0.1, min_alpha=1e-6, **options)
     np.testing.assert_array_equal(again.wv.vectors, model.wv.vectors)
     assert [alpha for stage, _, alpha in told if stage == "training"][-1] == 1e-6

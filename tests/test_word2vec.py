@@ -18,8 +18,7 @@ from fastemb.corpus.reader import read_corpus
 from fastemb.engine.backend import kernels
 from fastemb.engine.huffman import huffman_tree
 from fastemb.engine.sampling import keep_probabilities, noise_table, sigmoid_table
-from fastemb.trainers.loop import RANGES_PER_WORKER
-from fastemb.trainers.schedule import Rate, sentence_ranges
+from fastemb.trainers.schedule import Rate
 from fastemb.trainers.tables import allocate_table, uniform_table
 
 
@@ -113,22 +112,15 @@ def test_one_worker_equals_the_reference(model, options, mode):
         inner = allocate_table(len(counts) - 1, 12)
         tree = (*huffman_tree(counts), inner) if options.get("hs") else None
         rate = Rate(0.03, 1e-4, 2, len(corpus.ids))
-        ranges = list(sentence_ranges(corpus.offsets, len(corpus.ids) // RANGES_PER_WORKER))
-        assert len(ranges) > 4
         losses = []
         for epoch in range(2):
-            result, done = np.zeros(3), 0
+            result = np.zeros(3)
             seed = kernels("reference", "random").random_u64(1, epoch)
-            alpha, slope = rate.line(epoch)
-            for place in np.random.Generator(np.random.PCG64([1, epoch])).permutation(len(ranges)):
-                start, stop = ranges[place]
-                first, last = corpus.offsets[start], corpus.offsets[stop]
-                function(
-                    corpus.ids, corpus.offsets, start, stop, *tables, None, None, tree,
-                    keep_probabilities(counts, 1e-2), noise_table(counts, 0.75), 3, True, negative,
-                    alpha + slope * (done - first), slope, seed, *cbow, *how, result,
-                )  # fmt: skip
-                done += last - first
+            function(
+                corpus.ids, corpus.offsets, 0, len(corpus.offsets) - 1, *tables, None, None, tree,
+                keep_probabilities(counts, 1e-2), noise_table(counts, 0.75), 3, True, negative, *rate.line(epoch), seed,
+                *cbow, *how, result,
+            )  # fmt: skip
             losses.append(result[0] / result[1])
     np.testing.assert_allclose(trained.wv.vectors, tables[0][:, :12], atol=1e-5)
     np.testing.assert_allclose(trained.losses, losses, rtol=1e-5)

@@ -46,7 +46,7 @@ class Arithmetic:
     end : {"absolute", "share", "zero"}
         The learning rate at the end where none is given: 1e-4, 1e-4 of the first rate, or 0.
     in_order : bool
-        Train the text from its first sentence to its last, rather than its parts in a random order.
+        Train the text from its first sentence to its last, rather than its parts in a random order, as `FastText` does.
     keep_share_of : {"retained", "all"}
         Subsampling sees a word's share of the words in the vocabulary, or of all words read.
     """
@@ -67,7 +67,7 @@ class Arithmetic:
     corrected_alpha: float = 0.2
     sum_alpha: float | None = None
     ns_exponent: float = 0.75
-    in_order: bool = False
+    in_order: bool = True
     end: Literal["absolute", "share", "zero"] = "absolute"
     keep_share_of: Literal["retained", "all"] = "retained"
 
@@ -102,16 +102,14 @@ class Arithmetic:
 
 
 ARITHMETIC = {
-    "word2vec.c": Arithmetic(
-        pairwise=True, sigmoid_scale=83.0, skipgram_alpha=0.025, cbow_alpha=0.05, in_order=True, end="share",
-    ),
+    "word2vec.c": Arithmetic(pairwise=True, sigmoid_scale=83.0, skipgram_alpha=0.025, cbow_alpha=0.05, end="share"),
     "gensim": Arithmetic(
         pairwise=True, sigmoid_scale=83.0, saturates=False, divides_sum=True, start=1.0, skipgram_alpha=0.025,
-        cbow_alpha=0.025, in_order=True,
+        cbow_alpha=0.025,
     ),
     "fasttext": Arithmetic(
         pairwise=True, sigmoid_limit=8.0, sigmoid_size=512, sigmoid_scale=32.0, path_saturates=True, redraws=True,
-        code_is_label=True, start=1.0, skipgram_alpha=0.05, cbow_alpha=0.05, ns_exponent=0.5, in_order=True, end="zero",
+        code_is_label=True, start=1.0, skipgram_alpha=0.05, cbow_alpha=0.05, ns_exponent=0.5, end="zero",
         keep_share_of="all",
     ),
 }  # fmt: skip
