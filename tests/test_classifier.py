@@ -1,13 +1,15 @@
 """FastTextClassifier: what it learns, takes, refuses and keeps."""
 
+import itertools
 import json
 import warnings
 
 import numpy as np
 import pytest
 
-from fastemb import FastTextClassifier, KeyedVectors
+from fastemb import FastTextClassifier, KeyedVectors, Phrases
 from fastemb.trainers.classification.measures import Measure
+from fastemb.trainers.classification.quantizing import rows_that_fit
 
 TOPICS = {"tea": "cup pot leaf milk", "train": "late ticket platform bus", "rain": "wet cloud umbrella storm"}
 OPTIONS = {"vector_size": 12, "lr": 0.5, "epochs": 6, "workers": 1}
@@ -127,6 +129,23 @@ def test_measures(classifier, file):
     assert wrong.labels["tea"].precision == 1.0 and wrong.labels["tea"].recall == 0.5
 
 
+def test_starting_vectors(tmp_path):
+    """Of the text's features they are random, and all others are 0; fastText's are shorter, and all are random."""
+    options = {**OPTIONS, "epochs": 1, "lr": 1e-9, "word_ngrams": 2, "bucket": 3000}
+    rows, num_words = {}, 0
+    for compat in (None, "fasttext"):
+        model = FastTextClassifier(**options, compat=compat).fit(TEXTS[:20], LABELS[:20])
+        model.save(tmp_path / "a.bin")
+        table, num_words = KeyedVectors.load(tmp_path / "a.bin"), len(model.wv)
+        rows[compat] = np.concatenate([table.vectors_vocab, table.vectors_ngrams])
+    size = rows[None].shape[1]
+    used = rows[None].any(axis=1)
+    pairs = {pair for text in TEXTS[:20] for pair in itertools.pairwise([*text.split(), "</s>"])}
+    assert used[:num_words].all() and 0.9 * len(pairs) <= used[num_words:].sum() <= len(pairs)
+    assert 0.95 < abs(rows[None]).max() * size**0.5 < 1.001
+    assert rows["fasttext"].any(axis=1).all() and 0.95 < abs(rows["fasttext"]).max() * size < 1.001
+
+
 def test_rare_words_and_labels_are_left_out():
     texts, labels = [*TEXTS, "rare words", "cup"], [*LABELS, "tea", "odd"]
     with pytest.warns(UserWarning, match="1 texts have no label"):
@@ -211,6 +230,53 @@ def test_autotune_repeats_and_finds():
         FastTextClassifier.autotune((TEXTS, LABELS), sample(9, 1), metric="accuracy")
     with pytest.raises(RuntimeError, match="no time to train once"):
         FastTextClassifier.autotune((TEXTS, LABELS), sample(9, 1), seconds=1e-9)
+
+
+def test_autotune_within_a_size(tmp_path):
+    texts = [f"{text} n{i}" for i, text in enumerate(TEXTS)] * 2
+    fixed = {"workers": 1, "vector_size": 8, "word_ngrams": 2, "max_n": 0, "bucket": 4000, "lr": 0.5}
+    sizes = []
+    for size in (16_000, 18_000):
+        best = FastTextClassifier.autotune((texts, LABELS * 2), sample(60, 1), trials=2, model_size=size, **fixed)
+        best.save(tmp_path / "a.ftz")
+        sizes.append((tmp_path / "a.ftz").stat().st_size)
+        # Another row would not have fitted.
+        assert size - 40 < sizes[-1] <= size and best.test(*sample(60, 1)).f1 > 0.9
+    assert {"dsub", "epochs"} == set(best.trials_[0].parameters)
+    with pytest.raises(RuntimeError, match="every trial failed"):
+        FastTextClassifier.autotune((texts, LABELS * 2), sample(9, 1), trials=1, model_size="12K", **fixed)
+
+
+@pytest.mark.parametrize(("cutoff", "qnorm", "qout"), [(300, False, False), (500, True, False), (300, True, True)])
+def test_the_bytes_of_a_quantized_file(tmp_path, cutoff, qnorm, qout):
+    """What is computed is what is written, to the byte."""
+    texts = [f"wort{i} größe{i % 7} x" for i in range(600)]
+    labels = [f"l{i % 300}" for i in range(600)]
+    model = FastTextClassifier(vector_size=6, epochs=1, word_ngrams=2, bucket=900).fit(texts, labels)
+    whole = model._trained
+    model.quantize(cutoff=cutoff, qnorm=qnorm, qout=qout, dsub=4)
+    model.save(tmp_path / "a.ftz")
+    size = (tmp_path / "a.ftz").stat().st_size
+    assert rows_that_fit(whole, size, 4, qnorm, qout) == cutoff
+    assert rows_that_fit(whole, size - 1, 4, qnorm, qout) == cutoff - 1
+
+
+def test_phrases_are_joined(tmp_path):
+    """Only the phrase tells the labels apart, in a text to learn from and in one to predict."""
+    texts = ["a new york b", "a york new b", "c new york", "york c new"] * 20
+    labels = ["city", "words"] * 40
+    phrases = Phrases([["in", "new", "york"], ["new", "york"]], min_count=1, threshold=0.1)
+    lines = [f"__label__{label} {text}\n" for text, label in zip(texts, labels, strict=True)]
+    (tmp_path / "a.txt").write_text("".join(lines))
+    model = FastTextClassifier(**OPTIONS, phrases=phrases).fit(corpus_file=tmp_path / "a.txt")
+    assert model.score(texts, labels) == 1 and model.test(corpus_file=tmp_path / "a.txt").precision == 1
+    assert "new_york" in model.wv and model.wv.get_vecattr("new_york", "count") == 40
+    model.save(tmp_path / "a.safetensors")
+    again = FastTextClassifier.load(tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(again.predict_proba(texts), model.predict_proba(texts))
+    with pytest.warns(UserWarning, match="cannot hold the phrases"):
+        model.save(tmp_path / "a.bin")
+    assert FastTextClassifier(**OPTIONS).fit(texts, labels).score(texts, labels) < 0.8
 
 
 @pytest.mark.parametrize(
@@ -349,6 +415,9 @@ class TestCommands:
         assert run("quantize", model, "-o", small, "--retrain")[0] == 2
         code, told = run("autotune", file, file, "-o", model, "--trials", 1, "--workers", 1, "--json")
         assert code == 0 and json.loads(told.out)["trials"] == 1
+        sized = ["--trials", 1, "--workers", 1, "--model-size", "200K"]
+        assert run("autotune", file, file, "-o", small, *sized)[0] == 0 and small.stat().st_size <= 200 << 10
+        assert run("autotune", file, file, "-o", tmp_path / "a.bin", *sized)[0] == 2
 
     def test_errors_are_one_line(self, run, file, tmp_path):
         code, told = run("predict", file)

@@ -100,6 +100,10 @@ def test_quiet_and_json(text, out, capsys):
         (["--workers", "2"], "workers", 2),
         (["--seed", "7"], "seed", 7),
         (["--max-memory", "1G"], "max_memory", "1G"),
+        (["--max-vocab-size", "100"], "max_vocab_size", 100),
+        (["--max-final-vocab", "9"], "max_final_vocab", 9),
+        (["--no-sorted-vocab"], "sorted_vocab", 0),
+        (["--pretrained-lockf", "0.5"], "pretrained_lockf", 0.5),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -112,13 +116,29 @@ def test_each_option_reaches_the_model(option, parameter, value, text, out, tmp_
     assert {name for name in got if got[name] != default[name]} == {parameter}
 
 
+def test_it_starts_from_vectors(text, out, tmp_path, capsys):
+    first, second = str(tmp_path / "first.txt"), str(tmp_path / "second.txt")
+    assert main(["train", text, "-o", first, "-q", *SMALL, "--min-count", "30"]) == 0
+    how = ["--pretrained", first, "--pretrained-lockf", "0", "-q", *SMALL, "--min-count", "1"]
+    assert main(["train", text, "-o", second, *how]) == 0
+    before, after = KeyedVectors.load(first), KeyedVectors.load(second)
+    assert len(after) > len(before) > 0
+    np.testing.assert_array_equal(after[before.index_to_key], before.vectors)
+    model = str(tmp_path / "model.safetensors")
+    assert main(["train", text, "-o", out, "-q", *SMALL, "--save-model", model]) == 0
+    how = ["train", text, "-o", out, "--continue", model]
+    fails([*how, "--pretrained", first], capsys, "--pretrained is the saved model's own", code=2)
+    missing = str(tmp_path / "missing.txt")
+    fails(["train", text, "-o", out, "--pretrained", missing], capsys, "missing.txt")
+
+
 def test_defaults_are_the_library_s():
     ours = {name: item.default for name, item in inspect.signature(train_module.train).parameters.items()}
     theirs = {name: item.default for name, item in inspect.signature(Word2Vec).parameters.items()}
     ours["errors"] = ours["errors"].value
     missing = set(theirs) - set(ours)
     told_otherwise = {"sentences", "corpus_file", "sg", "callbacks"}
-    left_to_python = {"max_vocab_size", "pretrained", "pretrained_lockf", "sorted_vocab", "trim_rule", "compute_loss"}
+    left_to_python = {"trim_rule", "compute_loss"}
     assert missing == told_otherwise | left_to_python | {"batch_words", "comment", "hashfxn", "null_word"}
     assert {name: ours[name] for name in theirs if name in ours} == {n: theirs[n] for n in theirs if n in ours}
 

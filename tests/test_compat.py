@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastemb import Word2Vec
+from fastemb import FastText, Word2Vec
 from fastemb.engine.huffman import huffman_paths, huffman_tree
 from fastemb.engine.sampling import keep_probabilities
 from fastemb.trainers.arithmetic import ARITHMETIC, Arithmetic, arithmetic
@@ -63,7 +63,7 @@ class Rates:
         ({"sg": 1}, 0.035, 1e-4),
         ({"sg": 0}, 0.075, 1e-4),
         ({"sg": 0, "cbow_update": "corrected"}, 0.2, 1e-4),
-        ({"sg": 0, "cbow_update": "corrected", "cbow_mean": 0}, 0.075, 1e-4),
+        ({"sg": 0, "cbow_update": "corrected", "cbow_mean": 0}, 0.05, 1e-4),
         ({"sg": 1, "compat": "word2vec.c"}, 0.025, 0.025e-4),
         ({"sg": 0, "compat": "word2vec.c"}, 0.05, 0.05e-4),
         ({"sg": 0, "compat": "gensim"}, 0.025, 1e-4),
@@ -152,3 +152,23 @@ def test_paths_of_words_in_any_order():
         np.testing.assert_array_equal(paths.points[mine], tree.points[wanted])
         np.testing.assert_array_equal(paths.codes[mine], tree.codes[wanted])
     np.testing.assert_array_equal(huffman_paths(counts, code_is_label=True).codes, 1 - paths.codes)
+
+
+@pytest.mark.parametrize(("options", "in_order"), [({}, False), ({"compat": "gensim"}, True)])
+def test_the_order_of_the_text(options, in_order):
+    """FastText trains the parts of a text in a random order, so that its end is not learnt at the lowest rate."""
+    told = []
+
+    class Places:
+        def on_progress(self, model, progress):
+            told.append((progress.stage, progress.words, progress.alpha))
+
+    text = [[f"{part}{n % 7}" for n in range(10)] for part in "abcdefgh" for _ in range(20)]
+    options = {"vector_size": 8, "min_count": 1, "workers": 1, "sample": 0, "epochs": 1, "sg": 1, "max_n": 0, **options}
+    model = FastText(text, callbacks=(Places(),), alpha=0.1, min_alpha=1e-6, **options)
+    lengths = np.linalg.norm(model.wv.vectors, axis=1)
+    by_part = [np.mean([lengths[model.wv.get_index(f"{part}{n}")] for n in range(7)]) for part in "abcdefgh"]
+    assert (by_part == sorted(by_part, reverse=True)) == in_order
+    again = FastText(text, alpha=0.1, min_alpha=1e-6, **options)
+    np.testing.assert_array_equal(again.wv.vectors, model.wv.vectors)
+    assert [alpha for stage, _, alpha in told if stage == "training"][-1] == 1e-6

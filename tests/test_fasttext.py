@@ -195,3 +195,78 @@ def test_command_line(tmp_path: Path) -> None:
     assert FastText.load(tmp_path / "m.safetensors").bucket == 500
     result = CliRunner().invoke(app, ["neighbors", str(tmp_path / "a.bin"), "mondays", "--json", "--quiet"])
     assert len(json.loads(result.output)[0]["neighbors"]) == 10
+
+
+class TestRowsOfWordsAndNgrams:
+    """Sorting, freezing and taking over: the words' own rows and the n-grams' stay with what they belong to."""
+
+    @pytest.fixture
+    def unsorted(self):
+        return train(sorted_vocab=0, epochs=2, negative=3, hs=0)
+
+    def test_sorting_changes_places_only(self, unsorted):
+        model, held = unsorted, unsorted.wv
+        before = {word: (held[word].copy(), model.syn1neg[place]) for place, word in enumerate(held.index_to_key)}
+        before = {word: (vector, output.copy()) for word, (vector, output) in before.items()}
+        counts = dict(zip(held.index_to_key, held.counts.tolist(), strict=True))
+        unseen = held["mondays"].copy()
+        model.freeze(["plum"])
+        held.sort_by_descending_frequency()
+        assert held is model.wv and held.index_to_key == sorted(before, key=lambda word: -counts[word])
+        assert held.index_to_key != list(before)
+        for place, word in enumerate(held.index_to_key):
+            np.testing.assert_array_equal(held[word], before[word][0])
+            np.testing.assert_array_equal(model.syn1neg[place], before[word][1])
+            assert held.get_vecattr(word, "count") == counts[word]
+        np.testing.assert_array_equal(held["mondays"], unseen)
+        place = held.get_index("plum")
+        row = held.vectors_vocab[place].copy()
+        model.train(text())
+        np.testing.assert_array_equal(held.vectors_vocab[place], row)
+        assert (held["pear"] != before["pear"][0]).any()
+
+    def test_a_copy_is_no_models(self, unsorted):
+        copy = pickle.loads(pickle.dumps(unsorted.wv))
+        assert type(copy) is FastTextKeyedVectors and type(unsorted.wv) is not FastTextKeyedVectors
+        np.testing.assert_array_equal(copy["mondays"], unsorted.wv["mondays"])
+        with pytest.raises(TypeError, match=r"build_vocab\(\.\.\., update=True\) adds words"):
+            unsorted.wv.add_vector("new", np.zeros(12))
+
+    @pytest.mark.parametrize("factor", [1.0, 0.0])
+    def test_ngrams_are_taken_over(self, model, tmp_path, factor):
+        model.save(tmp_path / "a.bin")
+        words = [[*WEEK, "strawberry"]] * 20
+        started = FastText(
+            vector_size=12, min_count=1, bucket=500, workers=1, sg=1, pretrained=tmp_path / "a.bin",
+            pretrained_lockf=factor, epochs=1, sample=0,
+        )  # fmt: skip
+        started.build_vocab(words)
+        for word in [*WEEK, "mondays"]:
+            np.testing.assert_allclose(started.wv[word], model.wv[word], atol=1e-6)
+        before = {word: started.wv[word].copy() for word in [*WEEK, "mondays", "strawberry"]}
+        started.save(tmp_path / "b.safetensors")
+        for trained in (started, FastText.load(tmp_path / "b.safetensors")):
+            trained.train(words)
+            kept = [word for word in before if (trained.wv[word] == before[word]).all()]
+            assert kept == ([*WEEK, "mondays"] if factor == 0 else [])
+
+    def test_other_vectors_become_words_own_rows(self, model):
+        started = FastText(vector_size=12, min_count=1, bucket=400, pretrained=model.wv, sg=1)
+        started.build_vocab(text())
+        np.testing.assert_array_equal(started.wv.vectors_vocab[0], model.wv[started.wv.index_to_key[0]])
+
+    def test_florets_table(self, model):
+        options = {"vector_size": 12, "min_count": 1, "mode": "floret", "bucket": 300, "workers": 1}
+        first = FastText(text(40), **options)
+        started = FastText(**options, pretrained=first.wv, pretrained_lockf=0.0)
+        started.build_vocab(text(40))
+        started.build_vocab([["strawberry"] * 5], update=True)
+        np.testing.assert_array_equal(started.wv.vectors_ngrams, first.wv.vectors_ngrams)
+        started.train(text(40))
+        np.testing.assert_array_equal(started.wv.vectors_ngrams, first.wv.vectors_ngrams)
+        started.wv.sort_by_descending_frequency()
+        np.testing.assert_array_equal(started.wv["monday"], first.wv["monday"])
+        with pytest.raises(ValueError, match="no rows of their own"):
+            first.freeze(["monday"])
+        with pytest.raises(ValueError, match="must be floret's table of the same"):
+            FastText(text(40), **options, pretrained=model.wv)

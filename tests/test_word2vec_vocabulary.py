@@ -182,8 +182,6 @@ def test_more_words_of_a_model_with_ngrams(mode, tmp_path):
     model.save(tmp_path / "fasttext.model")
     again = FastText.load(tmp_path / "fasttext.model")
     np.testing.assert_allclose(again.wv["newest"], model.wv["newest"], rtol=1e-6)
-    with pytest.raises(NotImplementedError, match="cannot be sorted"):
-        model._state.reorder(np.arange(words + 2))
 
 
 def test_an_update_is_not_a_beginning():

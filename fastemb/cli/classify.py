@@ -207,6 +207,9 @@ def autotune(
     ] = "f1",
     k: KOption = 1,
     max_memory: Annotated[str, typer.Option(metavar="SIZE", help="Of a table of n-grams, at most.")] = "2G",
+    model_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Quantize to a .ftz of so many bytes at most, such as 2M.")
+    ] = None,
     loss: Annotated[str, typer.Option(help="softmax, ova, hs or ns.")] = "softmax",
     label_prefix: PrefixOption = "__label__",
     seed: Annotated[int, typer.Option(help="Of the search, and of each training.")] = 1,
@@ -220,10 +223,12 @@ def autotune(
 
     console = Console(quiet=quiet, json=json)
     check_output(output)
+    if model_size is not None and output.endswith(".bin"):
+        raise typer.BadParameter("--model-size makes a quantized classifier: --output must end in .ftz or .safetensors")
     best = FastTextClassifier.autotune(
         text, validation, seconds=seconds, trials=trials, metric=metric, k=k, max_memory=max_memory,
-        callbacks=[_Trials(console)], loss=loss, label_prefix=label_prefix, seed=seed, workers=workers,
-        errors=errors.value,
+        model_size=model_size, callbacks=[_Trials(console)], loss=loss, label_prefix=label_prefix, seed=seed,
+        workers=workers, errors=errors.value,
     )  # fmt: skip
     top = max((trial for trial in best.trials_ if trial.score == trial.score), key=lambda trial: trial.score)
     _save(console, best, output, score=top.score, trials=len(best.trials_), parameters=top.parameters)

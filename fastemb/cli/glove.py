@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["OWN", "CheckpointOption", "DistanceOption", "EtaOption", "ExponentOption", "MaxVocabOption",
+__all__ = ["OWN", "CheckpointOption", "DistanceOption", "EtaOption", "ExponentOption",
            "SymmetricOption", "UnkOption", "VectorsOption", "VocabOption", "XMaxOption", "parameters"]  # fmt: skip
 
 _PANEL = "GloVe"
@@ -21,9 +21,6 @@ SymmetricOption = Annotated[
 ]
 DistanceOption = Annotated[
     bool, typer.Option(help="Count a pair at distance d as 1/d, or as 1.", rich_help_panel=_PANEL)
-]
-MaxVocabOption = Annotated[
-    int | None, typer.Option(metavar="N", help="Drop rare words until at most N are left.", rich_help_panel=_PANEL)
 ]
 VectorsOption = Annotated[
     str, typer.Option(help="Which vectors to write: sum, word, context or concat.", rich_help_panel=_PANEL)

@@ -30,7 +30,9 @@ class Model(StrEnum):
 
 
 # What --continue takes from the model's file: another value would not fit its vectors or its vocabulary.
-_FIXED = ("vector_size", "min_count")
+_FIXED = (
+    "vector_size", "min_count", "max_vocab_size", "max_final_vocab", "sorted_vocab", "pretrained", "pretrained_lockf",
+)  # fmt: skip
 _OPTIONS = {"sg": "model"}  # parameters that an option of another name tells
 
 
@@ -100,6 +102,18 @@ def train(
             rich_help_panel=_MODEL,
         ),
     ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Vectors to start from, in any format, for those words it has.", rich_help_panel=_MODEL
+        ),
+    ] = None,
+    pretrained_lockf: Annotated[
+        float,
+        typer.Option(
+            metavar="FACTOR", help="On the learning rate of these words: 0 freezes them.", rich_help_panel=_MODEL
+        ),
+    ] = 1.0,
     min_n: Annotated[int, typer.Option(help="Least characters of an n-gram.", rich_help_panel=_NGRAMS)] = 3,
     max_n: Annotated[int, typer.Option(help="Most characters of an n-gram.", rich_help_panel=_NGRAMS)] = 6,
     bucket: Annotated[int, typer.Option(help="Rows that n-grams share.", rich_help_panel=_NGRAMS)] = 2_000_000,
@@ -120,6 +134,18 @@ def train(
             rich_help_panel=_TEXT,
         ),
     ] = None,
+    max_vocab_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Hold so many different words while counting; the rarest drop out.", rich_help_panel=_TEXT
+        ),
+    ] = None,
+    max_final_vocab: Annotated[
+        int | None, typer.Option(metavar="N", help="Drop rare words until at most N are left.", rich_help_panel=_TEXT)
+    ] = None,
+    sorted_vocab: Annotated[
+        bool, typer.Option(help="The most frequent words first, or as they come.", rich_help_panel=_TEXT)
+    ] = True,
     errors: ErrorsOption = Errors.STRICT,
     workers: Annotated[
         int | None, typer.Option(help="Threads; default, every core of this process.", rich_help_panel=_RUN)
@@ -151,7 +177,6 @@ def train(
     eta: glove.EtaOption = 0.05,
     symmetric: glove.SymmetricOption = True,
     distance_weighting: glove.DistanceOption = True,
-    max_final_vocab: glove.MaxVocabOption = None,
     vectors: glove.VectorsOption = "sum",
     checkpoint: glove.CheckpointOption = None,
     vocab: glove.VocabOption = None,
@@ -191,6 +216,11 @@ def train(
         "workers": workers,
         "seed": seed,
         "max_memory": max_memory,
+        "max_vocab_size": max_vocab_size,
+        "max_final_vocab": max_final_vocab,
+        "sorted_vocab": int(sorted_vocab),
+        "pretrained": pretrained,
+        "pretrained_lockf": pretrained_lockf,
     }
     own = {
         "x_max": x_max,
@@ -198,7 +228,6 @@ def train(
         "eta": eta,
         "symmetric": symmetric,
         "distance_weighting": distance_weighting,
-        "max_final_vocab": max_final_vocab,
         "vectors": vectors,
         "checkpoint": checkpoint,
     }

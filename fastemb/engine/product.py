@@ -147,7 +147,9 @@ def quantize_product(
     random = np.random.default_rng(seed)
     learner = _Learner(random, get_num_threads() if workers is None else workers, device)
     norms = _norms(weight) if qnorm else None
-    sample = np.sort(random.permutation(num_rows)[:_SAMPLE])
+    used = np.flatnonzero(weight.any(axis=1))  # rows of zeros, of n-grams that no text had, have nothing to teach
+    used = used if len(used) >= CENTROIDS else np.arange(num_rows)
+    sample = np.sort(random.permutation(used)[:_SAMPLE])
     points = _directions(weight[sample], None if norms is None else norms[sample])
     starts = range(0, dim, dsub)
     tables = [learner.learn(np.ascontiguousarray(points[:, a : a + dsub])) for a in starts]

@@ -292,7 +292,9 @@ class VocabularyBuilder(Estimator):
         self._take_vocabulary(theirs.vocabulary, theirs.num_words, theirs.num_sentences, update=False)
 
     def freeze(self, words: Iterable[str], factor: float = 0.0) -> None:
-        """Keep the vectors of some words as they are while others are trained; of `FastText`, their own rows only.
+        """Keep the vectors of some words as they are while others are trained.
+
+        Of `FastText` these are their own rows: n-grams belong to many words, and are trained on.
 
         Parameters
         ----------

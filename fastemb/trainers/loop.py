@@ -25,6 +25,7 @@ __all__ = ["Loop", "Tables"]
 # A thread trains a range of some milliseconds before it asks for more: so many multiply-adds of a pass over the rows at
 # most, and few enough ids that all threads get several ranges.
 RANGE_WORK = 170_000_000
+SCATTERED_WORK = 50_000_000  # the same where ranges are trained in a random order: more of them, and better mixed
 RANGES_PER_WORKER = 8
 # What a thread learns of a row is added to the shared table after at most STALENESS / workers windows: measured, the
 # quality falls when the product grows beyond 64.
@@ -128,22 +129,21 @@ class Loop:
         num_ids = len(corpus.ids)
         rate = Rate(alpha, min_alpha, epochs, num_ids)
         words_per_id = corpus.num_words / num_ids
+        ranges = list(sentence_ranges(corpus.offsets, self._range_size(num_ids)))
         monitor.begin("training", corpus.num_words * epochs, epochs, alpha)
         for epoch in range(epochs):
             monitor.begin_epoch()
             monitor.call("on_epoch_begin")
             first, slope = rate.line(epoch)
             seed = kernels("reference", "random").random_u64(self.seed, epochs_before + epoch)
-            kept = 0
-            work = (
-                Task(start, stop, first, slope, seed, tuner.next_way())
-                for start, stop in sentence_ranges(corpus.offsets, self._range_size(num_ids))
-            )
+            kept = done = 0
+            work = self._work(corpus.offsets, ranges, epochs_before + epoch, Task(0, 0, first, slope, seed, 0), tuner)
             # Closed here and now, also after Ctrl-C: no thread may train on when the caller goes on.
             with closing(ordered_map(step, work, self.workers)) as done_tasks:
                 for task, result, seconds in done_tasks:
-                    done = int(corpus.offsets[task.stop])
-                    tuner.record(task.num_private, done - int(corpus.offsets[task.start]), seconds)
+                    size = int(corpus.offsets[task.stop]) - int(corpus.offsets[task.start])
+                    tuner.record(task.num_private, size, seconds)
+                    done += size
                     words = round((epoch * num_ids + done) * words_per_id)
                     self._check(result, epoch, words, alpha)
                     monitor.add_loss(result[0], result[1])
@@ -152,6 +152,26 @@ class Loop:
             self._check_tables(epoch, words, alpha)
             yield kept, monitor.loss
         monitor.report(corpus.num_words * epochs, epochs - 1, min_alpha, force=True)
+
+    def _work(
+        self, offsets: NDArray[np.int64], ranges: list[tuple[int, int]], epoch: int, like: Task, tuner: Tuner[int]
+    ) -> Iterator[Task]:
+        """Yield the ranges of an epoch, in the order of the text or in a random one.
+
+        What a text treats of changes along it, and rows of n-grams are shared by words of all of it: measured, an
+        epoch in the text's order is much worse. fastText's threads begin at as many places of the text.
+        """
+        places: NDArray = np.arange(len(ranges))
+        if not self.arithmetic.in_order:
+            places = np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(places)
+        done = 0
+        for place in places.tolist():
+            start, stop = ranges[place]
+            first, last = int(offsets[start]), int(offsets[stop])
+            # Kernels count the ids from the start of the text.
+            alpha = like.alpha + like.slope * (done - first)
+            yield like._replace(start=start, stop=stop, alpha=alpha, num_private=tuner.next_way())
+            done += last - first
 
     def _step(self, corpus: Corpus, monitor: Monitor) -> tuple[Step, Tuner[int]]:
         """Return a compiled function that trains a range of sentences, and what chooses its private rows."""
@@ -217,7 +237,8 @@ class Loop:
         inputs = self.window if self.sg else 2
         outputs = self.negative + 1 + (16 if self.tables.weight_inner is not None else 0)
         work_per_id = inputs * outputs * self.tables.weight_in.shape[1]
-        return max(1, min(RANGE_WORK // work_per_id, num_ids // (RANGES_PER_WORKER * self.workers)))
+        work = RANGE_WORK if self.arithmetic.in_order else SCATTERED_WORK
+        return max(1, min(work // work_per_id, num_ids // (RANGES_PER_WORKER * self.workers)))
 
     def _check(self, result: NDArray[np.float64], epoch: int, words: int, alpha: float) -> None:
         if not math.isfinite(result[0]):

@@ -125,9 +125,15 @@ class State:
         assert isinstance(self.wv, ModelVectors)
         self.wv.renew()
 
+    @property
+    def has_word_rows(self) -> bool:
+        """Whether words have input rows of their own, the first ones of `weight_in`."""
+        return True
+
     def reorder(self, order: NDArray[np.int64]) -> None:
         """Put the words and their rows into another order."""
-        self.weight_in[:] = self.weight_in[order]
+        if self.has_word_rows:
+            self.weight_in[: len(order)] = self.weight_in[order]
         if self.weight_out is not None:
             self.weight_out[:] = self.weight_out[order]
         if len(self.lockf) > 1:
@@ -156,16 +162,19 @@ class State:
         ours = np.flatnonzero(theirs >= 0)
         for start in range(0, len(ours), ADOPTED_AT_ONCE):
             rows = ours[start : start + ADOPTED_AT_ONCE]
-            table = vectors.vectors[theirs[rows]]
-            bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
-            if len(bad):
-                word = self.vocabulary.words[rows[bad[0]]]
-                raise ValueError(f"vectors to start from must be finite, got NaN or infinity for {word!r:.80}")
-            self.weight_in[rows, : self.vector_size] = table
+            self.weight_in[rows, : self.vector_size] = self._finite(vectors.vectors[theirs[rows]], rows)
         if factor != 1:
             self.set_rates(ours, factor)
         self.refresh()
         return len(ours)
+
+    def _finite(self, table: NDArray, rows: NDArray[np.int64]) -> NDArray:
+        """Return vectors of words if they are finite."""
+        bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
+        if len(bad):
+            word = self.vocabulary.words[rows[bad[0]]]
+            raise ValueError(f"vectors to start from must be finite, got NaN or infinity for {word!r:.80}")
+        return table
 
     def set_rates(self, rows: NDArray[np.int64], factor: float) -> None:
         """Set the factor on the learning rate of some words."""
@@ -212,7 +221,7 @@ class State:
             "counts": self.counts,
         }
         factors = self.rates()
-        if factors is not None:
+        if factors is not None and self.has_word_rows:
             tensors["lockf"] = factors[: len(self.vocabulary)]
         for name, table in (("output_vectors", self.weight_out), ("inner_vectors", self.weight_inner)):
             if table is not None:

@@ -14,9 +14,10 @@ from fastemb.formats import subword_tensors
 from fastemb.formats.fasttext import Arguments, FastTextModel
 from fastemb.formats.subwords import Origin, SubwordTable
 from fastemb.formats.table import Table
-from fastemb.trainers.state import State
+from fastemb.trainers.state import ADOPTED_AT_ONCE, State
+from fastemb.trainers.subword_vectors import ModelSubwordVectors, rows_alike
 from fastemb.trainers.tables import large_uniform_table, padded_table, uniform_table
-from fastemb.vectors.fasttext_vectors import FastTextKeyedVectors
+from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["SubwordState", "state_of_model", "table_of_state"]
 
@@ -31,17 +32,20 @@ class SubwordState(State):
         A row for each word and then one for each bucket; in floret's table buckets only.
     subwords : Subwords
         How words are taken apart.
+    bucket_rate : float, default 1.0
+        Factor on the learning rate of the n-grams' rows.
 
     Attributes
     ----------
-    wv : FastTextKeyedVectors
+    wv : ModelSubwordVectors
         Of a view of `weight_in`.
     """
 
     subwords: Subwords = field(default_factory=Subwords)
+    bucket_rate: float = 1.0
 
     def __post_init__(self) -> None:
-        self.wv = FastTextKeyedVectors(self.table())
+        self.wv = ModelSubwordVectors(self)
 
     def table(self, origin: Origin | None = None) -> SubwordTable:
         """Return the words and a view of their rows."""
@@ -55,7 +59,7 @@ class SubwordState(State):
 
     def refresh(self) -> None:
         """Have the words' vectors computed again when they are asked for."""
-        assert isinstance(self.wv, FastTextKeyedVectors)
+        assert isinstance(self.wv, ModelSubwordVectors)
         self.wv.adjust_vectors()
 
     @classmethod
@@ -80,17 +84,68 @@ class SubwordState(State):
     def renew(self) -> None:
         """Take the words apart anew."""
         self.__dict__.pop("parts", None)
-        self.__post_init__()
+        assert isinstance(self.wv, ModelSubwordVectors)
+        self.wv.renew()
 
-    def reorder(self, order: NDArray[np.int64]) -> None:
-        """Refuse to change places: the n-grams' rows lie behind the words'."""
-        raise NotImplementedError("the words of a model with n-grams cannot be sorted")
+    @property
+    def has_word_rows(self) -> bool:
+        """Whether words have rows of their own; floret's have not."""
+        return self.subwords.has_word_rows
+
+    def adopt(self, vectors: KeyedVectors, factor: float, first: int = 0) -> int:
+        """Take the words' own rows, and those of n-grams where `vectors` are made of the same ones, see `rows_alike`.
+
+        Of other vectors the words' own rows become their vectors, and the n-grams' rows begin at random.
+        """
+        alike = rows_alike(vectors, self)
+        if alike is None:
+            if not self.has_word_rows:
+                raise ValueError(
+                    "floret's words have no rows of their own: pretrained must be floret's table of the same min_n, "
+                    "max_n, bucket and hash_count"
+                )
+            return super().adopt(vectors, factor, first)
+        if not first:
+            self._adopt_buckets(alike, factor)
+        if not self.has_word_rows:
+            self.refresh()
+            return len(self.vocabulary) - first
+        own = KeyedVectors(alike.rows[: len(alike.vocabulary)], alike.vocabulary)
+        return super().adopt(own, factor, first)
+
+    def _adopt_buckets(self, table: SubwordTable, factor: float) -> None:
+        buckets = self.weight_in[len(self.weight_in) - self.subwords.bucket :, : self.vector_size]
+        for start in range(0, len(buckets), ADOPTED_AT_ONCE):
+            rows = np.arange(start, min(start + ADOPTED_AT_ONCE, len(buckets)))
+            found = table.rows[rows + table.num_word_rows]
+            if not np.isfinite(found).all():
+                raise ValueError("vectors to start from must be finite, got NaN or infinity for an n-gram")
+            buckets[rows] = found
+        self.bucket_rate = factor
+
+    def set_rates(self, rows: NDArray[np.int64], factor: float) -> None:
+        """Set the factor on the learning rate of some words' own rows."""
+        if not self.has_word_rows:
+            raise ValueError("floret's words have no rows of their own that could be frozen")
+        super().set_rates(rows, factor)
+
+    def rates(self) -> NDArray[np.float32] | None:
+        """Return the factor on each row's learning rate; None where all are 1."""
+        rates = super().rates()
+        if rates is not None and not self.has_word_rows:
+            raise ValueError("floret's words have no rows of their own, so that vectors_lockf must be 1")
+        if self.bucket_rate == 1:
+            return rates
+        rates = np.ones(len(self.weight_in), np.float32) if rates is None else rates
+        rates[len(rates) - self.subwords.bucket :] = self.bucket_rate
+        return rates
 
     def to_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Return the arrays and the metadata of a model's file, which opens as vectors, too."""
         tensors, described = super().to_tensors()
         rows, text = subword_tensors.as_tensors(self.table())
-        return {**tensors, "vectors": self.wv.vectors, **rows}, {**described, subword_tensors.KEY: text}
+        described |= {subword_tensors.KEY: text, "bucket_rate": repr(self.bucket_rate)}
+        return {**tensors, "vectors": self.wv.vectors, **rows}, described
 
     @classmethod
     def _inputs(
@@ -101,7 +156,8 @@ class SubwordState(State):
         table = subword_tensors.of_tensors(tensors, metadata[subword_tensors.KEY], told, len(vocabulary))
         if not isinstance(table.rows, np.ndarray) or table.vector_size != vector_size:
             raise ValueError(f"subword_rows must be float32 of {vector_size} columns")
-        return {"weight_in": padded_table(table.rows, vector_size), "subwords": table.subwords}
+        rate = float(metadata.get("bucket_rate", 1))
+        return {"weight_in": padded_table(table.rows, vector_size), "subwords": table.subwords, "bucket_rate": rate}
 
 
 def state_of_model(model: FastTextModel) -> SubwordState:

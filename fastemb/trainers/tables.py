@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from fastemb.engine.parallel import ordered_map
 
-__all__ = ["allocate_table", "large_uniform_table", "padded_table", "row_length", "uniform_table"]
+__all__ = ["allocate_table", "fill_uniform", "large_uniform_table", "padded_table", "row_length", "uniform_table"]
 
 LANES = 16  # a row is a whole number of cache lines, so that no row shares one with its neighbour
 INIT_BLOCK = 1 << 16  # numbers drawn at a time: a temporary array of them is all the memory that it takes
@@ -99,11 +99,47 @@ def large_uniform_table(num_embeddings: int, vector_size: int, seed: int, start:
 
     def fill(first: int) -> None:
         rows = table[first : first + step, :vector_size]
-        random = np.random.Generator(np.random.PCG64([seed, first]))
-        numbers = random.random(rows.shape, dtype=np.float32)
-        numbers -= np.float32(0.5)
-        np.multiply(numbers, scale, out=rows)
+        np.multiply(_centred(rows.shape, seed, first), scale, out=rows)
 
     for _ in ordered_map(fill, range(0, num_embeddings, step)):
         pass
     return table
+
+
+def fill_uniform(
+    table: NDArray[np.float32], rows: NDArray[np.integer], vector_size: int, seed: int, bound: float
+) -> None:
+    """Fill some rows of a table with numbers that are uniform in ±bound, and leave the others as they are.
+
+    Memory that is not written takes no room, so a large table of which a text uses little is made at once.
+
+    Parameters
+    ----------
+    table : float32 (num_embeddings, row length)
+    rows : integers (num_rows,)
+        Which, each once.
+    vector_size, seed : int
+    bound : float
+
+    Examples
+    --------
+    >>> table = allocate_table(1000, 20)
+    >>> fill_uniform(table, np.array([5, 700]), 20, seed=1, bound=0.5)
+    >>> np.flatnonzero(table.any(axis=1)), bool((table[:, 20:] == 0).all())
+    (array([  5, 700]), True)
+    """
+    step = max(1, LARGE_BLOCK // vector_size)
+
+    def fill(first: int) -> None:
+        chosen = rows[first : first + step]
+        table[chosen, :vector_size] = _centred((len(chosen), vector_size), seed, first) * np.float32(2 * bound)
+
+    for _ in ordered_map(fill, range(0, len(rows), step)):
+        pass
+
+
+def _centred(shape: tuple[int, ...], seed: int, block: int) -> NDArray[np.float32]:
+    """Return numbers that are uniform in ±0.5, those of a block of a table."""
+    numbers = np.random.Generator(np.random.PCG64([seed, block])).random(shape, dtype=np.float32)
+    numbers -= np.float32(0.5)
+    return numbers

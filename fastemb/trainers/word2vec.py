@@ -44,8 +44,8 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
     vector_size : int, default 100
         Numbers in a vector.
     alpha : float, optional
-        Learning rate at the start; default 0.035 for skip-gram, 0.075 for CBOW and 0.2 for its corrected update, or
-        that of the program that `compat` names. It falls linearly to `min_alpha`.
+        Learning rate at the start; default 0.035 for skip-gram, 0.075 for CBOW, 0.05 with ``cbow_mean=0`` and 0.2 for
+        the corrected update, or that of the program that `compat` names. It falls linearly to `min_alpha`.
     window : int, default 5
         Most context words on each side, up to 100.
     min_count : int, default 5

@@ -204,7 +204,7 @@ class FastTextKeyedVectors(KeyedVectors):
         result._attributes = dict(self._attributes)
         return result
 
-    def prune(self, keep: int | None = None, *, word_rows: bool = False) -> Self:
+    def prune(self, keep: int | None = None, *, word_rows: bool = False) -> "FastTextKeyedVectors":
         """Return vectors with fewer buckets: only those that a word of the vocabulary uses, the longest of these.
 
         An n-gram in a bucket that no word uses was never trained. The vocabulary's own vectors stay as they are.
@@ -250,7 +250,7 @@ class FastTextKeyedVectors(KeyedVectors):
         kept = used - first
         return self._with_rows(_left(table.rows, rows), table.subwords.pruned(kept), first if word_rows else 0)
 
-    def quantize(self, bits: int | None = None, dtype: DTypeLike | None = None) -> Self:
+    def quantize(self, bits: int | None = None, dtype: DTypeLike | None = None) -> "FastTextKeyedVectors":
         """Return the same words and n-grams in an eighth to a half of the memory; see `KeyedVectors.quantize`.
 
         Parameters
@@ -279,7 +279,7 @@ class FastTextKeyedVectors(KeyedVectors):
 
     def quantize_product(
         self, dsub: int = 2, *, qnorm: bool = False, seed: int = 1, workers: int | None = None
-    ) -> Self:
+    ) -> "FastTextKeyedVectors":
         """Return the same vectors, with the rows of n-grams and words as product codes, as fastText quantizes.
 
         The vocabulary's vectors stay as they are; words that are not in it get approximate ones. Saved as ``.ftz`` the
@@ -311,7 +311,9 @@ class FastTextKeyedVectors(KeyedVectors):
         result.metadata["subword_error"] = f"{_relative_error(table.rows, codes):.3g}"
         return result
 
-    def _with_rows(self, rows: Any, subwords: Any, num_word_rows: int, vectors: Any = None) -> Self:
+    def _with_rows(
+        self, rows: Any, subwords: Any, num_word_rows: int, vectors: Any = None
+    ) -> "FastTextKeyedVectors":  # fmt: skip
         """Return the same words and vectors with other rows."""
         told = self._as_table()
         table = SubwordTable(
@@ -319,7 +321,7 @@ class FastTextKeyedVectors(KeyedVectors):
             num_word_rows=num_word_rows, spelling=told.spelling, metadata=told.metadata, attributes=told.attributes,
             origin=told.origin,
         )  # fmt: skip
-        return type(self)(table)
+        return FastTextKeyedVectors(table)
 
 
 def _left(rows: Any, which: np.ndarray | slice) -> Any:

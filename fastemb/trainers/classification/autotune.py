@@ -12,6 +12,7 @@ __all__ = ["OutOfTime", "Search", "Trial", "tuned"]
 
 MIN_N = (0, 2, 3)
 START: dict[str, Any] = {"lr": 0.1, "epochs": 5, "vector_size": 100, "word_ngrams": 1, "min_n": 0, "max_n": 0}
+START_DSUB = 2
 START_BUCKET = 2_000_000
 _PAIR = {"min_n", "max_n"}  # they are varied together, or not at all
 
@@ -43,6 +44,7 @@ RANGES = {
     "word_ngrams": Range(1, 5, 4.3, 2.4, doubles=False),
     "min_n": Range(0, len(MIN_N) - 1, 4.0, 1.4, doubles=False),
     "bucket": Range(10_000, 10_000_000, 2.0, 1.5),
+    "dsub": Range(2, 16, 2.0, 1.0),
 }
 
 
@@ -55,7 +57,7 @@ class Trial:
     parameters : dict
         Those that are searched.
     score : float
-        NaN if training diverged.
+        NaN if training diverged, or the model could not be made as small as it should be.
     seconds : float
         That it took.
     """
@@ -79,6 +81,8 @@ class Search:
         Parameters that are left alone.
     most_numbers : int, default 2**29
         Of a table of n-grams: more buckets are not proposed.
+    quantizes : bool, default False
+        Search `dsub`, of `FastTextClassifier.quantize`, too.
 
     Examples
     --------
@@ -87,22 +91,27 @@ class Search:
     True
     """
 
-    def __init__(self, seed: int, fixed: Collection[str], most_numbers: int = 1 << 29) -> None:
+    def __init__(
+        self, seed: int, fixed: Collection[str], most_numbers: int = 1 << 29, quantizes: bool = False
+    ) -> None:  # fmt: skip
         self._random = np.random.default_rng(seed)
         self._fixed = {*fixed, *(_PAIR if _PAIR & set(fixed) else ())}
         self._most_numbers = most_numbers
+        self._start = {**START, "dsub": START_DSUB} if quantizes else START
         self._best: dict[str, Any] | None = None
         self._bucket = float(START_BUCKET)
 
     def ask(self, progress: float) -> dict[str, Any]:
         """Return the parameters of the next trial, where a part `progress` of the search is done."""
         if self._best is None:
-            return {name: value for name, value in START.items() if name not in self._fixed}
+            return {name: value for name, value in self._start.items() if name not in self._fixed}
         found = dict(self._best)
         for name in ("epochs", "lr", "vector_size", "word_ngrams"):
             if name not in self._fixed:
                 value = RANGES[name].draw(found[name], progress, self._random)
                 found[name] = float(f"{value:.3g}") if name == "lr" else round(value)
+        if "dsub" in found:
+            found["dsub"] = 1 << round(math.log2(RANGES["dsub"].draw(found["dsub"], progress, self._random)))
         if not self._fixed & _PAIR:
             place = RANGES["min_n"].draw(MIN_N.index(found["min_n"]), progress, self._random)
             found["min_n"] = MIN_N[round(place)]
@@ -131,7 +140,7 @@ def tuned(
     ----------
     search : Search
     evaluate : callable
-        Returns the score of parameters, NaN where training diverged; raises `OutOfTime`.
+        Returns the score of parameters, NaN where there is none; raises `OutOfTime`.
     seconds, trials : optional
         When to end; one of them at least.
     told : callable
@@ -140,7 +149,7 @@ def tuned(
     Raises
     ------
     RuntimeError
-        If there was no time for one trial, or all diverged.
+        If there was no time for one trial, or all failed.
     """
     began = time.monotonic()
     done: list[Trial] = []
@@ -165,5 +174,5 @@ def tuned(
             search.tell({**parameters, **({"lr": parameters["lr"] / 2} if "lr" in parameters else {})})
         told(done[-1], best)
     if best < 0:
-        raise RuntimeError("there was no time to train once: give more seconds" if not done else "every trial diverged")
+        raise RuntimeError("there was no time to train once: give more seconds" if not done else "every trial failed")
     return done[best].parameters, done

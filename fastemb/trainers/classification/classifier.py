@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Self
@@ -14,6 +15,7 @@ from fastemb.corpus.spool import parse_size
 from fastemb.corpus.subwords import MAX_BUCKET
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
+from fastemb.engine.product import CENTROIDS
 from fastemb.formats.registry import detect
 from fastemb.trainers.classification.autotune import Trial
 from fastemb.trainers.classification.fasttext_files import read_fasttext, write_fasttext
@@ -21,7 +23,7 @@ from fastemb.trainers.classification.features import Bags
 from fastemb.trainers.classification.metrics import Metric
 from fastemb.trainers.classification.model import LOSSES, Model
 from fastemb.trainers.classification.predictor import Predictor
-from fastemb.trainers.classification.quantizing import check_sizes, prune, quantize
+from fastemb.trainers.classification.quantizing import TooLarge, check_sizes, prune, quantize, rows_that_fit
 from fastemb.trainers.classification.saving import model_of, tensors_of
 from fastemb.trainers.classification.start import Start
 from fastemb.trainers.classification.targets import KINDS
@@ -29,7 +31,9 @@ from fastemb.trainers.classification.text import Text, read_text
 from fastemb.trainers.classification.training import Training
 from fastemb.trainers.classification.tuner import Tuner
 from fastemb.trainers.estimator import Estimator
+from fastemb.trainers.frozen_phrases import frozen, phrases_of, phrases_tensors
 from fastemb.trainers.model_files import reading_model, write_model
+from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.schedule import Monitor
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
@@ -83,9 +87,12 @@ class FastTextClassifier(Predictor, Estimator):
         Threads; default `fastemb.get_num_threads()`.
     errors : str, default "strict"
         What to do with bytes that are not UTF-8, as in ``bytes.decode``.
+    phrases : Phrases, FrozenPhrases or a sequence of them, optional
+        Join phrases in every text, to learn from and to predict, the first model's first. Kept in ``.safetensors``, not
+        in fastText's files.
     compat : {None, "fasttext"}, default None
-        "fasttext" predicts with fastText's table of the sigmoid (with "ova" and "ns"), as models read from its files
-        do.
+        "fasttext" begins with fastText's starting vectors, uniform in ±1 / vector_size, and predicts with its table of
+        the sigmoid (with "ova" and "ns"), as models read from its files do.
     callbacks : sequence of object
         See `fastemb.trainers.schedule.Monitor`.
 
@@ -100,7 +107,9 @@ class FastTextClassifier(Predictor, Estimator):
 
     Notes
     -----
-    Joulin et al. 2017, "Bag of Tricks for Efficient Text Classification". Words stand between ASCII white space, and a
+    Joulin et al. 2017, "Bag of Tricks for Efficient Text Classification". The features' vectors begin uniform in
+    ±1 / sqrt(vector_size), with which few epochs do more than with fastText's; n-grams that the text does not have stay
+    0. Words stand between ASCII white space, and a
     word ``</s>`` ends every text, as in fastText.
 
     Examples
@@ -133,6 +142,7 @@ class FastTextClassifier(Predictor, Estimator):
         seed: int = 1,
         workers: int | None = None,
         errors: str = "strict",
+        phrases: PhraseModel | Sequence[PhraseModel] | None = None,
         compat: str | None = None,
         callbacks: Sequence[object] = (),
     ) -> None:
@@ -153,6 +163,7 @@ class FastTextClassifier(Predictor, Estimator):
         self.seed = seed
         self.workers = workers
         self.errors = errors
+        self.phrases = phrases
         self.compat = compat
         self.callbacks = callbacks
         self._check()
@@ -192,7 +203,7 @@ class FastTextClassifier(Predictor, Estimator):
         """
         self._check()
         monitor = Monitor(self, self.callbacks)
-        self._fit(read_text(X, y, corpus_file, self.errors, self._workers, monitor), monitor)
+        self._fit(read_text(X, y, corpus_file, self.errors, self._workers, monitor, self._phrases), monitor)
         return self
 
     def _fit(self, text: Text, monitor: Monitor) -> None:
@@ -261,19 +272,36 @@ class FastTextClassifier(Predictor, Estimator):
         if cutoff and cutoff < model.features.num_rows:
             model = prune(model, cutoff)
             if retrain:
-                self._retrain(model, X, y, corpus_file, epochs, lr)
+                rate = self.lr if lr is None else validate.real("lr", lr, 0, low_open=True)
+                passes = self.epochs if epochs is None else validate.integer("epochs", epochs, 1)
+                monitor = Monitor(self, self.callbacks)
+                text = read_text(X, y, corpus_file, self.errors, self._workers, monitor, self._phrases)
+                self._retrain(model, text, passes, rate, monitor)
         self._model = quantize(model, dsub, qnorm, qout, self.seed, self._workers)
         return self
 
-    def _retrain(
-        self, model: Model, X: Any, y: Any, corpus_file: PathLike | None, epochs: int | None, lr: float | None
-    ) -> None:  # fmt: skip
-        rate = self.lr if lr is None else validate.real("lr", lr, 0, low_open=True)
-        passes = self.epochs if epochs is None else validate.integer("epochs", epochs, 1)
-        monitor = Monitor(self, self.callbacks)
-        text = read_text(X, y, corpus_file, self.errors, self._workers, monitor)
+    def _retrain(self, model: Model, text: Text, epochs: int, lr: float, monitor: Monitor) -> None:
         bags = text.bags(model.features, self._workers)
-        self._train(model, text.num_tokens(bags), bags, rate, passes, monitor)
+        self._train(model, text.num_tokens(bags), bags, lr, epochs, monitor)
+
+    def _fit_into(self, num_bytes: int, dsub: int, text: Text, monitor: Monitor) -> None:
+        """Quantize, with as many rows as fastText's file of so many bytes can have; they are trained once more.
+
+        Raises
+        ------
+        TooLarge
+            If these are too few.
+        """
+        model = self._trained
+        qout, dsub = model.num_labels >= CENTROIDS, min(dsub, model.vector_size)
+        check_sizes(model, 0, dsub, qout)
+        cutoff = rows_that_fit(model, num_bytes, dsub, True, qout)
+        if cutoff < CENTROIDS:
+            raise TooLarge(f"a file of {num_bytes:,} bytes has room for {cutoff} words and n-grams only")
+        if cutoff < model.features.num_rows:
+            model = prune(model, cutoff)
+            self._retrain(model, text, self.epochs, self.lr, monitor)
+        self._model = quantize(model, dsub, True, qout, self.seed, self._workers)
 
     def save(self, path: PathLike) -> None:
         """Write the classifier to a file.
@@ -286,6 +314,10 @@ class FastTextClassifier(Predictor, Estimator):
         """
         name = os.fspath(path)
         if name.endswith((".bin", ".ftz")):
+            if self.phrases is not None:
+                warnings.warn(
+                    f"{name!r} cannot hold the phrases: what loads it must join them itself", UserWarning, stacklevel=2
+                )
             if name.endswith(".ftz") != self._trained.is_quantized:
                 is_so = "is" if self._trained.is_quantized else "is not"
                 raise ValueError(f"a .ftz is a quantized classifier, a .bin is not, got {name!r}; this one {is_so}")
@@ -294,11 +326,13 @@ class FastTextClassifier(Predictor, Estimator):
         if not name.endswith(".safetensors"):
             raise ValueError(f"path must end in '.safetensors', '.bin' or '.ftz', got {name!r}")
         tensors, described = tensors_of(self._trained)
-        parameters = {name: value for name, value in self.get_params().items() if name != "callbacks"}
+        parameters = {
+            name: value for name, value in self.get_params().items() if name not in ("callbacks", "phrases")
+        }  # fmt: skip
         if isinstance(self.pretrained_vectors, KeyedVectors | os.PathLike):
             parameters["pretrained_vectors"] = None
         told = {"parameters": json.dumps(parameters), "model": json.dumps(described), "label_kind": self._kind}
-        write_model(path, MODEL_FORMAT, tensors, told)
+        write_model(path, MODEL_FORMAT, tensors | phrases_tensors(frozen(self.phrases)), told)
 
     @classmethod
     def load(cls, path: PathLike, label_prefix: str = "__label__") -> Self:
@@ -321,7 +355,7 @@ class FastTextClassifier(Predictor, Estimator):
             classifier._model, classifier._kind = model, "str"
             return classifier
         with reading_model(path, MODEL_FORMAT, "classifier") as (tensors, told):
-            classifier = cls(**json.loads(told["parameters"]))
+            classifier = cls(**json.loads(told["parameters"]), phrases=phrases_of(tensors))
             classifier._model = model_of(tensors, json.loads(told["model"]))
             classifier._kind = validate.choice("label_kind", told["label_kind"], KINDS)
         return classifier
@@ -337,6 +371,7 @@ class FastTextClassifier(Predictor, Estimator):
         metric: str = "f1",
         k: int = 1,
         max_memory: int | str = "2G",
+        model_size: int | str | None = None,
         callbacks: Sequence[object] = (),
         **fixed: Any,
     ) -> Self:
@@ -359,6 +394,9 @@ class FastTextClassifier(Predictor, Estimator):
             Predictions a text with F1.
         max_memory : int or str, default "2G"
             Bytes of a table of n-grams, at most.
+        model_size : int or str, optional
+            Most bytes of the classifier's ``.ftz``, such as ``"2M"``: each one is pruned, trained once more and
+            quantized, as by `quantize` with `retrain` and `qnorm`, before it is measured; `dsub` is searched, too.
         callbacks : sequence of object
             ``on_trial_end(classifier, trial)`` is called after each trial, with the best classifier so far (None if
             there is none) and a `Trial`.
@@ -373,7 +411,7 @@ class FastTextClassifier(Predictor, Estimator):
         Raises
         ------
         RuntimeError
-            If there was no time to train once.
+            If there was no time to train once, or every trial failed: diverged, or could not be so small.
 
         Examples
         --------
@@ -383,13 +421,15 @@ class FastTextClassifier(Predictor, Estimator):
         >>> best.score(texts, labels), len(best.trials_)
         (1.0, 2)
         """
-        tuner = Tuner(cls, fixed, Metric.parse(metric, fixed.get("label_prefix", "__label__")), k, callbacks)
+        most = None if model_size is None else parse_size(model_size, "model_size")
+        tuner = Tuner(cls, fixed, Metric.parse(metric, fixed.get("label_prefix", "__label__")), k, callbacks, most)
         best, done = tuner.run(train, validation, seconds, trials, parse_size(max_memory, "max_memory"))
         best.trials_ = done
         return best
 
     def _check(self) -> None:
         """Check the arguments."""
+        self.phrases = frozen(self.phrases)
         validate.choice("loss", self.loss, LOSSES)
         if self.vector_size is not None:
             validate.integer("vector_size", self.vector_size, 1, MAX_VECTOR_SIZE)

@@ -41,6 +41,12 @@ class Bags:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def used_rows(self, num_rows: int) -> NDArray[np.int64]:
+        """Return the rows, of a table of so many, that are a feature of a line; they rise."""
+        is_used = np.zeros(num_rows, bool)
+        is_used[self.features] = True
+        return np.flatnonzero(is_used)
+
 
 @dataclass(frozen=True, eq=False)
 class Features:

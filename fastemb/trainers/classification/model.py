@@ -14,6 +14,8 @@ from fastemb.engine.means import mean_rows
 from fastemb.engine.parallel import ordered_map
 from fastemb.engine.product import ProductRows
 from fastemb.trainers.classification.features import Bags, Features
+from fastemb.trainers.classification.text import join_phrases
+from fastemb.trainers.frozen_phrases import FrozenPhrases
 from fastemb.trainers.tables import allocate_table
 
 __all__ = ["LOSSES", "Model", "children_of"]
@@ -121,12 +123,20 @@ class Model:
         rows = self.weight_in.nbytes if isinstance(self.weight_in, ProductRows) else size * len(self.weight_in)
         return rows + (size * len(self.weight_out) if self.output_codes is None else self.output_codes.nbytes)
 
-    def map_texts(self, texts: list[str], function: Callable[[Bags], T], errors: str, workers: int) -> Iterator[T]:
+    def map_texts(
+        self,
+        texts: list[str],
+        function: Callable[[Bags], T],
+        errors: str,
+        workers: int,
+        phrases: FrozenPhrases | None = None,
+    ) -> Iterator[T]:
         """Yield what `function` returns for the features of some texts after the other, in order."""
         starts = range(0, len(texts), TEXTS)
 
         def apply(start: int) -> T:
-            return function(self.features.of_lines(read_texts(texts[start : start + TEXTS], errors)))
+            lines = join_phrases(read_texts(texts[start : start + TEXTS], errors), phrases)
+            return function(self.features.of_lines(lines))
 
         return ordered_map(apply, starts, min(workers, len(starts)) or 1)
 

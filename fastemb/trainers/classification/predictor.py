@@ -1,5 +1,6 @@
 """What a trained classifier says about texts, in scikit-learn's terms."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from fastemb.trainers.classification.measures import Report, Tally
 from fastemb.trainers.classification.model import Model
 from fastemb.trainers.classification.targets import as_list, restored
 from fastemb.trainers.classification.text import read_text
+from fastemb.trainers.frozen_phrases import FrozenPhrases, frozen
+from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.schedule import Monitor
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
@@ -27,6 +30,7 @@ class Predictor:
     _kind: str  # what the labels were, see `targets.KINDS`
     errors: str
     workers: int | None
+    phrases: PhraseModel | Sequence[PhraseModel] | None
 
     def predict(self, X: Any, *, k: int | None = None, threshold: float = 0.0) -> Any:
         """Return the labels of texts.
@@ -97,7 +101,7 @@ class Predictor:
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Return the hidden vectors of texts, float32 (num_texts, vector_size)."""
         model = self._trained
-        parts = model.map_texts(as_list("X", X), model.hidden, self.errors, self._workers)
+        parts = model.map_texts(as_list("X", X), model.hidden, self.errors, self._workers, self._phrases)
         rows = [part[:, : model.vector_size] for part in parts]
         return np.concatenate(rows) if rows else np.zeros((0, model.vector_size), np.float32)
 
@@ -133,7 +137,7 @@ class Predictor:
         """
         model = self._trained
         k, threshold = self._check_best(k, threshold)
-        text = read_text(X, y, corpus_file, self.errors, self._workers, Monitor(self, ()))
+        text = read_text(X, y, corpus_file, self.errors, self._workers, Monitor(self, ()), self._phrases)
         bags = text.bags(model.features, self._workers)
         tally = Tally(model.num_labels)
         tally.add(model.best(bags, k, threshold)[0], bags.labels, bags.label_offsets)
@@ -187,6 +191,10 @@ class Predictor:
     def _workers(self) -> int:
         return self.workers or get_num_threads()
 
+    @property
+    def _phrases(self) -> FrozenPhrases | None:
+        return frozen(self.phrases)
+
     def _predict(self, X: Any, k: int, threshold: float) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         model = self._trained
         k, threshold = self._check_best(k, threshold)
@@ -194,7 +202,7 @@ class Predictor:
         def best(bags: Bags) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
             return model.best(bags, k, threshold)
 
-        parts = list(model.map_texts(as_list("X", X), best, self.errors, self._workers))
+        parts = list(model.map_texts(as_list("X", X), best, self.errors, self._workers, self._phrases))
         if not parts:
             return np.zeros((0, 1), np.int32), np.zeros((0, 1), np.float32)
         labels, probabilities = zip(*parts, strict=True)
@@ -211,6 +219,6 @@ class Predictor:
         def scores(bags: Bags) -> NDArray[np.float32]:
             return model.scores(bags, raw)
 
-        parts = list(model.map_texts(as_list("X", X), scores, self.errors, self._workers))
+        parts = list(model.map_texts(as_list("X", X), scores, self.errors, self._workers, self._phrases))
         order = np.argsort(self._names)
         return np.concatenate(parts)[:, order] if parts else np.zeros((0, len(order)), np.float32)

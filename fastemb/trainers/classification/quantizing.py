@@ -1,6 +1,7 @@
 """Making a classifier small: the rows that matter, as codes of pieces."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastemb.corpus.lines import END_OF_LINE
 from fastemb.corpus.subwords import Subwords
@@ -10,9 +11,16 @@ from fastemb.trainers.classification.features import Features
 from fastemb.trainers.classification.model import Model
 from fastemb.trainers.tables import allocate_table
 
-__all__ = ["check_sizes", "prune", "quantize"]
+__all__ = ["TooLarge", "check_sizes", "prune", "quantize", "rows_that_fit"]
 
 OUTPUT_DSUB = 2  # fastText's, whatever it is for the input
+
+# Bytes in a .ftz: header, arguments and sizes; of a product's centroids; of an entry beside its word; of a kept bucket.
+_FIXED, _CENTROIDS, _ENTRY, _BUCKET = 64 + 28 + 22 + 1, 16, 10, 8
+
+
+class TooLarge(ValueError):
+    """A classifier cannot be made as small as it should be."""
 
 
 def prune(model: Model, cutoff: int) -> Model:
@@ -20,12 +28,8 @@ def prune(model: Model, cutoff: int) -> Model:
 
     Words and n-grams whose rows are left out are no features any more.
     """
-    table = model.dense_rows
-    norms = np.linalg.norm(table, axis=1)
-    words = model.features.words
-    ends = [number for number, word in enumerate(words.as_bytes()) if word == END_OF_LINE]
-    norms[ends] = np.inf
-    rows = np.sort(np.argsort(-norms, kind="stable")[:cutoff])
+    table, words = model.dense_rows, model.features.words
+    rows = np.sort(_ranked(model)[:cutoff])
     weight_in = allocate_table(len(rows), model.vector_size)
     np.take(table, rows, axis=0, out=weight_in)
     kept_words = rows[rows < len(words)]
@@ -38,6 +42,31 @@ def prune(model: Model, cutoff: int) -> Model:
     return Model(
         features, model.vector_size, model.loss, weight_in, model.weight_out, model.fasttext_sigmoid, None, model.losses
     )
+
+
+def _ranked(model: Model) -> NDArray[np.int64]:
+    """Return the rows by their norms, the longest first, and the end of a line's before all."""
+    norms = np.linalg.norm(model.dense_rows, axis=1)
+    ends = [number for number, word in enumerate(model.features.words.as_bytes()) if word == END_OF_LINE]
+    norms[ends] = np.inf
+    return np.argsort(-norms, kind="stable")
+
+
+def rows_that_fit(model: Model, num_bytes: int, dsub: int, qnorm: bool, qout: bool) -> int:
+    """Return the largest `cutoff` with which fastText's file of the quantized classifier has so many bytes, at most.
+
+    See `prune` for which rows these are; they may be none.
+    """
+    size, features = model.vector_size, model.features
+    codes = 4 * CENTROIDS * size + _CENTROIDS
+    labels = len(features.labels) * (_ENTRY + len(features.label_prefix.encode("utf-8", "surrogateescape")))
+    fixed = _FIXED + codes + labels + int(features.labels.offsets[-1]) + (4 * CENTROIDS + _CENTROIDS if qnorm else 0)
+    per_output = -(-size // OUTPUT_DSUB) + qnorm if qout else 4 * size
+    fixed += 16 + model.num_labels * per_output + (codes + 5 + (4 * CENTROIDS + _CENTROIDS) * qnorm if qout else 0)
+    costs = np.full(features.num_rows, -(-size // dsub) + qnorm + _BUCKET, np.int64)
+    num_words = len(features.words)
+    costs[:num_words] += _ENTRY - _BUCKET + np.diff(features.words.offsets)
+    return int(np.searchsorted(np.cumsum(costs[_ranked(model)]), num_bytes - fixed, side="right"))
 
 
 def quantize(model: Model, dsub: int, qnorm: bool, qout: bool, seed: int, workers: int) -> Model:

@@ -1,8 +1,10 @@
 """A classifier before its training: vocabularies of a text, and starting vectors."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastemb.corpus.subwords import Subwords
 from fastemb.formats.files import PathLike
@@ -10,12 +12,13 @@ from fastemb.trainers.classification.features import Bags, Features
 from fastemb.trainers.classification.model import Model
 from fastemb.trainers.classification.text import Text
 from fastemb.trainers.classification.vocabularies import count_words, with_words
-from fastemb.trainers.tables import allocate_table, uniform_table
+from fastemb.trainers.tables import allocate_table, fill_uniform, uniform_table
 from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["Start"]
 
 DEFAULT_SIZE = 100
+START = 1.0  # input rows begin uniform in ±START / sqrt(vector_size)
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,27 @@ class Start:
         features = Features(words, subwords, self.word_ngrams, labels, self.label_prefix)
         bags = text.bags(features, workers)
         text.check_labels(bags, self.label_prefix)
-        weight_in = uniform_table(features.num_rows, size, self.seed, start=1)
+        weight_in = self._inputs(features, bags, size)
         if vectors is not None:
             weight_in[places, :size] = vectors.vectors
         weight_out = allocate_table(len(labels), size)
         return Model(features, size, self.loss, weight_in, weight_out, self.compat == "fasttext"), bags
+
+    def _inputs(self, features: Features, bags: Bags, size: int) -> NDArray[np.float32]:
+        """Return the rows of features, those of the text and all words at random, others 0.
+
+        The hidden vectors of texts that begin an epoch are as long as these rows make them, and how fast the first
+        steps go is by the square of that: with fastText's ±1 / size few epochs leave a model half untrained. Rows that
+        the text does not use would be noise in predictions, and most of the time and the memory of a small text.
+        """
+        if self.compat == "fasttext":
+            return uniform_table(features.num_rows, size, self.seed, start=1)
+        table = allocate_table(features.num_rows, size)
+        used = bags.used_rows(len(table))
+        num_words = len(features.words)
+        rows = np.concatenate([np.arange(num_words), used[np.searchsorted(used, num_words) :]])
+        fill_uniform(table, rows, size, self.seed, START / math.sqrt(size))
+        return table
 
     def _pretrained(self) -> KeyedVectors | None:
         vectors = self.pretrained_vectors

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.corpus._table import WordTable
 from fastemb.corpus.lines import Lines, read_lines
+from fastemb.corpus.reader import Corpus
 from fastemb.trainers.classification.features import Bags, Features
 from fastemb.trainers.classification.targets import Targets, as_list, read_targets
+from fastemb.trainers.frozen_phrases import FrozenPhrases
 from fastemb.trainers.schedule import Monitor
 
-__all__ = ["Text", "read_text"]
+__all__ = ["Text", "join_phrases", "read_text"]
 
 SHOWN_WORDS = 8
 
@@ -74,8 +77,41 @@ class Text:
         return repr(" ".join(words) + (" ..." if stop - start > SHOWN_WORDS else ""))
 
 
+def join_phrases(lines: Lines, phrases: FrozenPhrases | None, workers: int | None = 1) -> Lines:
+    """Return lines with their phrases joined; labels among their words take part, and are words of no phrase.
+
+    Examples
+    --------
+    >>> from fastemb import Phrases
+    >>> from fastemb.corpus.lines import read_texts
+    >>> phrases = Phrases([["new", "york"], ["a", "new", "york"]], min_count=1, threshold=0.1).freeze()
+    >>> lines = join_phrases(read_texts(["in new york", "a new york", ""]), phrases)
+    >>> lines.words.words, lines.numbers, lines.ends
+    (['in', 'new_york', 'a', '</s>'], array([0, 1, 2, 1], dtype=int32), array([2, 4, 4]))
+    """
+    if phrases is None:
+        return lines
+    offsets = np.concatenate([np.zeros(1, np.int64), lines.ends])
+    corpus = phrases.join(Corpus(lines.numbers, offsets, lines.words, len(lines.numbers), len(lines)), workers=workers)
+    vocabulary = corpus.vocabulary
+    assert vocabulary.counts is not None
+    used, firsts = np.unique(corpus.ids, return_index=True)
+    order = np.argsort(firsts)
+    words = vocabulary.take(used[order])
+    assert words.counts is not None
+    table, places = WordTable(), np.zeros(len(vocabulary), np.int32)
+    places[used[order]] = table.add_packed(words.packed, words.offsets, words.counts, firsts[order])
+    return Lines(places[corpus.ids], np.asarray(corpus.offsets)[1:], table)
+
+
 def read_text(
-    X: Any, y: Any, corpus_file: str | os.PathLike[str] | None, errors: str, workers: int, monitor: Monitor
+    X: Any,
+    y: Any,
+    corpus_file: str | os.PathLike[str] | None,
+    errors: str,
+    workers: int,
+    monitor: Monitor,
+    phrases: FrozenPhrases | None = None,
 ) -> Text:
     """Read texts from what a user gave.
 
@@ -83,7 +119,7 @@ def read_text(
     ----------
     X, y, corpus_file
         As for `FastTextClassifier.fit`.
-    errors, workers
+    errors, workers, phrases
         As for `FastTextClassifier`.
     monitor : Monitor
         Told of the progress.
@@ -110,4 +146,4 @@ def read_text(
     monitor.report(len(lines.numbers), 0, math.nan, total=len(lines.numbers), force=True)
     if not len(lines.numbers):
         raise ValueError("there are no texts" if corpus_file is None else f"{corpus_file} holds no words")
-    return Text(lines, targets)
+    return Text(join_phrases(lines, phrases, workers), targets)

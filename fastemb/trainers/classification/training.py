@@ -28,6 +28,7 @@ STALENESS = 64
 PRIVATE_BYTES = 1 << 18  # of the private rows of a thread: they should stay in its cache
 PRIVATE_WORDS = 64  # input rows of the most frequent words among them
 NOISE_EXPONENT = 0.5
+CHECKED_ROWS = 1 << 14  # that are looked at together
 
 
 class Task(NamedTuple):
@@ -107,7 +108,7 @@ class Training:
                     monitor.report(epoch * num_tokens + done, epoch, first + slope * done)
             self._check(epoch, model.weight_out)
             yield monitor.loss
-        self._check(self.epochs - 1, model.dense_rows)  # it may be large, and what is wrong in it spreads to the other
+        self._check_inputs()  # only now: they may be many, and what is wrong in them spreads to the outputs
         monitor.report(num_tokens * self.epochs, self.epochs - 1, 0.0, force=True)
 
     def _shuffled(self, lines: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
@@ -162,6 +163,12 @@ class Training:
         work_per_line = (3 * outputs + 2 * len(self.bags.features) // max(1, len(self.bags))) * self.model.vector_size
         lines = max(1, min(RANGE_WORK // work_per_line, num_lines // (RANGES_PER_WORKER * self.workers)))
         return max(1, lines * num_tokens // max(1, num_lines))
+
+    def _check_inputs(self) -> None:
+        table = self.model.dense_rows
+        rows = self.bags.used_rows(len(table))
+        for first in range(0, len(rows), CHECKED_ROWS):
+            self._check(self.epochs - 1, table[rows[first : first + CHECKED_ROWS]])
 
     def _check(self, epoch: int, values: NDArray) -> None:
         if not (math.isfinite(values.min()) and math.isfinite(values.max())):

@@ -10,6 +10,7 @@ from fastemb.engine import validate
 from fastemb.trainers.classification.autotune import OutOfTime, Search, Trial, tuned
 from fastemb.trainers.classification.features import Bags
 from fastemb.trainers.classification.metrics import Metric
+from fastemb.trainers.classification.quantizing import TooLarge
 from fastemb.trainers.classification.text import Text, read_text
 from fastemb.trainers.schedule import Monitor, Progress
 
@@ -48,6 +49,8 @@ class Tuner(Generic[C]):
     metric : Metric
     k : int
     callbacks : sequence of object
+    model_size : int, optional
+        Quantize each classifier so that its file has so many bytes at most.
     """
 
     def __init__(
@@ -57,10 +60,12 @@ class Tuner(Generic[C]):
         metric: Metric,
         k: int,
         callbacks: Sequence[object],
+        model_size: int | None = None,
     ) -> None:
         self._kind, self._fixed, self._metric = kind, dict(fixed), metric
         self._k = validate.integer("k", k, 1)
         self._callbacks = callbacks
+        self._model_size = model_size
         self._best: C | None = None
         self._best_score = -math.inf
 
@@ -77,10 +82,10 @@ class Tuner(Generic[C]):
         first = self._kind(**self._fixed)
         text, held_out = self._read(train, first), self._read(validation, first)
         end = math.inf if seconds is None else time.monotonic() + seconds
-        search = Search(first.seed, self._fixed, max_memory // 4)
+        search = Search(first.seed, self._fixed, max_memory // 4, self._model_size is not None)
 
         def evaluate(parameters: dict[str, Any]) -> float:
-            return self._try(parameters, text, held_out, _Deadline(end))
+            return self._try(dict(parameters), text, held_out, _Deadline(end))
 
         _, done = tuned(search, evaluate, seconds, trials, self._tell)
         assert self._best is not None
@@ -88,13 +93,17 @@ class Tuner(Generic[C]):
 
     def _read(self, source: Any, first: "FastTextClassifier") -> Text:
         X, y, file = (None, None, source) if isinstance(source, str | os.PathLike) else (*source, None)
-        return read_text(X, y, file, first.errors, first._workers, Monitor(first, ()))
+        return read_text(X, y, file, first.errors, first._workers, Monitor(first, ()), first._phrases)
 
     def _try(self, parameters: dict[str, Any], train: Text, validation: Text, deadline: _Deadline) -> float:
+        dsub = parameters.pop("dsub", 2)
         classifier = self._kind(**self._fixed, **parameters)
+        monitor = Monitor(classifier, (deadline,))
         try:
-            classifier._fit(train, Monitor(classifier, (deadline,)))
-        except (FloatingPointError, MemoryError):
+            classifier._fit(train, monitor)
+            if self._model_size is not None:
+                classifier._fit_into(self._model_size, dsub, train, monitor)
+        except (FloatingPointError, MemoryError, TooLarge):
             return math.nan
         model = classifier._trained
         bags: Bags = validation.bags(model.features, classifier._workers)
