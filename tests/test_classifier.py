@@ -419,6 +419,16 @@ class TestCommands:
         assert run("autotune", file, file, "-o", small, *sized)[0] == 0 and small.stat().st_size <= 200 << 10
         assert run("autotune", file, file, "-o", tmp_path / "a.bin", *sized)[0] == 2
 
+    def test_a_name_that_cannot_be_saved_is_refused_before_the_work(self, run, tmp_path):
+        missing = tmp_path / "missing"
+        for words, wanted in (
+            (["train", missing, "-o", "model.ftz"], "'model.ftz'; classify quantize writes .ftz"),
+            (["autotune", missing, missing, "-o", "model"], "must end in .safetensors or .bin, got 'model'"),
+            (["quantize", missing, "-o", "model.bin"], "must end in .safetensors or .ftz, got 'model.bin'"),
+        ):
+            code, told = run(*words)
+            assert code == 2 and wanted in told.err
+
     def test_errors_are_one_line(self, run, file, tmp_path):
         code, told = run("predict", file)
         assert code == 1 and told.err.startswith("fastemb: ") and len(told.err.splitlines()) == 1

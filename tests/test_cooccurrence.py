@@ -14,6 +14,7 @@ from fastemb.corpus.spool import TemporaryArray, require_memory
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.formats.cooccurrence import (
     RECORD,
+    count_to_file,
     read_cooccurrence,
     read_vocabulary,
     write_cooccurrence,
@@ -161,6 +162,30 @@ class TestFiles:
         assert found == as_dict(matrix)
         order = np.lexsort((records["col"], records["row"]))
         assert (order == np.arange(len(records))).all()
+
+    @pytest.mark.parametrize("budget", [None, 0])
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_counted_into_a_file(self, matrix, tmp_path, budget, workers, monkeypatch):
+        monkeypatch.setattr(cooccurrence, "FEWEST_OCCURRENCES", 100)
+        monkeypatch.setattr(cooccurrence, "ENTRIES", 64)
+        write_cooccurrence(tmp_path / "a", matrix)
+        with read_corpus(sentences(), min_count=1) as corpus:
+            assert count_to_file(tmp_path / "b", corpus, max_memory=budget, workers=workers) == matrix.num_pairs
+        assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
+
+    def test_counted_into_a_file_or_not_at_all(self, tmp_path):
+        def stop(words):
+            raise KeyboardInterrupt
+
+        with read_corpus([["a", "b"]], min_count=1) as corpus:
+            with pytest.raises(KeyboardInterrupt):
+                count_to_file(tmp_path / "a", corpus, progress=stop)
+            with pytest.raises(ValueError, match="window must be"):
+                count_to_file(tmp_path / "a", corpus, window=0)
+        assert not list(tmp_path.iterdir())
+        with read_corpus([["a"], ["b"]], min_count=1) as corpus:
+            assert count_to_file(tmp_path / "a", corpus) == 0
+        assert (tmp_path / "a").read_bytes() == b""
 
     @pytest.mark.parametrize("budget", [None, 0])
     @pytest.mark.parametrize("block", [7, 1 << 20])

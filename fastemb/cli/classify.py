@@ -33,7 +33,10 @@ TextArgument = Annotated[
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A classifier: .safetensors, .bin or .ftz.")]
 OutputOption = Annotated[
-    str, typer.Option("--output", "-o", metavar="OUT", help="File to write: .safetensors, .bin or .ftz (quantized).")
+    str, typer.Option("--output", "-o", metavar="OUT", help="File to write: .safetensors, or fastText's .bin.")
+]
+QuantizedOption = Annotated[
+    str, typer.Option("--output", "-o", metavar="OUT", help="File to write: .safetensors, or fastText's .ftz.")
 ]
 PrefixOption = Annotated[str, typer.Option("--label-prefix", help="What a label begins with in the text.")]
 KOption = Annotated[int, typer.Option("-k", metavar="K", help="Labels a text, at most; -1 for all.")]
@@ -76,7 +79,7 @@ def train(
     from fastemb import FastTextClassifier
 
     console = Console(quiet=quiet, json=json)
-    check_output(output)
+    _check_output(output, ".bin")
     progress = TrainingProgress(console)
     classifier = FastTextClassifier(
         loss=loss, lr=lr, epochs=epochs, vector_size=vector_size, word_ngrams=word_ngrams, min_n=min_n, max_n=max_n,
@@ -155,7 +158,7 @@ def test(
 @app.command(epilog=f"Example: {QUANTIZE}")
 def quantize(
     model: ModelArgument,
-    output: OutputOption,
+    output: QuantizedOption,
     text: Annotated[
         str | None, typer.Option("--text", metavar="TEXT", help="Labelled text to retrain with, and to measure with.")
     ] = None,
@@ -174,7 +177,7 @@ def quantize(
 ) -> None:
     """Make a classifier many times smaller; with --text, measure what it costs."""
     console = Console(quiet=quiet, json=json)
-    check_output(output)
+    _check_output(output, ".ftz")
     if retrain and text is None:
         raise typer.BadParameter("--retrain needs --text")
     classifier = _load(model, label_prefix, workers, errors.value)
@@ -222,7 +225,7 @@ def autotune(
     from fastemb import FastTextClassifier
 
     console = Console(quiet=quiet, json=json)
-    check_output(output)
+    _check_output(output, ".bin")
     if model_size is not None and output.endswith(".bin"):
         raise typer.BadParameter("--model-size makes a quantized classifier: --output must end in .ftz or .safetensors")
     best = FastTextClassifier.autotune(
@@ -247,6 +250,14 @@ class _Trials:
         self._best = max(self._best, trial.score)
         told = ", ".join(f"{name} {value}" for name, value in trial.parameters.items())
         self._console.say(f"{trial.score:.4f}{mark} in {trial.seconds:.1f} s: {told}")
+
+
+def _check_output(output: str, suffix: str) -> None:
+    """Check that a classifier could be written, so that a long run does not end in an error."""
+    check_output(output)
+    if not output.endswith((".safetensors", suffix)):
+        hint = "; classify quantize writes .ftz" if output.endswith(".ftz") else ""
+        raise typer.BadParameter(f"--output must end in .safetensors or {suffix}, got {output!r}{hint}")
 
 
 def _load(path: str, label_prefix: str, workers: int | None, errors: str) -> "FastTextClassifier":

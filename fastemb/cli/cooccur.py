@@ -12,7 +12,8 @@ from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption
 from fastemb.cli.progress import TrainingProgress
 
 if TYPE_CHECKING:
-    from fastemb.corpus.cooccurrence import Cooccurrence
+    from fastemb.corpus.reader import Corpus
+    from fastemb.corpus.vocabulary import Vocabulary
 
 EXAMPLE = "fastemb cooccur text.txt -o cooccurrence.bin --vocab vocab.txt --window 10"
 
@@ -47,7 +48,7 @@ def cooccur(
     quiet: QuietOption = False,
 ) -> None:
     """Count which words occur near each other, into files that GloVe reads."""
-    from fastemb.formats.cooccurrence import write_cooccurrence, write_vocabulary
+    from fastemb.formats.cooccurrence import write_vocabulary
 
     console = Console(quiet=quiet, json=json)
     _check_files(corpus, output, vocab)
@@ -59,29 +60,26 @@ def cooccur(
         text |= {"min_count": min_count, "max_final_vocab": max_final_vocab}
     how = {"window": window, "symmetric": symmetric, "distance_weighting": distance_weighting}
     limits = {"max_memory": max_memory, "workers": workers}
-    matrix, num_words = _count(corpus, words, text, how, limits, console)
-    with matrix:
-        write_cooccurrence(output, matrix)
-        if vocab is not None:
-            write_vocabulary(vocab, matrix.vocabulary)
-            console.say(f"Wrote {vocab}: {count(len(matrix.vocabulary))} words")
-        num_pairs = matrix.num_pairs
-        seconds = time.perf_counter() - start
-        console.say(
-            f"Wrote {output}: {count(num_pairs)} pairs of {count(len(matrix.vocabulary))} words, in {seconds:.1f} s, "
-            f"{short(num_words / seconds)} words/s"
-        )
-        console.result(
-            {
-                "output": output,
-                "vocab": vocab,
-                "words": len(matrix.vocabulary),
-                "corpus_words": num_words,
-                "pairs": num_pairs,
-                "bytes": os.path.getsize(output),
-                "seconds": seconds,
-            }
-        )
+    num_pairs, vocabulary, num_words = _count(corpus, output, words, text, how, limits, console)
+    if vocab is not None:
+        write_vocabulary(vocab, vocabulary)
+        console.say(f"Wrote {vocab}: {count(len(vocabulary))} words")
+    seconds = time.perf_counter() - start
+    console.say(
+        f"Wrote {output}: {count(num_pairs)} pairs of {count(len(vocabulary))} words, in {seconds:.1f} s, "
+        f"{short(num_words / seconds)} words/s"
+    )
+    console.result(
+        {
+            "output": output,
+            "vocab": vocab,
+            "words": len(vocabulary),
+            "corpus_words": num_words,
+            "pairs": num_pairs,
+            "bytes": os.path.getsize(output),
+            "seconds": seconds,
+        }
+    )
 
 
 def _check_files(corpus: str, output: str, vocab: str | None) -> None:
@@ -96,22 +94,24 @@ def _check_files(corpus: str, output: str, vocab: str | None) -> None:
 
 def _count(
     corpus: str,
+    output: str,
     words: str | None,
     text: dict[str, Any],
     how: dict[str, Any],
     limits: dict[str, Any],
     console: Console,
-) -> "tuple[Cooccurrence, int]":
-    """Return the matrix of a text, and the words read."""
-    import numpy as np
-
-    from fastemb.formats.cooccurrence import read_vocabulary
+) -> "tuple[int, Vocabulary, int]":
+    """Write the pairs of a text; return how many there are, of which words, and the words read."""
+    from fastemb.formats.cooccurrence import count_to_file, read_vocabulary
     from fastemb.trainers.glove_matrix import count_text
     from fastemb.trainers.schedule import Monitor
+
+    def into_file(read: "Corpus", **options: Any) -> "tuple[int, Vocabulary]":
+        return count_to_file(output, read, **options), read.vocabulary
 
     if words is not None:
         text = {**text, "vocabulary": read_vocabulary(words, text["errors"])}
     progress = TrainingProgress(console)
     with progress.shown():
-        matrix, read = count_text(corpus, Monitor(None, (progress,)), text, {**how, "dtype": np.float64}, limits)
-    return matrix, read["num_words"]
+        counted, read = count_text(corpus, Monitor(None, (progress,)), text, how, limits, into_file)
+    return *counted, read["num_words"]

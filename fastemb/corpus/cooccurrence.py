@@ -2,11 +2,11 @@
 
 import math
 import queue
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,13 +17,34 @@ from fastemb.engine.backend import kernels
 from fastemb.engine.parallel import get_num_threads, ordered_map
 from fastemb.engine.validate import boolean, integer
 
-__all__ = ["MAX_WINDOW", "Cooccurrence", "count_cooccurrences"]
+__all__ = ["MAX_WINDOW", "Cooccurrence", "Rows", "count_cooccurrences", "counting"]
+
+T = TypeVar("T")
 
 MAX_WINDOW = 255
 ENTRIES = 1 << 20  # of the matrix that a thread writes at a time, at most, unless one row has more
 EVENTS = 1 << 24  # pairs of words that it counts for them, unless one word has more
 OCCURRENCE_BYTES = 8
 FEWEST_OCCURRENCES = 1 << 20  # listed at a time, whatever the budget: many small matrices take long to add up
+
+
+class Rows(NamedTuple):
+    """Rows of a matrix that follow each other; the first and the last one may be cut.
+
+    Attributes
+    ----------
+    first : int
+        The number of the first one.
+    ends : int64 array of shape (num_rows,)
+        Where each ends in `cols` and `counts`.
+    cols : int32 array of shape (num_entries,)
+    counts : float32 or float64 array of shape (num_entries,)
+    """
+
+    first: int
+    ends: np.ndarray
+    cols: np.ndarray
+    counts: np.ndarray
 
 
 @dataclass
@@ -64,6 +85,12 @@ class Cooccurrence:
     def num_pairs(self) -> int:
         """Pairs of words that occur near each other: entries of the matrix."""
         return len(self.cols)
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Return the entries ``[start, stop)``, at least one; they share the memory."""
+        first, last = (int(row) for row in np.searchsorted(self.offsets, (start, stop - 1), "right") - 1)
+        ends = self.offsets[first + 1 : last + 2].clip(max=stop) - start
+        return Rows(first, ends, self.cols[start:stop], self.counts[start:stop])
 
     def to_scipy(self) -> Any:
         """Return the matrix as scipy's ``csr_array``, which shares the memory."""
@@ -147,6 +174,39 @@ def count_cooccurrences(
            [2. , 0. , 1. ],
            [0.5, 1. , 0. ]], dtype=float32)
     """
+    how: dict[str, Any] = {"window": window, "symmetric": symmetric, "distance_weighting": distance_weighting}
+    limits: dict[str, Any] = {"max_memory": max_memory, "workers": workers}
+    with counting(corpus, lambda rows: rows, **how, **limits, progress=progress) as (parts, most):
+        outputs = _outputs(most, dtype, None if max_memory is None else parse_size(max_memory))
+        return Cooccurrence(*_collect(parts, outputs, len(corpus.vocabulary)), corpus.vocabulary)
+
+
+@contextmanager
+def counting(
+    corpus: Corpus,
+    form: Callable[[Rows], T],
+    *,
+    window: int = 15,
+    symmetric: bool = True,
+    distance_weighting: bool = True,
+    max_memory: int | str | None = None,
+    workers: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[tuple[Iterator[T], int]]:
+    """Count as `count_cooccurrences` does, with its arguments, for one who takes the matrix in parts.
+
+    Parameters
+    ----------
+    form : callable
+        Makes of each part what is to be yielded, in the thread that counted it.
+
+    Yields
+    ------
+    parts : iterator
+        Of what `form` returned, in the order of the rows, which are whole.
+    most : int
+        The matrix has no more entries than this.
+    """
     window = integer("window", window, 1, MAX_WINDOW)
     workers = integer("workers", get_num_threads() if workers is None else workers, 1, 1024)
     budget = None if max_memory is None else parse_size(max_memory, "max_memory")
@@ -156,25 +216,21 @@ def count_cooccurrences(
     size = num_ids if budget is None else max(FEWEST_OCCURRENCES, budget // (2 * OCCURRENCE_BYTES))
     chunks = [(first, min(first + size, num_ids)) for first in range(0, num_ids, max(1, size))]
     if len(chunks) <= 1:
-        rows, most = counter.count(0, num_ids, float(unit))
-        return Cooccurrence(*_collect(rows, _outputs(most, dtype, budget), num_words), corpus.vocabulary)
+        parts, most = counter.count(0, num_ids, float(unit), form)
+        with closing(parts):
+            yield parts, most
+        return
     with closing(TemporaryArray()) as cols_file, closing(TemporaryArray()) as counts_file:
         run_cols, run_counts = Output(np.int32, 0, cols_file), Output(np.float64, 0, counts_file)
         runs = []
         for first, last in chunks:
             before = run_cols.size
-            rows, _ = counter.count(first, last, 1.0)
+            rows, _ = counter.count(first, last, 1.0, lambda rows: rows)
             runs.append(before + _append(rows, run_cols, run_counts, num_words))
-        rows, most = counter.merge(np.array(runs), run_cols.finish(), run_counts.finish(), float(unit))
-        return Cooccurrence(*_collect(rows, _outputs(most, dtype, budget), num_words), corpus.vocabulary)
-
-
-class _Rows(NamedTuple):
-    """Some rows of a matrix, the next ones in order."""
-
-    cols: np.ndarray
-    counts: np.ndarray
-    ends: np.ndarray
+        offsets = np.array(runs)
+        parts, most = counter.merge(offsets, run_cols.finish(), run_counts.finish(), float(unit), form)
+        with closing(parts):
+            yield parts, most
 
 
 @dataclass
@@ -198,16 +254,18 @@ class _Counter:
         self._weights[1:] = [self.unit / distance for distance in weighted]
         self._done = 0
 
-    def count(self, first: int, last: int, unit: float) -> tuple[Iterator[_Rows], int]:
+    def count(
+        self, first: int, last: int, unit: float, form: Callable[[Rows], T]
+    ) -> tuple[Generator[T, None, None], int]:
         """Return the rows of the matrix of some of the ids, divided by `unit`, and how many entries it has at most."""
         occurrences, starts = self._list_occurrences(first, last)
         events = np.diff(starts) * self.window * (1 + self.symmetric)
         most = np.minimum(events, len(events))
-        return self._count_rows(occurrences, starts, unit, most, events), int(most.sum())
+        return self._count_rows(occurrences, starts, unit, most, events, form), int(most.sum())
 
     def merge(
-        self, offsets: np.ndarray, cols: np.ndarray, counts: np.ndarray, unit: float
-    ) -> tuple[Iterator[_Rows], int]:
+        self, offsets: np.ndarray, cols: np.ndarray, counts: np.ndarray, unit: float, form: Callable[[Rows], T]
+    ) -> tuple[Generator[T, None, None], int]:
         """Return the rows of the sum of matrices, divided by `unit`, and how many entries it has at most."""
         kernel = self._kernels.merge_rows
         entries = np.diff(offsets).sum(axis=0)
@@ -216,8 +274,9 @@ class _Counter:
             lambda *out, start, stop, scratch: kernel(*out, offsets, cols, counts, unit, start, stop, scratch),
             most,
             entries,
+            form,
         )
-        return (rows for _, rows in parts), int(most.sum())
+        return (formed for _, formed in parts), int(most.sum())
 
     def _list_occurrences(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the occurrences of all words in a part of the ids, and where each word's begin."""
@@ -242,41 +301,50 @@ class _Counter:
         return occurrences, starts
 
     def _count_rows(
-        self, occurrences: np.ndarray, starts: np.ndarray, unit: float, most: np.ndarray, events: np.ndarray
-    ) -> Iterator[_Rows]:
+        self,
+        occurrences: np.ndarray,
+        starts: np.ndarray,
+        unit: float,
+        most: np.ndarray,
+        events: np.ndarray,
+        form: Callable[[Rows], T],
+    ) -> Generator[T, None, None]:
         """Yield the rows of the matrix of some occurrences, divided by `unit`, and tell of progress."""
         ids, weights = self.corpus.ids, self._weights
         kernel = self._kernels.count_rows
         before = self._done
-        for stop, rows in self._map(
+        for stop, formed in self._map(
             lambda *out, start, stop, scratch: kernel(
                 *out, occurrences, starts, ids, weights, self.symmetric, unit, start, stop, scratch
             ),
             most,
             events,
+            form,
         ):
             self._done = before + int(starts[stop])
             if self.progress is not None:
                 self.progress(self._done)
-            yield rows
+            yield formed
 
-    def _map(self, kernel: Callable[..., None], most: np.ndarray, events: np.ndarray) -> Iterator[tuple[int, _Rows]]:
-        """Hand ranges of rows to threads; yield the end of each range, and its rows, in order.
+    def _map(
+        self, kernel: Callable[..., None], most: np.ndarray, events: np.ndarray, form: Callable[[Rows], T]
+    ) -> Iterator[tuple[int, T]]:
+        """Hand ranges of rows to threads; yield the end of each range, and what `form` makes of its rows, in order.
 
         No row has more entries than `most`; `events` are the additions that it takes.
         """
 
-        def compute(part: tuple[int, int]) -> tuple[int, _Rows]:
+        def compute(part: tuple[int, int]) -> tuple[int, T]:
             start, stop = part
             room = int(most[start:stop].sum())
-            rows = _Rows(np.empty(room, np.int32), np.empty(room), np.empty(stop - start, np.int64))
+            cols, counts, ends = np.empty(room, np.int32), np.empty(room), np.empty(stop - start, np.int64)
             scratch = self._scratch.get()
             try:
-                kernel(*rows, start=start, stop=stop, scratch=scratch)
+                kernel(cols, counts, ends, start=start, stop=stop, scratch=scratch)
             finally:
                 self._scratch.put(scratch)
-            size = int(rows.ends[-1])
-            return stop, _Rows(rows.cols[:size], rows.counts[:size], rows.ends)
+            size = int(ends[-1])
+            return stop, form(Rows(start, ends, cols[:size], counts[:size]))
 
         with closing(ordered_map(compute, _ranges(most, events), self.workers)) as parts:
             yield from parts
@@ -302,7 +370,7 @@ def _outputs(most: int, dtype: type[np.generic], budget: int | None) -> tuple[Ou
     return cols, counts
 
 
-def _append(rows: Iterator[_Rows], cols: Output, counts: Output, num_rows: int) -> np.ndarray:
+def _append(rows: Iterator[Rows], cols: Output, counts: Output, num_rows: int) -> np.ndarray:
     """Append rows to outputs; return where each begins, counted from the first one, and where the last one ends."""
     offsets = np.zeros(num_rows + 1, np.int64)
     done = size = 0
@@ -316,7 +384,7 @@ def _append(rows: Iterator[_Rows], cols: Output, counts: Output, num_rows: int) 
 
 
 def _collect(
-    rows: Iterator[_Rows], outputs: tuple[Output, Output], num_rows: int
+    rows: Iterator[Rows], outputs: tuple[Output, Output], num_rows: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     cols, counts = outputs
     with closing(cols), closing(counts):

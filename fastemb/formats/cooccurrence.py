@@ -5,18 +5,19 @@ second has a word and its count a line.
 """
 
 import os
+from typing import Any
 
 import numpy as np
 
-from fastemb.corpus.cooccurrence import Cooccurrence
-from fastemb.corpus.reader import parse_size
+from fastemb.corpus.cooccurrence import Cooccurrence, Rows, counting
+from fastemb.corpus.reader import Corpus, parse_size
 from fastemb.corpus.spool import Output, TemporaryArray
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.validate import choice
 from fastemb.formats.files import PathLike, reading, replacing, require_file
 from fastemb.formats.words import ERRORS, decoded
 
-__all__ = ["read_cooccurrence", "read_vocabulary", "write_cooccurrence", "write_vocabulary"]
+__all__ = ["count_to_file", "read_cooccurrence", "read_vocabulary", "write_cooccurrence", "write_vocabulary"]
 
 RECORD = np.dtype([("row", "<i4"), ("col", "<i4"), ("count", "<f8")])
 _BLOCK = 1 << 20  # records
@@ -161,14 +162,59 @@ def write_cooccurrence(path: PathLike, matrix: Cooccurrence) -> None:
     """
     with replacing(path) as file:
         for start in range(0, matrix.num_pairs, _BLOCK):
-            stop = min(start + _BLOCK, matrix.num_pairs)
-            block = np.empty(stop - start, RECORD)
-            first, last = np.searchsorted(matrix.offsets, (start, stop - 1), "right") - 1
-            ends = matrix.offsets[first : last + 2].clip(start, stop)
-            block["row"] = np.repeat(np.arange(first + 1, last + 2), np.diff(ends))
-            block["col"] = matrix.cols[start:stop] + 1
-            block["count"] = matrix.counts[start:stop]
-            file.write(block.tobytes())
+            file.write(_records(matrix.part(start, min(start + _BLOCK, matrix.num_pairs))).data)
+
+
+def count_to_file(path: PathLike, corpus: Corpus, **options: Any) -> int:
+    """Count co-occurrences and write them as the GloVe program's ``cooccur`` does, without a matrix in memory.
+
+    Parameters
+    ----------
+    path : path
+    corpus : Corpus
+        A text as word numbers.
+    **options
+        Those of `count_cooccurrences` but `dtype`: a file has float64.
+
+    Returns
+    -------
+    int
+        The pairs of words written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    TypeError, ValueError
+        If an argument is out of bounds.
+    OSError
+        If the disk is full.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from fastemb.corpus.reader import read_corpus
+    >>> with tempfile.TemporaryDirectory() as folder, read_corpus([["to", "be"]], min_count=1) as corpus:
+    ...     count_to_file(folder + "/cooccurrence.bin", corpus, window=5)
+    ...     np.fromfile(folder + "/cooccurrence.bin", RECORD)
+    2
+    array([(1, 2, 1.), (2, 1, 1.)], dtype=[('row', '<i4'), ('col', '<i4'), ('count', '<f8')])
+    """
+    num_pairs = 0
+    with replacing(path) as file, counting(corpus, _records, **options) as (parts, _):
+        for records in parts:
+            file.write(records.data)
+            num_pairs += len(records)
+    return num_pairs
+
+
+def _records(rows: Rows) -> np.ndarray:
+    records = np.empty(len(rows.cols), RECORD)
+    numbers = np.arange(rows.first + 1, rows.first + 1 + len(rows.ends), dtype=np.int32)
+    records["row"] = np.repeat(numbers, np.diff(rows.ends, prepend=0))
+    np.add(rows.cols, 1, out=records["col"])
+    records["count"] = rows.counts
+    return records
 
 
 def read_vocabulary(path: PathLike, errors: str = "strict") -> Vocabulary:

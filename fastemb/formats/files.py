@@ -18,8 +18,8 @@ PathLike = str | os.PathLike[str]
 GZIP_MAGIC = b"\x1f\x8b"
 # Deflate stores at most 258 bytes in 2 bits, so no honest file grows by more than this when it is unpacked.
 MAX_GZIP_RATIO = 1032
-# Linux writes at most 2 GiB a call.
-_MOST_WRITTEN = 1 << 30
+# Linux keeps what is written in pages as large as the call, and larger ones take it up to five times as long.
+_MOST_WRITTEN = 1 << 16
 _BLOCK = 1 << 22
 
 

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
-from fastemb.corpus.cooccurrence import MAX_WINDOW, Cooccurrence
+from fastemb.corpus.cooccurrence import MAX_WINDOW, Cooccurrence, count_cooccurrences
 from fastemb.corpus.reader import parse_size
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
@@ -317,7 +317,7 @@ class GloVe(GloVeModel):
             text |= {"vocabulary": vocabulary}
         how = {"window": self.window, "symmetric": self.symmetric, "distance_weighting": self.distance_weighting}
         limits: dict[str, Any] = {"max_memory": self.max_memory, "workers": self.workers}
-        return count_text(source, monitor, text, how, limits)
+        return count_text(source, monitor, text, how, limits, count_cooccurrences)
 
     def _begin(self, vocabulary: Vocabulary, **read: int) -> None:
         # A step of a bias without the rate, divided by the root of one and the squares of such steps, is a step with

@@ -2,12 +2,12 @@
 
 import math
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
-from fastemb.corpus.cooccurrence import Cooccurrence, count_cooccurrences
+from fastemb.corpus.cooccurrence import Cooccurrence
 from fastemb.corpus.reader import read_corpus
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.backend import is_cached, kernels
@@ -22,6 +22,8 @@ Words = Sequence[str] | Vocabulary | os.PathLike[str]
 WHOLE_LINES = 2**62  # the GloVe program cuts none
 _BLOCK = 1 << 20
 
+T = TypeVar("T")
+
 
 def count_text(
     source: Sentences | PathLike,
@@ -29,15 +31,18 @@ def count_text(
     text: dict[str, Any],
     how: dict[str, Any],
     limits: dict[str, Any],
-) -> tuple[Cooccurrence, dict[str, int]]:
-    """Return the matrix of a text, and how many words and sentences were read; tell of both stages.
+    count: Callable[..., T],
+) -> tuple[T, dict[str, int]]:
+    """Return what `count` makes of a text, and how many words and sentences were read; tell of both stages.
 
     Parameters
     ----------
     source : path or iterable of list of str
     monitor : Monitor
     text, how, limits : dict
-        Options of `read_corpus`, of `count_cooccurrences`, and of both.
+        Options of `read_corpus`, of `count`, and of both.
+    count : callable
+        `count_cooccurrences`, or another that takes a corpus and these options.
     """
     monitor.begin("scanning")
 
@@ -50,11 +55,9 @@ def count_text(
         if not is_cached(kernels("cpu", "cooccurrence").count_rows):
             monitor.begin("compiling")
         monitor.begin("counting", len(corpus.ids))
-        matrix = count_cooccurrences(
-            corpus, progress=lambda words: monitor.report(words, 0, math.nan), **how, **limits
-        )  # fmt: skip
+        counted = count(corpus, progress=lambda words: monitor.report(words, 0, math.nan), **how, **limits)
         monitor.report(len(corpus.ids), 0, math.nan, force=True)
-    return matrix, read
+    return counted, read
 
 
 def to_cooccurrence(matrix: Matrix, vocabulary: Words | None, max_memory: int | str | None = None) -> Cooccurrence:

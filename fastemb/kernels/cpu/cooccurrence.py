@@ -16,7 +16,7 @@ from fastemb.kernels.cpu.simd import (
 
 __all__ = ["Scratch", "allocate_scratch", "count_rows", "list_occurrences", "merge_rows"]
 
-AHEAD = 8  # occurrences whose neighbours are asked for ahead
+AHEAD = 24  # occurrences, of this word or the next ones, before which neighbours are asked for: memory is far
 _NEAR_BITS = 8
 _NEAR = (1 << _NEAR_BITS) - 1
 
@@ -59,10 +59,11 @@ def count_rows(
     for row in range(start, stop):
         n = np.int64(0)
         for k in range(starts[row], starts[row + 1]):
-            if k + AHEAD < starts[row + 1]:
+            if k + AHEAD < starts[stop]:
                 there = text + 4 * (occurrences[k + AHEAD] >> (2 * _NEAR_BITS))
-                prefetch(there - 48, W8)  # two cache lines hold most of a window of 15
-                prefetch(there + 16, W8)
+                prefetch(there - 60, W8)  # a window of 15 lies in two or three cache lines
+                prefetch(there + 4, W8)
+                prefetch(there + 60, W8)
             occurrence = occurrences[k]
             place = occurrence >> (2 * _NEAR_BITS)
             if symmetric:
