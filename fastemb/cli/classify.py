@@ -225,9 +225,7 @@ def autotune(
     from fastemb import FastTextClassifier
 
     console = Console(quiet=quiet, json=json)
-    _check_output(output, ".bin")
-    if model_size is not None and output.endswith(".bin"):
-        raise typer.BadParameter("--model-size makes a quantized classifier: --output must end in .ftz or .safetensors")
+    _check_output(output, ".bin" if model_size is None else ".ftz")  # of a size: it is quantized
     best = FastTextClassifier.autotune(
         text, validation, seconds=seconds, trials=trials, metric=metric, k=k, max_memory=max_memory,
         model_size=model_size, callbacks=[_Trials(console)], loss=loss, label_prefix=label_prefix, seed=seed,
