@@ -1,5 +1,6 @@
-"""What all tests share: that the fastemb under test is the installed one, and where real data lies."""
+"""What all tests share: the installed fastemb, where real data lies, and a GPU or what stands for one."""
 
+import ctypes
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,20 @@ ROOT = Path(__file__).parent.parent
 if Path(sys.path[0]).resolve() == ROOT:
     del sys.path[0]
 os.environ["PYTHONSAFEPATH"] = "1"
+
+
+def has_gpu() -> bool:
+    """Return whether there is an NVIDIA driver with a device, without Numba, which looks only once."""
+    try:
+        driver, found = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+    except OSError:
+        return False
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(found)) == 0 and found.value > 0
+
+
+# Without a GPU, `device="cuda"` means Numba's simulator, which must be chosen before Numba is imported.
+if not has_gpu():
+    os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 
 
 @pytest.fixture(scope="session")

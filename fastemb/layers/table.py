@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastemb.engine import operations
-from fastemb.engine.backend import DEVICES
+from fastemb.engine.backend import checked_device
 from fastemb.engine.grouping import group
 from fastemb.engine.ragged import POLICIES, padding_row
 from fastemb.engine.validate import boolean, choice, integer, real
@@ -133,7 +133,7 @@ class TableLayer(Remembering, Parameter):
         self.norm_type = norm_type if norm_type in (math.inf, -math.inf) else real("norm_type", norm_type, -math.inf)
         self.scale_grad_by_freq = boolean("scale_grad_by_freq", scale_grad_by_freq)
         self.sparse = boolean("sparse", sparse)
-        self.device = choice("device", device or "cpu", DEVICES)
+        self.device = checked_device(device or "cpu")
         self.on_invalid = choice("on_invalid", on_invalid, POLICIES)
         self.embeddings_initializer = W if callable(W) else embeddings_initializer
         self.lora: Adapter | None = None

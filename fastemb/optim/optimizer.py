@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.arrays import accumulator, as_indices
-from fastemb.engine.backend import DEVICES
+from fastemb.engine.backend import checked_device
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.grouping import group
 from fastemb.engine.locks import ForkedLock
@@ -104,7 +104,7 @@ class Optimizer:
         self.decay = choice("decay", decay, ("touched", "exact"))
         self.clip_value = None if clip_value is None else real("clip_value", clip_value, 0, low_open=True)
         self.clip_norm = None if clip_norm is None else real("clip_norm", clip_norm, 0, low_open=True)
-        self.device = choice("device", device, DEVICES)
+        self.device = checked_device(device)
         if decay == "exact" and self._has_no_closed_form():
             raise ValueError(
                 f"decay='exact' has no closed form for {self._has_no_closed_form()}: use decay='touched', "
