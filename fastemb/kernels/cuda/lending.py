@@ -1,0 +1,112 @@
+"""Input rows that are lent to the places of a sentence; the specification is `kernels/reference/windows.py`.
+
+Place p of a sentence's kept words has slot p modulo ``2 * window + 1`` of a block's memory, see `blocks`. The rows
+``[first, last)`` of a word are `values` at these places, or, where there are no subwords, the places themselves.
+"""
+
+import numpy as np
+from numba import cuda
+
+from fastemb.kernels.cuda.near import fresh_load, near_load, near_store
+from fastemb.kernels.cuda.sentences import QUEUE
+from fastemb.kernels.cuda.vector import W4, add, atomic_add, multiply_add, scale, zeros
+
+__all__ = ["give_back", "lend", "move_window", "slot_near"]
+
+
+@cuda.jit(device=True)
+def slot_near(centre_slot, apart, window):
+    """Return the slot of the place that is `apart` from the one with `centre_slot`, at most the ring's size."""
+    ring = 2 * window + 1
+    slot = centre_slot + apart
+    if slot < 0:
+        slot += ring
+    return slot - ring if slot >= ring else slot
+
+
+@cuda.jit(device=True)
+def rows_of(subwords, word):
+    """Return the range of a word's rows."""
+    ends = subwords[1]
+    if ends.shape[0] == 0:
+        return word, word + 1
+    return ends[word], ends[word + 1]
+
+
+@cuda.jit(device=True)
+def row_at(subwords, k):
+    values = subwords[0]
+    return k if values.shape[0] == 0 else np.int64(values[k])
+
+
+@cuda.jit(device=True)
+def rate_of(rates, row):
+    return np.float32(1) if rates.shape[0] == 0 else rates[row]
+
+
+@cuda.jit(device=True)
+def lend(memory, layout, weight_in, subwords, rates, word, slot):
+    """Copy the mean of a word's rows to a slot."""
+    stride, before, _, _, _, numbers, factors, _, _ = layout
+    first, last = rows_of(subwords, word)
+    number = np.float32(last - first)
+    share = np.float32(1) / number
+    for c in range(4 * cuda.threadIdx.x, weight_in.shape[1], 4 * cuda.blockDim.x):
+        total = zeros(weight_in, W4)
+        for k in range(first, last):
+            total = add(total, fresh_load(weight_in, row_at(subwords, k), c, W4))
+        total = scale(total, share)
+        near_store(memory, slot * stride + c, total)
+        near_store(memory, before + slot * stride + c, total)
+    if cuda.threadIdx.x == 0:
+        factor = np.float32(0)
+        for k in range(first, last):
+            factor += rate_of(rates, row_at(subwords, k))
+        memory[numbers + slot] = number
+        memory[factors + slot] = factor * share
+
+
+@cuda.jit(device=True)
+def give_back(memory, layout, weight_in, subwords, rates, word, slot, atomics):
+    """Add the change of a slot to each of the word's rows."""
+    stride, before, _, _, _, _, factors, _, _ = layout
+    first, last = rows_of(subwords, word)
+    factor = memory[factors + slot]
+    for c in range(4 * cuda.threadIdx.x, weight_in.shape[1], 4 * cuda.blockDim.x):
+        old = near_load(memory, before + slot * stride + c)
+        change = multiply_add(old, np.float32(-1), near_load(memory, slot * stride + c))
+        for k in range(first, last):
+            row = row_at(subwords, k)
+            own = rate_of(rates, row)
+            if own != np.float32(0):
+                atomic_add(weight_in, row, c, scale(change, own / factor), atomics)
+
+
+@cuda.jit(device=True)
+def move_window(
+    memory, layout, weight_in, subwords, rates, words, number, pos, centre_slot, window, staleness, atomics,
+):  # fmt: skip
+    """Give back the row that the window has left, refresh those that are due, and lend those that it reaches.
+
+    `number` is the end of the queue: the words of the sentence, or more than the window reaches.
+    """
+    last = pos - window - 1
+    if last >= 0:  # in the slot of the place that the window reaches now
+        word = np.int64(words[last & (QUEUE - 1)])
+        slot = slot_near(centre_slot, window, window)
+        give_back(memory, layout, weight_in, subwords, rates, word, slot, atomics)
+    cuda.syncthreads()  # factors are read, before they are written
+    if pos > 0:
+        for age in range((2 * window) // staleness * staleness, 0, -staleness):
+            p = pos + window - age
+            if 0 <= p < number:
+                word = np.int64(words[p & (QUEUE - 1)])
+                slot = slot_near(centre_slot, p - pos, window)
+                give_back(memory, layout, weight_in, subwords, rates, word, slot, atomics)
+                cuda.syncthreads()
+                lend(memory, layout, weight_in, subwords, rates, word, slot)
+    for p in range(0 if pos == 0 else pos + window, min(pos + window + 1, number)):
+        lend(
+            memory, layout, weight_in, subwords, rates, np.int64(words[p & (QUEUE - 1)]),
+            slot_near(centre_slot, p - pos, window),
+        )  # fmt: skip
