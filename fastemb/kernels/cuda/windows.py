@@ -20,7 +20,7 @@ from fastemb.kernels.cuda.blocks import (
     OUTPUTS, add_to_inputs, choose_noise, choose_path, combine, layout_of, train_block,
 )  # fmt: skip
 from fastemb.kernels.cuda.lending import give_back, move_window, slot_near
-from fastemb.kernels.cuda.near import ALIGNMENT, FLOATS, near_memory
+from fastemb.kernels.cuda.near import near_memory
 from fastemb.kernels.cuda.random import random_u64
 from fastemb.kernels.cuda.sentences import QUEUE, draw_noise, keep_words, reach_of
 
@@ -42,7 +42,7 @@ def train_windows(
     slots = cuda.shared.array(MOST_INPUTS, np.int32)
     drawn = cuda.shared.array(MOST_NEGATIVES, np.int32)
     rows = cuda.shared.array(OUTPUTS, np.int64)
-    memory = near_memory(near, cuda.shared.array(0, FLOATS, ALIGNMENT))
+    memory = near_memory(near)
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
     layout = layout_of(weight_in.shape[1], window)
     text_seed, noise_seed = random_u64(seed, np.uint64(0)), random_u64(seed, np.uint64(1))
