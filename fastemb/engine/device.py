@@ -32,6 +32,7 @@ __all__ = [
     "upload",
     "using_stream",
     "width_of",
+    "width_of_codes",
     "wrap",
     "zeros",
 ]
@@ -411,7 +412,8 @@ def run(
     size: int,
     error: Callable[[int], Exception] | None = None,
     *,
-    moved: tuple[Any, ...] = (),
+    columns: int = 0,
+    width: int = 1,
 ) -> None:
     """Run a range kernel over ``[0, size)`` as a grid of teams.
 
@@ -425,23 +427,17 @@ def run(
         The end of the range.
     error : callable, optional
         What makes an exception of the first item in which a kernel that has a `fault` finds something wrong.
-    moved : tuple of arrays (num_rows, embedding_dim)
-        Rows that a team's threads move by vectors; none for a kernel of which each thread has an item of its own.
+    columns : int, default 0
+        Of the rows that a team's threads share; 0 for a kernel of which each thread has an item of its own.
+    width : int, default 1
+        Columns that a thread moves at a time: see `width_of`.
     """
     kernel = getattr(kernels("cuda", module), name)
     takes = _names(kernel)
     flag = _flag() if "fault" in takes else None
-    extra: list[Any] = [0, size]
-    if flag is not None:
-        extra.append(flag)
-    lanes = 1
-    if moved:
-        width = width_of(*moved)
-        lanes = lanes_of(moved[0].shape[1], width)
-        if "width" in takes:
-            extra.append((0,) * width)
+    extra = (0, size, *([] if flag is None else [flag]), *([(0,) * width] if "width" in takes else []))
     if size:
-        launch(kernel, (*arguments, *extra), size, lanes)
+        launch(kernel, (*arguments, *extra), size, lanes_of(columns, width if "width" in takes else 1))
         if flag is not None and error is not None:
             _settle(flag, error)
 
@@ -473,28 +469,40 @@ def _names(kernel: Any) -> frozenset[str]:
     return frozenset(inspect.signature(kernel.py_func).parameters)
 
 
-def width_of(*arrays: Any) -> int:
+def width_of(*arrays: Any, most: int = 8) -> int:
     """Return how many columns a thread can move at a time in the rows of all of these arrays: 1, 2, 4 or 8.
 
     At most 16 bytes of the shortest type, a number that divides the columns, and so that every address is a multiple of
     what is moved at once.
     """
-    width = VECTOR_BYTES // min(a.itemsize for a in arrays)
-    width = min(width, 8)
-    while width > 1 and not all(_fits(a, width) for a in arrays):
+    width = min(most, VECTOR_BYTES // min(a.itemsize for a in arrays))
+    while width > 1 and not all(_fits(a, width * a.itemsize, a.shape[1] % width) for a in arrays):
         width //= 2
     return width
 
 
-def _fits(array: Any, width: int) -> bool:
-    moved = min(VECTOR_BYTES, width * array.itemsize)
-    at = array.pointer if isinstance(array, DeviceArray) else 0  # what is copied to the GPU is aligned there
-    stride = array.strides[0] if isinstance(array, DeviceArray) and len(array) > 1 else array.shape[1] * array.itemsize
-    return array.shape[1] % width == 0 and at % moved == 0 and stride % moved == 0
+def width_of_codes(table: DeviceArray, columns: int, half_bytes: int) -> int:
+    """Return how many columns a thread can take at a time in the rows of a quantized table: 1, 4 or 8.
+
+    From 4 on, the scale and the bias behind the codes are read as they are and not byte by byte.
+    """
+    wide = [width for width in (8, 4) if width * half_bytes // 2 <= 4]
+    return next((w for w in wide if _fits(table, max(2, w * half_bytes // 2), columns % w)), 1)
+
+
+def _fits(array: Any, moved: int, left_over: int) -> bool:
+    """Return whether all rows of an array begin at multiples of `moved` bytes, or of 16, and no columns are left over."""
+    moved = min(VECTOR_BYTES, moved)
+    if not isinstance(array, DeviceArray):  # what is copied to the GPU is aligned there
+        return left_over == 0 and array.shape[1] * array.itemsize % moved == 0
+    stride = array.strides[0] if len(array) > 1 else 0
+    return left_over == 0 and array.pointer % moved == 0 and stride % moved == 0
 
 
 def lanes_of(columns: int, width: int) -> int:
     """Return the threads of a team for rows of this length."""
+    if columns == 0:
+        return 1
     most = SIMULATED_LANES if _is_simulated() else WARP
     return min(most, 1 << max(0, -(-columns // width) - 1).bit_length())
 

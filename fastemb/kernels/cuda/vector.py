@@ -13,11 +13,13 @@ The simulator runs kernels as Python and knows neither intrinsics nor shuffles: 
 
 from typing import Any
 
+import numpy as np
 from numba import config, cuda
 
 __all__ = [
-    "ATOMIC_SCALARS", "ATOMIC_VECTORS", "SIMULATED", "W1", "W2", "W4", "W8", "add", "atomic_add", "dot", "load",
-    "multiply_add", "scale", "select", "store", "team_max", "team_min", "team_sum", "zeros",
+    "ATOMIC_SCALARS", "ATOMIC_VECTORS", "SIMULATED", "W1", "W2", "W4", "W8", "add", "affine", "atomic_add", "codes", "copy",
+    "dot", "ends", "first_team", "load", "multiply_add", "num_teams", "number", "scale", "select", "store", "team_max", "team_min",
+    "team_sum", "zeros",
 ]  # fmt: skip
 
 W1, W2, W4, W8 = (0,), (0,) * 2, (0,) * 4, (0,) * 8
@@ -26,7 +28,8 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 
 if SIMULATED:
     from fastemb.kernels.cuda.simulated import (
-        add, atomic_add, dot, load, multiply_add, scale, select, store, team_max, team_min, team_sum, zeros,
+        add, affine, atomic_add, codes, copy, dot, ends, first_team, load, multiply_add, num_teams, number, scale, select,
+        store, team_max, team_min, team_sum, zeros,
     )  # fmt: skip
 else:
     from llvmlite import ir
@@ -169,6 +172,26 @@ else:
         return types.void(array, types.int64, types.int64, given), codegen
 
     @intrinsic
+    def copy(typingctx, out, row, column, table, from_row, width):
+        """Write ``out[row, column : column + len(width)] = table[from_row, ...]``, bit by bit: they are of one dtype."""
+        dtype, count = _table(table), len(width)
+        if _table(out) != dtype:
+            raise TypingError(f"arrays of one dtype are needed, got {out} and {table}")
+
+        def codegen(context, builder, sig, args):
+            source = _address(context, builder, sig.args[3], args[3], args[4], args[2])
+            target = _address(context, builder, sig.args[0], *args[:3])
+            size = context.get_abi_sizeof(context.get_value_type(dtype))
+            for first, many in _pieces(count, size):
+                word, words = _moved_as(size, many)
+                kind = word if words == 1 else ir.VectorType(word, words)
+                found = builder.load(_pointer(builder, source, first * size, kind), align=size * many)
+                builder.store(found, _pointer(builder, target, first * size, kind), align=size * many)
+            return context.get_dummy_value()
+
+        return types.void(out, types.int64, types.int64, table, types.int64, width), codegen
+
+    @intrinsic
     def atomic_add(typingctx, array, row, column, vector, atomics):
         """Add a vector to ``array[row, column : ...]`` of float32; `atomics` is ATOMIC_SCALARS or ATOMIC_VECTORS."""
         dtype, count = _table(array), len(vector)
@@ -216,6 +239,16 @@ else:
         return builder.call(function, [a, b, c])
 
     @intrinsic
+    def number(typingctx, array, value):
+        """Return a float64 as a number of the accumulator dtype of `array`."""
+        dtype = _accumulator(array.dtype)
+
+        def codegen(context, builder, sig, args):
+            return args[1] if dtype == types.float64 else builder.fptrunc(args[1], _F32)
+
+        return dtype(array, types.float64), codegen
+
+    @intrinsic
     def zeros(typingctx, array, width):
         """Return a vector of zeros that is added to vectors of `array`."""
         dtype = _accumulator(array.dtype)
@@ -241,6 +274,11 @@ else:
         return a(a, a.dtype, a), _elementwise(_fma)
 
     @intrinsic
+    def affine(typingctx, a, factor, offset):
+        """Return ``factor * a + offset``, rounded once."""
+        return a(a, a.dtype, a.dtype), _elementwise(_fma)
+
+    @intrinsic
     def select(typingctx, chosen, a, b):
         """Return `a` where a bool is true, else `b`."""
 
@@ -260,6 +298,59 @@ else:
             return total
 
         return a.dtype(a, a, a.dtype), codegen
+
+    @intrinsic
+    def codes(typingctx, table, row, column, halves, width):
+        """Return the codes of ``column : column + len(width)`` in a quantized row, as float32.
+
+        `halves` is BYTES, (0, 0), or HALVES, (0,), of which a byte holds two, the first one in its low half.
+        """
+        if _table(table) != types.uint8:
+            raise TypingError(f"a uint8 array is needed, got {table}")
+        count, per_byte = len(width), 2 // len(halves)
+
+        def codegen(context, builder, sig, args):
+            at = builder.sdiv(args[2], ir.Constant(_I64, per_byte))
+            address = _address(context, builder, sig.args[0], args[0], args[1], at)
+            many = max(1, count // per_byte)
+            kind = ir.IntType(8 * many)
+            word = builder.load(_pointer(builder, address, 0, kind), align=many)
+            if per_byte == 2 and count == 1:
+                odd = builder.trunc(builder.and_(args[2], ir.Constant(_I64, 1)), kind)
+                word = builder.lshr(word, builder.shl(odd, ir.Constant(kind, 2)))
+            values = []
+            for n in range(count):
+                moved = builder.lshr(word, ir.Constant(kind, n * 8 // per_byte)) if n else word
+                code = builder.and_(moved, ir.Constant(kind, 0xFF if per_byte == 1 else 0xF))
+                values.append(builder.uitofp(code, _F32))
+            return context.make_tuple(builder, sig.return_type, values)
+
+        return types.UniTuple(types.float32, count)(table, types.int64, types.int64, halves, width), codegen
+
+    @intrinsic
+    def ends(typingctx, table, row, column, halves, width):
+        """Return the scale and the bias of a quantized row, which begin at a byte of it."""
+        size = 2 * len(halves)
+
+        def codegen(context, builder, sig, args):
+            address = _address(context, builder, sig.args[0], *args[:3])
+            kind = _F32 if size == 4 else _F16
+            align = size if len(width) >= 4 else 1
+            found = [builder.load(_pointer(builder, address, place, kind), align=align) for place in (0, size)]
+            values = [value if size == 4 else builder.fpext(value, _F32) for value in found]
+            return context.make_tuple(builder, sig.return_type, values)
+
+        return types.UniTuple(types.float32, 2)(table, types.int64, types.int64, halves, width), codegen
+
+    @cuda.jit(device=True)
+    def first_team():
+        """Return the number of this thread's team in the grid."""
+        return np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
+
+    @cuda.jit(device=True)
+    def num_teams():
+        """Return the number of teams in the grid."""
+        return np.int64(cuda.gridDim.x) * cuda.blockDim.y
 
     @cuda.jit(device=True)
     def _team_mask():
