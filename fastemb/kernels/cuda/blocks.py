@@ -9,9 +9,8 @@ threads which read neighbouring columns of neighbouring rows meet no conflict of
 import math
 
 import numpy as np
-from numba import cuda
 
-from fastemb.kernels.cuda.near import fresh_load, near_load, near_store
+from fastemb.kernels.cuda.near import cuda, fresh_load, near_load, near_store
 from fastemb.kernels.cuda.vector import W4, atomic_add, dot, multiply_add, scale, zeros
 
 __all__ = ["OUTPUTS", "add_to_inputs", "choose_noise", "choose_path", "combine", "layout_of", "train_block"]

@@ -5,9 +5,8 @@ Place p of a sentence's kept words has slot p modulo ``2 * window + 1`` of a blo
 """
 
 import numpy as np
-from numba import cuda
 
-from fastemb.kernels.cuda.near import fresh_load, near_load, near_store
+from fastemb.kernels.cuda.near import cuda, fresh_load, near_load, near_store
 from fastemb.kernels.cuda.sentences import QUEUE
 from fastemb.kernels.cuda.vector import W4, add, atomic_add, multiply_add, scale, zeros
 

@@ -7,15 +7,26 @@ row of an array in global memory. Places in it are counted in floats, and those 
 from typing import Any
 
 import numpy as np
-from numba import cuda
 
 from fastemb.kernels.cuda.vector import SIMULATED, W4
 
-__all__ = ["fresh_load", "near_load", "near_memory", "near_store"]
+__all__ = ["cuda", "fresh_load", "near_load", "near_memory", "near_store"]
 
 if SIMULATED:
-    from fastemb.kernels.cuda.simulated import _plain
+    import numba.cuda
+
+    from fastemb.kernels.cuda.simulated import _plain, here
     from fastemb.kernels.cuda.simulated import load as fresh_load
+
+    class _Here:
+        """`numba.cuda` to functions that kernels call: Numba's own simulator loses it while several threads are there."""
+
+        jit = staticmethod(numba.cuda.jit)
+
+        def __getattr__(self, name):
+            return getattr(here(), name)
+
+    cuda = _Here()
 
     @cuda.jit(device=True)
     def near_memory(near):
@@ -33,6 +44,7 @@ if SIMULATED:
 
 else:
     from llvmlite import ir
+    from numba import cuda
     from numba.cuda import types
     from numba.cuda.extending import intrinsic
     from numba.cuda.np.arrayobj import populate_array

@@ -4,8 +4,8 @@ The kept words of a sentence go through a queue in shared memory: place k of the
 """
 
 import numpy as np
-from numba import cuda
 
+from fastemb.kernels.cuda.near import cuda
 from fastemb.kernels.cuda.random import random_u64
 
 __all__ = ["MOST_LANES", "QUEUE", "draw_noise", "keep_words", "reach_of"]

@@ -14,13 +14,12 @@ that is on the device; `near`, see `near.near_memory`; and `atomics`, see `vecto
 """
 
 import numpy as np
-from numba import cuda
 
 from fastemb.kernels.cuda.blocks import (
     OUTPUTS, add_to_inputs, choose_noise, choose_path, combine, layout_of, train_block,
 )  # fmt: skip
 from fastemb.kernels.cuda.lending import give_back, move_window, slot_near
-from fastemb.kernels.cuda.near import near_memory
+from fastemb.kernels.cuda.near import cuda, near_memory
 from fastemb.kernels.cuda.random import random_u64
 from fastemb.kernels.cuda.sentences import QUEUE, draw_noise, keep_words, reach_of
 
