@@ -15,7 +15,7 @@ from fastemb.engine.backend import require_gpu
 
 __all__ = ["MOST_SHARED", "Placed", "Staging", "empty", "fixed", "free_bytes", "launch_blocks"]
 
-SIMULATED_LANES, LANES = 4, 32  # threads of a block; each thread of the simulator is one of Python's
+SIMULATED_LANES, LANES = 2, 32  # threads of a block; each thread of the simulator is one of Python's
 MOST_SHARED = 48 << 10  # bytes of shared memory that a kernel gets on every GPU without asking
 
 
