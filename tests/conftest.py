@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,13 @@ def data() -> Path:
     if not folder:
         pytest.skip("FASTEMB_DATA names no folder of real data")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def quick_simulator(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let the simulator's threads, which wait for each other all the time, take turns more often than Python's would."""
+    before = sys.getswitchinterval()
+    if request.node.get_closest_marker("gpu"):
+        sys.setswitchinterval(5e-5)
+    yield
+    sys.setswitchinterval(before)
