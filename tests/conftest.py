@@ -42,7 +42,7 @@ def data() -> Path:
 
 @pytest.fixture(autouse=True)
 def quick_simulator(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let the simulator's threads, which wait for each other all the time, take turns more often than Python's would."""
+    """Let the simulator's threads, which wait for each other all the time, take turns more often than others."""
     before = sys.getswitchinterval()
     if request.node.get_closest_marker("gpu"):
         sys.setswitchinterval(5e-5)

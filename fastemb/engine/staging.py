@@ -66,7 +66,9 @@ class Placed:
     def __init__(self, table: NDArray, on_device: bool) -> None:
         cuda = _cuda()
         self._table, self._on_device = table, on_device
-        self.made = (cuda.device_array if on_device else cuda.managed_array)(table.shape, table.dtype)
+        # The simulator has no managed memory, but page-locked memory, which is an array of NumPy as well.
+        managed = cuda.pinned_array if _is_simulated() else cuda.managed_array
+        self.made = (cuda.device_array if on_device else managed)(table.shape, table.dtype)
 
     def load(self) -> None:
         """Copy the table to its twin; no kernel may be at work."""
@@ -126,8 +128,8 @@ class Staging:
         arrays : list of NDArray
             They may change once this returns.
         work : callable
-            Called as ``work(stream, arrays, result)``; queues kernels in the stream. The GPU's arrays are as long as the
-            longest may be, and begin with what was copied.
+            Called as ``work(stream, arrays, result)``; queues kernels in the stream. The GPU's arrays are as long as
+            the longest may be, and begin with what was copied.
         """
         slot = self._slots[(self._first + self.num_waiting) % 2]
         for values, pinned, array in zip(arrays, slot.pinned, slot.arrays, strict=True):

@@ -168,7 +168,7 @@ class DeviceTrainer:
                 if self._staging.is_full:
                     yield waiting.pop(0), self._staging.finish(), 0.0
                 first, last = int(offsets[task.start]), int(offsets[task.stop])
-                block = [ids[first:last], offsets[task.start : task.stop + 1]]
+                block: list[NDArray] = [ids[first:last], offsets[task.start : task.stop + 1]]
                 self._staging.queue(block, partial(self._launch, task, first))
                 waiting.append(task)
             while waiting:
@@ -194,7 +194,7 @@ def _own_memory(row_length: int, window: int, sentences: int) -> tuple[tuple, in
 
 
 def _placed(tables: list[NDArray[np.float32]]) -> list[Placed]:
-    """Return tables with twins, the last ones on the GPU first, and the rest in managed memory where there is no room."""
+    """Return tables with twins: on the GPU, the last table first, or in managed memory where there is no room."""
     room = (1 - RESERVED) * free_bytes()
     placed = []
     for table in reversed(tables):

@@ -1,8 +1,8 @@
 """A block of outputs meets the inputs of a window, in a block's own memory.
 
-That memory holds rows, each `stride` floats apart: those lent to the places of a sentence and CBOW's input, what these
-were when they were lent, and the outputs. Then come parts of logits, gradients, and a few numbers for each row: how
-many rows of the table it is the mean of, and the factor on its rate. The stride is an odd multiple of 16 floats, so that
+That memory holds rows that are `stride` floats apart: those lent to the places of a sentence and CBOW's input, what
+they were when they were lent, and the outputs. Then come parts of logits, gradients, and two numbers for each row: of
+how many rows of the table it is the mean, and the factor on its rate. The stride is an odd multiple of 16 floats, so that
 threads which read neighbouring columns of neighbouring rows meet no conflict of banks.
 """
 
@@ -217,7 +217,7 @@ def update(memory, layout, slots, first, inputs, table, rows, atomics):
 
 @cuda.jit(device=True)
 def combine(memory, layout, slots, inputs, mean, length, hidden):
-    """Make the row `hidden` of the rows of a window, each as often as rows of the table make it; return their number."""
+    """Make the row `hidden` of a window's rows, each as often as rows of the table make it; return their number."""
     stride, before, _, _, _, numbers, factors, _, _ = layout
     number = np.float32(0)
     for m in range(inputs):

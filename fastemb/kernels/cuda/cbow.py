@@ -1,4 +1,4 @@
-"""Continuous bag of words; the specification is `kernels/reference/cbow.py`, the arguments after its are in `windows`."""
+"""Continuous bag of words; the specification is `kernels/reference/cbow.py`, its last arguments are in `windows`."""
 
 from numba import cuda
 

@@ -1,7 +1,7 @@
 """A block's own memory, and loads of tables that other blocks add to at the same time: intrinsics, as in `vector`.
 
 A block's own memory is one array of float32: dynamic shared memory, or, where a window's rows are too many for it, a
-row of an array in global memory. Places in it are counted in floats, and those of vectors of four are multiples of four.
+row of an array in global memory. Places in it are counted in floats; vectors of four are at multiples of four.
 """
 
 from typing import Any
@@ -19,14 +19,14 @@ if SIMULATED:
     from fastemb.kernels.cuda.simulated import load as fresh_load
 
     class _Here:
-        """`numba.cuda` to functions that kernels call: Numba's own simulator loses it while several threads are there."""
+        """`numba.cuda` to functions that kernels call: Numba's simulator loses it when several threads are in one."""
 
         jit = staticmethod(numba.cuda.jit)
 
         def __getattr__(self, name):
             return getattr(here(), name)
 
-    cuda = _Here()
+    cuda: Any = _Here()
 
     @cuda.jit(device=True)
     def near_memory(near):
@@ -44,7 +44,7 @@ if SIMULATED:
 
 else:
     from llvmlite import ir
-    from numba import cuda
+    from numba import cuda  # type: ignore[no-redef]
     from numba.cuda import types
     from numba.cuda.extending import intrinsic
     from numba.cuda.np.arrayobj import populate_array
@@ -71,9 +71,7 @@ else:
                 size = builder.extract_value(rows.shape, 1)
             else:
                 data = _dynamic_shared(builder)
-                size = builder.udiv(
-                    builder.zext(_special(builder, "%dynamic_smem_size"), _I64), ir.Constant(_I64, 4)
-                )
+                size = builder.udiv(builder.zext(_special(builder, "%dynamic_smem_size"), _I64), ir.Constant(_I64, 4))
             made = context.make_array(kind)(context, builder)
             item = ir.Constant(_I64, 4)
             populate_array(
@@ -140,8 +138,6 @@ else:
             text = "ld.relaxed.gpu.global.v4.f32 {$0, $1, $2, $3}, [$4];"
             assembly = ir.InlineAsm(kind, text, "=f,=f,=f,=f,l,~{memory}", side_effect=True)
             found = builder.call(assembly, [builder.ptrtoint(pointer, _I64)])
-            return context.make_tuple(
-                builder, sig.return_type, [builder.extract_value(found, n) for n in range(4)]
-            )
+            return context.make_tuple(builder, sig.return_type, [builder.extract_value(found, n) for n in range(4)])
 
         return types.UniTuple(types.float32, 4)(array, types.int64, types.int64, width), codegen

@@ -1,4 +1,4 @@
-"""Skip-gram; the specification is `kernels/reference/skipgram.py`, what comes after its arguments is in `windows`."""
+"""Skip-gram; the specification is `kernels/reference/skipgram.py`, its last arguments are in `windows`."""
 
 from numba import cuda
 
