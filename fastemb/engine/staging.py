@@ -5,6 +5,7 @@ GPU. A block takes the slots in turn: the host fills a slot once the kernel that
 one stream, and the kernel, which waits for it, in another. Nothing else waits.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,8 @@ from fastemb.engine.backend import require_gpu
 __all__ = ["MOST_SHARED", "Placed", "Staging", "empty", "fixed", "free_bytes", "launch_blocks"]
 
 SIMULATED_LANES, LANES = 2, 32  # threads of a block; each thread of the simulator is one of Python's
-MOST_SHARED = 48 << 10  # bytes of shared memory that a kernel gets on every GPU without asking
+# Bytes of dynamic shared memory: a kernel gets 48 KB on every GPU without asking, of which it may have 5 of its own.
+MOST_SHARED = 43 << 10
 
 
 def _cuda() -> Any:
@@ -168,4 +170,6 @@ class Staging:
 def launch_blocks(kernel: Any, blocks: int, shared_floats: int, stream: Any, arguments: tuple) -> None:
     """Queue a kernel as blocks of one warp, each with `shared_floats` float32 of dynamic shared memory."""
     lanes = SIMULATED_LANES if _is_simulated() else LANES
-    kernel[blocks, lanes, stream, 4 * shared_floats](*arguments)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Grid size")  # what fills the GPU is not for Numba to say here
+        kernel[blocks, lanes, stream, 4 * shared_floats](*arguments)
