@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastemb import FastText, KeyedVectors, Word2Vec
+from fastemb.bench.gpu_training import compare
 from fastemb.cli import main
 from fastemb.engine import staging
 from fastemb.trainers import device_loop, loop
@@ -179,3 +180,12 @@ def test_rows_that_many_words_share_bound_the_sentences_in_flight():
 def test_staleness_falls_as_sentences_in_flight_grow(sentences, window, staleness):
     uses = np.array([device_loop.CHANGES / (sentences + 0.5)])
     assert sentences_in_flight(uses, 10**6, window) == (sentences, staleness)
+
+
+def test_the_benchmark_trains_on_both_devices(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(map(" ".join, TEXT)))
+    options = {"vector_size": 4, "rounds": 1, "pairs": [], "min_count": 1, "window": 1, "sample": 0, "workers": 1}
+    rows = compare(text, models=["CBOW"], log=lambda line: None, **options)
+    assert [(row["model"], row["device"]) for row in rows] == [("CBOW", "cpu"), ("CBOW", "cuda")]
+    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"]) and all(row["words_per_second"] > 0 for row in rows)
