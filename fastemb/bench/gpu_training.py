@@ -84,7 +84,7 @@ def compare(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     text = Path(folder, "text.txt")
     ...     _ = text.write_text("a b c d\\n" * 50)
-    ...     rows = compare(text, devices=["cpu"], models=["CBOW"], vector_size=4, rounds=1, pairs=[], log=len)
+    ...     rows = compare(text, devices=["cpu"], models=["CBOW"], vector_size=4, rounds=1, pairs=[], sample=0, log=len)
     >>> rows[0]["device"], rows[0]["words_per_second"] > 0
     ('cpu', True)
     """
