@@ -43,7 +43,7 @@ def compare(
     log: Callable[[str], None] = print,
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """Train on each device in turn, each round with a seed of its own.
+    r"""Train on each device in turn, each round with a seed of its own.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def compare(
     >>> from fastemb.bench.gpu_training import compare
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     text = Path(folder, "text.txt")
-    ...     _ = text.write_text("a b c d\\n" * 50)
+    ...     _ = text.write_text("a b c d\n" * 50)
     ...     rows = compare(text, devices=["cpu"], models=["CBOW"], vector_size=4, rounds=1, pairs=[], sample=0, log=len)
     >>> rows[0]["device"], rows[0]["words_per_second"] > 0
     ('cpu', True)

@@ -2,8 +2,8 @@
 
 That memory holds rows that are `stride` floats apart: those lent to the places of a sentence and CBOW's input, what
 they were when they were lent, and the outputs. Then come parts of logits, gradients, and two numbers for each row: of
-how many rows of the table it is the mean, and the factor on its rate. The stride is an odd multiple of 16 floats, so that
-threads which read neighbouring columns of neighbouring rows meet no conflict of banks.
+how many rows of the table it is the mean, and the factor on its rate. The stride is an odd multiple of 16 floats, which
+keeps threads that read neighbouring columns of neighbouring rows from conflicts of banks.
 """
 
 import math
