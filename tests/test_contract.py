@@ -215,6 +215,7 @@ TOOLS = {"blocks", "choices", "codes", "compress", "counting", "lending", "optio
 TOOLS |= {"inlining", "scratch", "sentences", "simd"}
 HELPERS = {"allocate_scratch"}
 CUDA_TOOLS = {"blocks", "lending", "near", "sentences", "simulated", "vector"}
+CUDA_TOOLS = {"rows", "simulated", "vector"}
 
 
 def test_every_kernel_file_has_a_reference():

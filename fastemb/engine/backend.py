@@ -17,6 +17,7 @@ __all__ = [
     "gpu_name",
     "gpu_problem",
     "has_cache",
+    "indexing_device",
     "is_cached",
     "kernels",
     "require_gpu",
@@ -57,6 +58,8 @@ def kernels(device: str, name: str) -> ModuleType:
         _require_compiler()
     elif device == "cuda":
         require_gpu()
+        if importlib.util.find_spec(f"fastemb.kernels.cuda.{name}") is None:
+            raise ValueError(f"device='cuda' has no {name}: use device='cpu'")
     module = importlib.import_module(f"fastemb.kernels.{device}.{name}")
     if device == "cpu":
         _warn_if_not_cached()
@@ -81,6 +84,17 @@ def checked_device(device: str) -> str:
     if choice("device", device, DEVICES) == "cuda":
         require_gpu()
     return device
+
+
+def indexing_device(device: str) -> str:
+    """Return where the indices of a device's gradients are grouped: those of a GPU on the CPU.
+
+    Examples
+    --------
+    >>> indexing_device("cuda"), indexing_device("reference")
+    ('cpu', 'reference')
+    """
+    return "cpu" if device == "cuda" else device
 
 
 def require_gpu() -> None:

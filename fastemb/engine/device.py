@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -24,6 +24,7 @@ __all__ = [
     "deferred_errors",
     "empty",
     "has_vector_atomics",
+    "in_kind",
     "is_foreign",
     "launch",
     "on_host",
@@ -70,6 +71,12 @@ def _is_simulated() -> bool:
     return bool(config.ENABLE_CUDASIM)
 
 
+class _Flags(NamedTuple):
+    """What is asked of an array's flags."""
+
+    writeable: bool
+
+
 class DeviceArray:
     """An array in a GPU's memory, which other packages can use as it is.
 
@@ -82,13 +89,20 @@ class DeviceArray:
         Which the array shares, and keeps alive.
     dtype : dtype, optional
         What its numbers are, where Numba does not know it: bfloat16, whose bits are uint16.
+    writeable : bool, default True
     """
 
-    __slots__ = ("__weakref__", "dtype", "made")
+    __slots__ = ("__weakref__", "dtype", "made", "writeable")
 
-    def __init__(self, made: Any, dtype: DTypeLike | None = None) -> None:
+    def __init__(self, made: Any, dtype: DTypeLike | None = None, writeable: bool = True) -> None:
         self.made = made
         self.dtype = np.dtype(made.dtype if dtype is None else dtype)
+        self.writeable = writeable
+
+    @property
+    def flags(self) -> _Flags:
+        """As of an array of NumPy: whether it may be written to."""
+        return _Flags(self.writeable)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -133,7 +147,7 @@ class DeviceArray:
             "shape": self.shape,
             "strides": self.strides,
             "typestr": self.dtype.str,
-            "data": (self.pointer, False),
+            "data": (self.pointer, not self.writeable),
             "version": 3,
             "stream": _number_of(_local.stream),
         }
@@ -170,7 +184,11 @@ class DeviceArray:
         if wanted.itemsize != self.itemsize:
             raise ValueError(f"a view must keep the size of {self.dtype}, got {wanted}")
         made = self.made.view(wanted) if wanted.kind in "iuf" and wanted != self.made.dtype else self.made
-        return DeviceArray(made, wanted)
+        return DeviceArray(made, wanted, self.writeable)
+
+    def rows(self, rows: slice) -> "DeviceArray":
+        """Return neighbouring rows in the same memory."""
+        return DeviceArray(self.made[rows], self.dtype, self.writeable)
 
     def reshape(self, *shape: int) -> "DeviceArray":
         """Return the same memory in another shape; entries must lie one after the other."""
@@ -178,7 +196,7 @@ class DeviceArray:
         wanted = tuple(self.size // known if n == -1 and known else max(n, 0) for n in shape)
         if prod(wanted) != self.size:
             raise ValueError(f"cannot reshape an array of shape {self.shape} into {shape}")
-        return DeviceArray(self.made.reshape(*wanted), self.dtype)
+        return DeviceArray(self.made.reshape(*wanted), self.dtype, self.writeable)
 
     def to_host(self) -> NDArray:
         """Return a copy as an array of NumPy, once all work in the current stream is done."""
@@ -282,11 +300,35 @@ def wrap(values: Any) -> DeviceArray:
     if interface.get("mask") is not None:
         raise TypeError("an array with a mask cannot be used")
     if _is_simulated():
-        return DeviceArray(_simulated(interface, values))
+        return DeviceArray(_simulated(interface, values), writeable=not interface["data"][1])
     cuda = _cuda()
     made = cuda.from_cuda_array_interface({**interface, "stream": None}, owner=values, sync=False)
     _wait_for(interface.get("stream"))
-    return DeviceArray(made)
+    return DeviceArray(made, writeable=not interface["data"][1])
+
+
+def in_kind(found: DeviceArray, given: Any) -> Any:
+    """Return an array of a GPU as an array of the package that `given` is of, without a copy.
+
+    An array of NumPy, or anything else in the host's memory, gives one of NumPy: a copy. A package that is not known
+    gets a `DeviceArray`, which most can take as it is.
+    """
+    if not is_foreign(given):
+        return found.to_host()
+    package = type(given).__module__.partition(".")[0]
+    if package == "torch":
+        import torch
+
+        return torch.as_tensor(found, device=given.device)
+    if package == "cupy":
+        import cupy
+
+        return cupy.asarray(found)
+    if package in ("jax", "jaxlib"):
+        import jax.numpy
+
+        return jax.numpy.asarray(found)
+    return found.made if package in ("numba", "numba_cuda") else found
 
 
 def _simulated(interface: dict[str, Any], owner: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.engine.device import DeviceArray, is_foreign
 from fastemb.engine.validate import boolean
 
 __all__ = ["Remembering", "Tape", "apart"]
@@ -20,6 +21,8 @@ def apart(array: NDArray, *given: Any) -> NDArray:
     >>> apart(theirs[:2], theirs) is theirs, apart(theirs, [0, 1, 2]) is theirs
     (False, True)
     """
+    if isinstance(array, DeviceArray):
+        return array.copy()  # type: ignore[return-value]
     return array.copy() if any(np.may_share_memory(array, other) for other in _arrays(given)) else array
 
 
@@ -28,7 +31,9 @@ def _arrays(given: tuple[Any, ...]) -> list[NDArray]:
     parts = [part for one in given for part in (one if isinstance(one, tuple) else (one,))]
     arrow = [type(part).__module__.partition(".")[0] == "pyarrow" for part in parts]  # which does not change
     return [
-        np.asarray(part) for part, fixed in zip(parts, arrow, strict=True) if hasattr(part, "__array__") and not fixed
+        np.asarray(part)
+        for part, fixed in zip(parts, arrow, strict=True)
+        if hasattr(part, "__array__") and not fixed and not is_foreign(part)
     ]
 
 
