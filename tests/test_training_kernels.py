@@ -190,7 +190,12 @@ def short_case(seed, extras=(), **options):
     ("mode", "extras", "options", "how"),
     [
         ("skipgram_shared", (), {"window": 3, "negative": 5}, {}),
-        ("skipgram_shared", (), {"dim": 3, "negative": 13, "shrink": False}, {"staleness": 1, "shared": False}),
+        (
+            "skipgram_shared",
+            (),
+            {"window": 3, "dim": 3, "negative": 13, "shrink": False},
+            {"staleness": 1, "shared": False},
+        ),
         ("skipgram_shared", ("subwords", "rates", "tree"), {"negative": 2}, {"staleness": 3}),
         ("skipgram_shared", ("rates", "tree"), {"negative": 0}, {}),
         ("cbow_shared", (), {"dim": 33, "cbow": (False, True)}, {"staleness": 2}),
