@@ -171,7 +171,7 @@ def test_rows_that_many_words_share_bound_the_sentences_in_flight():
     shared = np.stack([np.arange(size), np.full(size, size)], 1).ravel().astype(np.int32)  # one n-gram in all words
     uses = zipf_uses(size, subwords=(shared, 2 * np.arange(size + 1)))
     assert uses.max() == pytest.approx(6)  # a window's six context words, on average
-    assert sentences_in_flight(uses, size, 5)[0] == 5 < alone
+    assert sentences_in_flight(uses, size, 5)[0] in (3, 4) and alone > 40
     assert sentences_in_flight(zipf_uses(size, window=50), size, 50)[0] < alone
     assert sentences_in_flight(zipf_uses(size, has_tree=True), size, 5)[0] <= device_loop.CHANGES  # all meet the root
 

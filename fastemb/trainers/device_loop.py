@@ -20,7 +20,7 @@ BLOCK_IDS = 4 << 20
 MOST_SENTENCES = 2048
 # Changes of one row that may be under way at the same time, and words of the vocabulary to each sentence in flight.
 # They come from an emulation of such training, whose figures docs/guide/gpu_training.md has.
-CHANGES = 32
+CHANGES = 24
 WORDS_PER_SENTENCE = 8
 # Rows that are lent are given back and lent again after STALENESS / sentences windows.
 STALENESS = 512
@@ -50,7 +50,7 @@ def sentences_in_flight(uses: NDArray[np.float64], num_words: int, window: int) 
     Examples
     --------
     >>> sentences_in_flight(np.array([0.1, 0.02]), num_words=100_000, window=5)
-    (320, 1)
+    (240, 2)
     >>> sentences_in_flight(np.full(10**6, 6e-6), num_words=10**6, window=5)
     (2048, 1)
     >>> sentences_in_flight(np.full(100, 0.06), num_words=100, window=5)
