@@ -97,10 +97,10 @@ class Case:
     def run_on_gpu(self, mode, start, stop, tables, result, alpha, staleness, sentences=1, shared=True):
         """Run a kernel with so many sentences in flight, their memory in shared or in global memory."""
         given = list(self.arguments(mode, tables, alpha, staleness))
-        none = [np.zeros(0, dtype) for dtype in (np.int32, np.uint8, np.int64, np.float32)]
+        none = [np.zeros(1, dtype) for dtype in (np.int32, np.uint8, np.int64)]
         given[2] = given[2] or (none[0], none[2])
-        given[3] = none[3] if given[3] is None else given[3]
-        given[4] = given[4] or (*none[:3], np.zeros((0, tables[0].shape[1]), np.float32))
+        given[3] = np.ones(1, np.float32) if given[3] is None else given[3]
+        given[4] = given[4] or (*none, np.zeros((1, tables[0].shape[1]), np.float32))
         floats = kernels("cuda", "blocks").layout_of.py_func(tables[0].shape[1], self.window)[-1]
         near = () if shared else (np.zeros((sentences, -(-floats // 4) * 4), np.float32),)
 

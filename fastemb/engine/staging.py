@@ -55,7 +55,7 @@ class Placed:
     Parameters
     ----------
     table : NDArray
-        Contiguous.
+        Contiguous, and not empty.
     on_device : bool
         The twin is in the GPU's memory. Otherwise it is in managed memory, which the driver moves between host and GPU
         page by page as it is used: it may be larger than the GPU's memory.
@@ -74,19 +74,17 @@ class Placed:
 
     def load(self) -> None:
         """Copy the table to its twin; no kernel may be at work."""
-        if self._table.size:
-            if self._on_device:
-                self.made.copy_to_device(self._table)
-            else:
-                self.made[...] = self._table
+        if self._on_device:
+            self.made.copy_to_device(self._table)
+        else:
+            self.made[...] = self._table
 
     def fetch(self) -> None:
         """Copy the twin to the table; no kernel may be at work."""
-        if self._table.size:
-            if self._on_device:
-                self.made.copy_to_host(self._table)
-            else:
-                self._table[...] = self.made
+        if self._on_device:
+            self.made.copy_to_host(self._table)
+        else:
+            self._table[...] = self.made
 
 
 class _Slot:
@@ -109,9 +107,6 @@ class Staging:
     num_results : int
         Float64 numbers of the result.
 
-    Examples
-    --------
-    A block is put, then queued; `finish` waits for the oldest one and returns what its kernel has added to the result.
     """
 
     def __init__(self, shapes: list[tuple[int, type]], num_results: int) -> None:

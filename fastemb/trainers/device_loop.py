@@ -132,16 +132,18 @@ class DeviceTrainer:
         self._kernel = getattr(kernels("cuda", model), f"{model}_shared")
         self._sentences, self._staleness = sentences_in_flight(uses, num_words, text.window)
         self._staging = Staging([(most_ids, np.int32), (most_sentences + 1, np.int64)], num_results=3)
-        # Arrays of no elements stand for what is not there: a kernel on a GPU cannot be given None.
-        values, ends = subwords or (np.zeros(0, np.int32), np.zeros(0, np.int64))
-        no_tree = np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros((0, length), np.float32)
+        # Arrays of one element stand for what is not there: a kernel on a GPU can be given neither None nor no memory.
+        nothing = np.zeros((1, length), np.float32)
+        values, ends = subwords or (np.zeros(1, np.int32), np.zeros(1, np.int64))
+        no_tree = np.zeros(1, np.int32), np.zeros(1, np.uint8), np.zeros(1, np.int64), nothing
         points, codes, path_ends, inner = tree or no_tree
-        factors = np.zeros(0, np.float32) if rates is None else rates
-        parts = tuple(fixed(a) for a in (values, ends, points, codes, path_ends, factors, text.keep, text.noise))
+        factors = np.ones(1, np.float32) if rates is None else rates
+        noise = text.noise if text.negative else np.zeros((1, 2), np.uint32)
+        parts = tuple(fixed(a) for a in (values, ends, points, codes, path_ends, factors, text.keep, noise))
         self._after = after
         self._atomics = (0, 0) if has_vector_atomics() else (0,)
         self._near, self._shared_floats = _own_memory(length, text.window, self._sentences)
-        self._tables = _placed([weight_in, weight_out, inner])
+        self._tables = _placed([table if len(table) else nothing.copy() for table in (weight_in, weight_out, inner)])
         made_in, made_out, made_inner = (table.made for table in self._tables)
         tree_parts = (*parts[2:5], made_inner)
         self._before = (made_in, made_out, parts[:2], parts[5], tree_parts, *parts[6:], *text[2:])

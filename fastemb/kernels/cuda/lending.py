@@ -27,20 +27,20 @@ def slot_near(centre_slot, apart, window):
 def rows_of(subwords, word):
     """Return the range of a word's rows."""
     ends = subwords[1]
-    if ends.shape[0] == 0:
+    if ends.shape[0] == 1:
         return word, word + 1
     return ends[word], ends[word + 1]
 
 
 @cuda.jit(device=True)
 def row_at(subwords, k):
-    values = subwords[0]
-    return k if values.shape[0] == 0 else np.int64(values[k])
+    values, ends = subwords
+    return k if ends.shape[0] == 1 else np.int64(values[k])
 
 
 @cuda.jit(device=True)
 def rate_of(rates, row):
-    return np.float32(1) if rates.shape[0] == 0 else rates[row]
+    return rates[0] if rates.shape[0] == 1 else rates[row]
 
 
 @cuda.jit(device=True)

@@ -10,7 +10,8 @@ of rows, so what it reads of a table holds what it added before. Only logits nee
 
 After the reference's arguments come `base`, the place in the text of ``ids[0]``, since a part of the text may be all
 that is on the device; `near`, see `near.near_memory`; and `atomics`, see `vector`. Where the reference has None for
-`subwords`, `rates` or `tree`, a kernel has arrays of no elements. Rows are whole multiples of 16 floats.
+`subwords` or `tree`, a kernel has arrays of one element, and for `rates` the one factor 1; a table without rows has
+one. Rows are whole multiples of 16 floats.
 """
 
 import numpy as np
@@ -109,7 +110,7 @@ def train_window(
         first_input, num_inputs, share = MOST_INPUTS - 1, np.int64(1), CBOW_SHARE
     loss, pairs = np.float64(0), np.int64(0)
     points, codes, ends, weight_inner = tree
-    if ends.shape[0] > 0:
+    if ends.shape[0] > 1:
         end = ends[centre + 1]
         for at in range(ends[centre], end, OUTPUTS):
             choose_path(memory, layout, rows, points, codes, at, end)
