@@ -176,7 +176,7 @@ def test_rows_that_many_words_share_bound_the_sentences_in_flight():
     assert sentences_in_flight(zipf_uses(size, has_tree=True), size, 5)[0] <= device_loop.CHANGES  # all meet the root
 
 
-@pytest.mark.parametrize(("sentences", "window", "staleness"), [(1, 5, 11), (64, 5, 8), (512, 5, 1), (100, 1, 3)])
+@pytest.mark.parametrize(("sentences", "window", "staleness"), [(1, 5, 11), (64, 5, 4), (512, 5, 1), (100, 1, 2)])
 def test_staleness_falls_as_sentences_in_flight_grow(sentences, window, staleness):
     uses = np.array([device_loop.CHANGES / (sentences + 0.5)])
     assert sentences_in_flight(uses, 10**6, window) == (sentences, staleness)

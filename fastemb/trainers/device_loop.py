@@ -23,7 +23,7 @@ MOST_SENTENCES = 2048
 CHANGES = 24
 WORDS_PER_SENTENCE = 8
 # Rows that are lent are given back and lent again after STALENESS / sentences windows.
-STALENESS = 512
+STALENESS = 256
 RESERVED = 0.1  # share of the free memory that tables leave free
 
 
@@ -50,7 +50,7 @@ def sentences_in_flight(uses: NDArray[np.float64], num_words: int, window: int) 
     Examples
     --------
     >>> sentences_in_flight(np.array([0.1, 0.02]), num_words=100_000, window=5)
-    (240, 2)
+    (240, 1)
     >>> sentences_in_flight(np.full(10**6, 6e-6), num_words=10**6, window=5)
     (2048, 1)
     >>> sentences_in_flight(np.full(100, 0.06), num_words=100, window=5)
