@@ -1,7 +1,9 @@
-"""What all tests share: that the fastemb under test is the installed one, and where real data lies."""
+"""What all tests share: the installed fastemb, where real data lies, and a GPU or what stands for one."""
 
+import ctypes
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,20 @@ if Path(sys.path[0]).resolve() == ROOT:
 os.environ["PYTHONSAFEPATH"] = "1"
 
 
+def has_gpu() -> bool:
+    """Return whether there is an NVIDIA driver with a device, without Numba, which looks only once."""
+    try:
+        driver, found = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+    except OSError:
+        return False
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(found)) == 0 and found.value > 0
+
+
+# Without a GPU, `device="cuda"` means Numba's simulator, which must be chosen before Numba is imported.
+if not has_gpu():
+    os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """Return the folder of real texts, evaluation sets and other programs' files, or skip the test."""
@@ -22,3 +38,13 @@ def data() -> Path:
     if not folder:
         pytest.skip("FASTEMB_DATA names no folder of real data")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def quick_simulator(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let the simulator's threads, which wait for each other all the time, take turns more often than others."""
+    before = sys.getswitchinterval()
+    if request.node.get_closest_marker("gpu"):
+        sys.setswitchinterval(5e-5)
+    yield
+    sys.setswitchinterval(before)

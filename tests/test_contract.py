@@ -152,6 +152,15 @@ def test_cpu_kernels_need_numba_only():
             assert name.split(".")[0] in allowed or name.startswith("fastemb.kernels.cpu"), (path, name)
 
 
+def test_cuda_kernels_need_numba_only():
+    allowed = {"numpy", "numba", "llvmlite", "math", "typing", "threading"}
+    for path in (PACKAGE / "kernels" / "cuda").glob("*.py"):
+        for name in imports_of(path.read_text(encoding="utf-8"), module_of(path)):
+            is_twin = path.stem == "simulated" and name.startswith("fastemb.kernels.reference")
+            is_own = name.startswith("fastemb.kernels.cuda")
+            assert name.split(".")[0] in allowed or is_own or is_twin, (path, name)
+
+
 @pytest.mark.parametrize("code", ["import fastemb", "import fastemb.cli", "import fastemb; dir(fastemb)"])
 def test_import_is_light(code):
     heavy = sorted(HEAVY)
@@ -205,6 +214,7 @@ SHARED = sorted(kernel_modules("reference") & kernel_modules("cpu"))
 TOOLS = {"blocks", "choices", "codes", "compress", "counting", "lending", "options", "outputs", "pieces", "rows"}
 TOOLS |= {"inlining", "scratch", "sentences", "simd"}
 HELPERS = {"allocate_scratch"}
+CUDA_TOOLS = {"blocks", "lending", "near", "rows", "sentences", "simulated", "vector"}
 
 
 def test_every_kernel_file_has_a_reference():
@@ -223,6 +233,18 @@ def test_kernels_match_their_reference(stem):
         wanted = list(inspect.signature(specification).parameters)
         found = list(inspect.signature(cpu[name]).parameters)
         assert found[: len(wanted)] == wanted, f"{stem}.{name}: leading arguments must be the reference's"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("stem", sorted(kernel_modules("cuda") - CUDA_TOOLS))
+def test_cuda_kernels_match_their_reference(stem):
+    """Each is in the reference, with the same leading arguments; what only a GPU needs comes after them."""
+    pytest.importorskip("numba.cuda", reason="Numba has no CUDA target and no simulator")
+    reference, cuda = kernels_of("reference", stem), kernels_of("cuda", stem)
+    assert set(cuda) <= set(reference) and cuda
+    for name, kernel in cuda.items():
+        wanted = list(inspect.signature(reference[name]).parameters)
+        assert list(inspect.signature(kernel).parameters)[: len(wanted)] == wanted, f"{stem}.{name}"
 
 
 def test_all_modules_import():

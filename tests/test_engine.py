@@ -138,7 +138,7 @@ def test_rate_is_one_line_over_all_epochs():
 
 
 def test_unknown_device():
-    with pytest.raises(ValueError, match="device must be one of 'cpu', 'reference', got 'tpu'"):
+    with pytest.raises(ValueError, match="device must be one of 'cpu', 'reference', 'cuda', got 'tpu'"):
         backend.kernels("tpu", "skipgram")
 
 

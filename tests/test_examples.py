@@ -111,6 +111,7 @@ def text_folder(tmp_path):
 
 def run_script(code, folder):
     environment = {**os.environ, "PYTHONWARNINGS": "error", "MPLBACKEND": "Agg"}
+    environment.pop("NUMBA_ENABLE_CUDASIM", None)  # a reader has no simulator, which is far too slow for an example
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

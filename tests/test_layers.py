@@ -350,7 +350,7 @@ def test_empty_input():
         ((V, D), {"freeze": [True, False]}, ValueError, r"freeze must be a bool or a bool array of shape \(50,\)"),
         ((V, D), {"freeze": "yes"}, TypeError, "freeze must be True or False, got 'yes'"),
         ((V, D), {"on_invalid": "ignore"}, ValueError, "on_invalid must be one of"),
-        ((V, D), {"device": "cuda"}, ValueError, "device must be one of"),
+        ((V, D), {"device": "tpu"}, ValueError, "device must be one of"),
         ((V, D), {"embeddings_initializer": "gaussian"}, ValueError, "embeddings_initializer must be one of"),
         ((V, D), {"embeddings_initializer": 3}, TypeError, "must be a name, a callable or an array, got 3"),
         ((V, D), {"embeddings_initializer": np.zeros((2, 2))}, ValueError, r"shape \(50, 6\), got \(2, 2\)"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastemb.engine import staging
 from fastemb.engine.backend import kernels, simd_width
 from fastemb.engine.sampling import keep_probabilities, noise_table
 from fastemb.kernels.cpu import blocks
@@ -75,12 +76,14 @@ class Case:
 
     def run(
         self, mode, device="cpu", start=0, stop=None, tables=None, result=None, alpha=0.05, staleness=16,
-        num_private=0, publish_every=4, width=W16,
+        num_private=0, publish_every=4, width=W16, **options,
     ):  # fmt: skip
         """Run a kernel on copies of the tables; return the tables and the result."""
         tables = [table.copy() for table in self.tables] if tables is None else tables
         result = np.zeros(3) if result is None else result
         stop = len(self.offsets) - 1 if stop is None else stop
+        if device == "cuda":
+            return self.run_on_gpu(mode, start, stop, tables, result, alpha, staleness, **options)
         tuning = ()
         if device == "cpu":
             scratch = allocate_scratch(row_length(self.dim), self.window, self.negative, len(self.ids), num_private)
@@ -89,6 +92,31 @@ class Case:
             module_of(mode, device)(
                 self.ids, self.offsets, start, stop, *self.arguments(mode, tables, alpha, staleness), result, *tuning
             )
+        return [*tables, result]
+
+    def run_on_gpu(self, mode, start, stop, tables, result, alpha, staleness, sentences=1, shared=True):
+        """Run a kernel with so many sentences in flight, their memory in shared or in global memory."""
+        given = list(self.arguments(mode, tables, alpha, staleness))
+        none = [np.zeros(1, dtype) for dtype in (np.int32, np.uint8, np.int64)]
+        given[2] = given[2] or (none[0], none[2])
+        given[3] = np.ones(1, np.float32) if given[3] is None else given[3]
+        given[4] = given[4] or (*none, np.zeros((1, tables[0].shape[1]), np.float32))
+        floats = kernels("cuda", "blocks").layout_of.py_func(tables[0].shape[1], self.window)[-1]
+        near = () if shared else (np.zeros((sentences, -(-floats // 4) * 4), np.float32),)
+
+        def placed(value):
+            if isinstance(value, tuple):
+                return tuple(map(placed, value))
+            return staging.fixed(value) if isinstance(value, np.ndarray) else value
+
+        first = int(self.offsets[start])  # only the range's part of the text is there
+        arguments = (self.ids[first:], self.offsets, start, stop, *given, result, first, near, (0,))
+        on_device = placed(arguments)
+        staging.launch_blocks(module_of(mode, "cuda"), sentences, floats if shared else 0, 0, on_device)
+        for values, made in [(tables[0], on_device[4]), (tables[1], on_device[5]), (result, on_device[-4])]:
+            made.copy_to_host(values)
+        if self.tree is not None:
+            on_device[8][3].copy_to_host(tables[2])
         return [*tables, result]
 
     def reference(self, mode, **options):
@@ -144,6 +172,81 @@ def test_pairwise_equals_the_reference(model, seed, variant, dim, window, negati
     )  # fmt: skip
     # A logit at the edge of a cell of the sigmoid's table may fall on either side: a cell is 0.008 high at most.
     assert_close(case.run(f"{model}_pairwise", width=width), case.reference(f"{model}_pairwise"), atol=1e-3)
+
+
+def on_gpu(test):
+    """Mark a test that runs kernels on a GPU, or in Numba's simulator: as Python, in which NumPy warns of overflow."""
+    return pytest.mark.gpu(pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")(test))
+
+
+def short_case(seed, extras=(), **options):
+    """A case that the simulator runs in a second or two."""
+    ids = (np.random.default_rng(seed).zipf(1.3, 30) % NUM_WORDS).astype(np.int32)
+    return Case(seed, ids=ids, extras=extras, **{"dim": 20, "window": 2, "scale": 0.07, "sample": 0.05} | options)
+
+
+@on_gpu
+@pytest.mark.parametrize(
+    ("mode", "extras", "options", "how"),
+    [
+        ("skipgram_shared", (), {"window": 3, "negative": 5}, {}),
+        (
+            "skipgram_shared",
+            (),
+            {"window": 3, "dim": 3, "negative": 13, "shrink": False},
+            {"staleness": 1, "shared": False},
+        ),
+        ("skipgram_shared", ("subwords", "rates", "tree"), {"negative": 2}, {"staleness": 3}),
+        ("skipgram_shared", ("rates", "tree"), {"negative": 0}, {}),
+        ("cbow_shared", (), {"dim": 33, "cbow": (False, True)}, {"staleness": 2}),
+        ("cbow_shared", ("subwords", "rates"), {"negative": 7, "cbow": (True, True)}, {"shared": False}),
+        ("cbow_shared", ("subwords", "tree"), {"negative": 1, "cbow": (True, False)}, {}),
+    ],
+)
+def test_one_sentence_in_flight_on_a_gpu_equals_the_reference(mode, extras, options, how):
+    case = short_case(3, extras, **options)
+    got = case.run(mode, "cuda", **how)
+    assert_close(got, case.reference(mode, staleness=how.get("staleness", 16)), atol=1e-6)
+    assert not any(table[:, case.dim :].any() for table in got[:-1]), "the padding changed"
+
+
+@on_gpu
+def test_splitting_the_range_changes_nothing_on_a_gpu():
+    case = short_case(2)
+    whole = case.run("skipgram_shared", "cuda")
+    first = case.run("skipgram_shared", "cuda", stop=4)
+    both = case.run("skipgram_shared", "cuda", start=4, tables=first[:-1], result=first[-1])
+    for got, wanted in zip(both[:-1], whole[:-1], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    np.testing.assert_allclose(both[-1], whole[-1], rtol=1e-7)
+
+
+@on_gpu
+@pytest.mark.parametrize("mode", ["skipgram_shared", "cbow_shared"])
+def test_many_sentences_in_flight_train_each_once(mode):
+    """With so small a rate that what sentences learn adds up, in whichever order they come."""
+    case = short_case(4)
+    got = case.run(mode, "cuda", alpha=1e-4, sentences=3)
+    assert_close(got, case.reference(mode, alpha=1e-4), atol=1e-7)
+    assert abs(got[0] - case.tables[0]).max() > 1e-6
+
+
+@on_gpu
+def test_rows_of_rate_0_and_rows_not_used_stay_bit_identical_on_a_gpu():
+    case = short_case(12, ("rates",))
+    case.tables[0][case.rates == 0, 3] = -0.0  # adding 0 would make it 0.0
+    got = case.run("skipgram_shared", "cuda")[0]
+    same = (case.rates == 0) | ~np.isin(np.arange(NUM_ROWS), case.ids)
+    np.testing.assert_array_equal(got[same].view(np.uint32), case.tables[0][same].view(np.uint32))
+    assert (got[~same] != case.tables[0][~same]).any(axis=1).sum() > 3
+
+
+@on_gpu
+def test_what_is_not_finite_shows_in_the_loss_on_a_gpu():
+    case = short_case(8)
+    case.tables[0][:, 0] = np.nan
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(case.run("skipgram_shared", "cuda")[-1][0])
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -15,7 +15,7 @@ from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption
 EXAMPLE = "fastemb info vectors.safetensors"
 
 _PACKAGES = (
-    "numpy", "numba", "llvmlite", "scipy", "matplotlib", "typer", "rich", "zstandard",
+    "numpy", "numba", "numba-cuda", "llvmlite", "scipy", "matplotlib", "typer", "rich", "zstandard",
     "ml_dtypes", "pyarrow", "torch", "keras", "POT", "usearch", "faiss-cpu", "plotly",
 )  # fmt: skip
 
@@ -60,7 +60,7 @@ def _file(path: str, errors: str) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    from fastemb.engine.backend import kernels
+    from fastemb.engine.backend import gpu_name, kernels
     from fastemb.engine.parallel import get_num_threads
 
     cache = kernels("cpu", "options").cache_folder()
@@ -78,6 +78,7 @@ def _machine() -> dict[str, Any]:
         "threads": get_num_threads(),
         "installed_in": os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
         "cache_folder": None if cache is None else str(cache),
+        "gpu": gpu_name(),
         **versions,
     }
 

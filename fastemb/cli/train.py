@@ -150,6 +150,10 @@ def train(
     workers: Annotated[
         int | None, typer.Option(help="Threads; default, every core of this process.", rich_help_panel=_RUN)
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(metavar="cpu|cuda", help="Where to train: cuda is an NVIDIA GPU.", rich_help_panel=_RUN),
+    ] = "cpu",
     seed: Annotated[
         int, typer.Option(help="Start of the random numbers; with --workers 1 a run repeats.", rich_help_panel=_RUN)
     ] = 1,
@@ -214,6 +218,7 @@ def train(
         "phrases": phrases,
         "errors": errors.value,
         "workers": workers,
+        "device": device,
         "seed": seed,
         "max_memory": max_memory,
         "max_vocab_size": max_vocab_size,

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fastemb.engine.device import DeviceArray, is_foreign, on_host, upload, wrap
 
 __all__ = [
     "accumulator",
@@ -122,6 +125,8 @@ def as_rows(values: ArrayLike, shape: tuple[int, ...], dtype: np.dtype, name: st
     TypeError, ValueError
         If they are not numbers, or of another shape.
     """
+    if is_foreign(values):
+        return _rows_of_gpu(wrap(values), shape, dtype, name)
     array = values if type(values) is np.ndarray else np.asarray(values).view(np.ndarray)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
@@ -138,6 +143,16 @@ def writable(array: NDArray) -> NDArray:
     return array if array.flags.num & WRITEABLE else array.copy()
 
 
+def _rows_of_gpu(values: DeviceArray, shape: tuple[int, ...], dtype: np.dtype, name: str) -> Any:
+    """Return rows in a GPU's memory as kernels take them; what must be converted goes through the host."""
+    if values.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {values.shape}")
+    if not (values.is_contiguous() and values.dtype in (dtype, accumulator(dtype)) and dtype != BFLOAT16):
+        is_accumulated = values.is_contiguous() and values.dtype == FLOAT32 and dtype == BFLOAT16
+        values = values if is_accumulated else upload(as_rows(values.to_host(), shape, dtype, name))
+    return values if values.ndim == 2 else values.reshape(prod(shape[:-1]), shape[-1])
+
+
 def as_floats(values: ArrayLike, dtype: np.dtype, name: str) -> NDArray:
     """Return `values` as a C-contiguous array of `dtype`.
 
@@ -146,7 +161,7 @@ def as_floats(values: ArrayLike, dtype: np.dtype, name: str) -> NDArray:
     TypeError
         If they are not real numbers.
     """
-    array = np.asarray(values).view(np.ndarray)
+    array = np.asarray(on_host(wrap(values)) if is_foreign(values) else values).view(np.ndarray)
     if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
         raise TypeError(f"{name} must be floats, got {array.dtype}")
     return np.require(array, dtype, ("C", "A"))
@@ -163,7 +178,7 @@ def as_integers(values: ArrayLike, name: str = "input") -> NDArray:
         If a list is ragged.
     """
     try:
-        array = np.asarray(values).view(np.ndarray)
+        array = np.asarray(on_host(wrap(values)) if is_foreign(values) else values).view(np.ndarray)
     except ValueError:
         raise ValueError(f"{name} must be rectangular, got rows of different lengths") from None
     if array.size == 0 and isinstance(values, Sequence):
@@ -176,7 +191,8 @@ def as_integers(values: ArrayLike, name: str = "input") -> NDArray:
 def as_indices(values: ArrayLike, name: str = "input") -> NDArray:
     """Return integers of any shape as a C-contiguous int32 or int64 array of that shape.
 
-    Types of up to 16 bits become int32, uint32 and uint64 become int64. Nothing is copied that need not be.
+    Types of up to 16 bits become int32, uint32 and uint64 become int64. Nothing is copied that need not be; indices in
+    a GPU's memory stay there.
 
     Raises
     ------
@@ -192,6 +208,11 @@ def as_indices(values: ArrayLike, name: str = "input") -> NDArray:
     """
     if type(values) is np.ndarray and values.dtype in INDEX_DTYPES and values.flags.num & BEHAVED == BEHAVED:
         return values
+    if is_foreign(values):
+        found = wrap(values)
+        if found.dtype in INDEX_DTYPES and found.is_contiguous():
+            return found  # type: ignore[return-value]
+        return upload(as_indices(found.to_host(), name))  # type: ignore[return-value]
     array = as_integers(values, name)
     if array.dtype == np.uint64 and array.size and int(array.max()) >= 2**63:
         raise ValueError(f"{name} must be below 2**63, got {array.max()}")

@@ -1,6 +1,7 @@
 """Which implementation of the kernels runs; nothing else imports a kernel package."""
 
 import importlib
+import importlib.util
 import sys
 import warnings
 from functools import cache
@@ -9,9 +10,22 @@ from typing import Any
 
 from fastemb.engine.validate import choice
 
-__all__ = ["DEVICES", "announce", "has_cache", "is_cached", "kernels", "require_half", "simd_width"]
+__all__ = [
+    "DEVICES",
+    "announce",
+    "checked_device",
+    "gpu_name",
+    "gpu_problem",
+    "has_cache",
+    "indexing_device",
+    "is_cached",
+    "kernels",
+    "require_gpu",
+    "require_half",
+    "simd_width",
+]
 
-DEVICES = ("cpu", "reference")
+DEVICES = ("cpu", "reference", "cuda")
 
 
 @cache
@@ -20,8 +34,8 @@ def kernels(device: str, name: str) -> ModuleType:
 
     Parameters
     ----------
-    device : {"cpu", "reference"}
-        Numba on this machine's processor, or the NumPy specification.
+    device : {"cpu", "reference", "cuda"}
+        Numba on this machine's processor, the NumPy specification, or Numba-CUDA on an NVIDIA GPU.
     name : str
         The module, such as ``"skipgram"``.
 
@@ -30,7 +44,9 @@ def kernels(device: str, name: str) -> ModuleType:
     ValueError
         If there is no such device.
     RuntimeError
-        If ``NUMBA_DISABLE_JIT`` is set: the CPU's kernels exist only compiled.
+        If ``NUMBA_DISABLE_JIT`` is set: the CPU's kernels exist only compiled; or no GPU can be used.
+    ImportError
+        If the package for GPUs is not installed.
 
     Examples
     --------
@@ -40,10 +56,114 @@ def kernels(device: str, name: str) -> ModuleType:
     choice("device", device, DEVICES)
     if device == "cpu":
         _require_compiler()
+    elif device == "cuda":
+        require_gpu()
+        if importlib.util.find_spec(f"fastemb.kernels.cuda.{name}") is None:
+            raise ValueError(f"device='cuda' has no {name}: use device='cpu'")
     module = importlib.import_module(f"fastemb.kernels.{device}.{name}")
     if device == "cpu":
         _warn_if_not_cached()
     return module
+
+
+def checked_device(device: str) -> str:
+    """Return the name of a device that can be used.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+    ImportError, RuntimeError
+        As `require_gpu`, for "cuda".
+
+    Examples
+    --------
+    >>> checked_device("cpu")
+    'cpu'
+    """
+    if choice("device", device, DEVICES) == "cuda":
+        require_gpu()
+    return device
+
+
+def indexing_device(device: str) -> str:
+    """Return where the indices of a device's gradients are grouped: those of a GPU on the CPU.
+
+    Examples
+    --------
+    >>> indexing_device("cuda"), indexing_device("reference")
+    ('cpu', 'reference')
+    """
+    return "cpu" if device == "cuda" else device
+
+
+def require_gpu() -> None:
+    """Check that a GPU can be used.
+
+    Raises
+    ------
+    ImportError
+        If numba-cuda is not installed.
+    RuntimeError
+        If there is no driver, no device, or no compiler for it: with what the driver says.
+    """
+    problem = gpu_problem()
+    if problem is not None:
+        kind = ImportError if problem.startswith("no package") else RuntimeError
+        raise kind(f"device='cuda' cannot be used: {problem}")
+
+
+@cache
+def gpu_problem() -> str | None:
+    """Return why no GPU can be used; None if one can.
+
+    Numba's simulator, ``NUMBA_ENABLE_CUDASIM=1``, counts as one: kernels run in it as Python, to be tested.
+    """
+    from numba import config
+
+    if config.ENABLE_CUDASIM:
+        return None
+    if importlib.util.find_spec("numba_cuda") is None:
+        return "no package numba-cuda: pip install 'fastemb[cuda]'"
+    from numba import cuda
+
+    try:
+        if not len(cuda.gpus):
+            return "no device: the NVIDIA driver finds none"
+        _ = cuda.current_context()
+    except Exception as error:  # the driver's own kinds, which differ between versions
+        told = " ".join(str(error).replace("Error at driver init:", "").split()).strip(" :")
+        kind = "no driver" if "cannot be found" in told or "libcuda" in told else "no usable device"
+        return f"{kind}: {told}"
+    return _compiler_problem()
+
+
+def gpu_name() -> str:
+    """Return which GPU ``device="cuda"`` uses, or why none can be used."""
+    problem = gpu_problem()
+    if problem is not None:
+        return f"not usable: {problem}"
+    from numba import config, cuda
+
+    if config.ENABLE_CUDASIM:
+        return "Numba's simulator"
+    found = cuda.get_current_device()
+    name = found.name.decode() if isinstance(found.name, bytes) else found.name
+    major, minor = found.compute_capability
+    return f"{name}, compute capability {major}.{minor}"
+
+
+def _compiler_problem() -> str | None:
+    """Return what is missing of the compiler that turns kernels into the GPU's code."""
+    from numba.cuda.cudadrv import nvrtc, nvvm
+
+    try:
+        nvvm.NVVM()
+        nvrtc.get_supported_ccs()
+    except Exception as error:
+        told = " ".join(str(error).split())
+        return f"no compiler, NVVM or NVRTC: pip install 'fastemb[cuda]' brings it ({told})"
+    return None
 
 
 def _require_compiler() -> None:

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import _indices, operations, updates
+from fastemb.engine import _indices, gpu, operations, updates
+from fastemb.engine import device as devices
 from fastemb.engine.arrays import accumulator
-from fastemb.engine.backend import kernels
+from fastemb.engine.backend import indexing_device, kernels
 from fastemb.engine.grouping import Groups, group
 from fastemb.engine.memory import empty_rows, zeros
 from fastemb.engine.parallel import run
@@ -58,7 +60,11 @@ class RowGradient:
         """
         if self.values is None:
             assert self.grad_output is not None and self.sources is not None and self.starts is not None
-            values = empty_rows(len(self.rows), self.grad_output.shape[1], accumulator(self.grad_output.dtype))
+            is_there = isinstance(self.grad_output, devices.DeviceArray)
+            dim, dtype = self.grad_output.shape[1], accumulator(self.grad_output.dtype)
+            values: Any = (
+                devices.empty((len(self.rows), dim), dtype) if is_there else empty_rows(len(self.rows), dim, dtype)
+            )
             bags = Bags(self.sources, self.starts, self.coefficients)
             self.values = operations.reduce(self.grad_output, bags, "sum", out=values, device=device)
             self.grad_output = self.sources = self.starts = self.coefficients = None
@@ -137,7 +143,7 @@ class RowGradient:
         >>> gradient_of_lookup(np.array([[3.0], [4.0]]), np.array([1, 2]), 3).norm()
         5.0
         """
-        values = self.collect(device=device)
+        values = devices.on_host(self.collect(device=device))
         return float(np.sqrt(np.einsum("rd,rd->", values, values, dtype=np.float64)))
 
 
@@ -184,7 +190,7 @@ def gradient_of_lookup(
         Divide the gradient of each row by the number of its lookups.
     frozen : bool (num_embeddings,), optional
         Rows without a gradient are True.
-    device : {"cpu", "reference"}, default "cpu"
+    device : {"cpu", "reference", "cuda"}, default "cpu"
 
     Examples
     --------
@@ -193,6 +199,7 @@ def gradient_of_lookup(
     array([[2. ],
            [2.5]])
     """
+    indices, device = devices.on_host(indices), indexing_device(device)
     groups = group(indices, num_embeddings, padding_idx=padding_idx, frozen=frozen, device=device)
     coefficients = _inverse_counts(groups, grad_output.dtype) if scale_grad_by_freq else None
     return RowGradient(groups.rows, None, grad_output, groups.order, groups.starts, coefficients)
@@ -225,7 +232,7 @@ def gradient_of_bags(
         Rows without a gradient are True.
     winners : array (num_bags, embedding_dim)
         Of `operations.extremes`; for modes "max" and "min".
-    device : {"cpu", "reference"}, default "cpu"
+    device : {"cpu", "reference", "cuda"}, default "cpu"
 
     Examples
     --------
@@ -235,12 +242,14 @@ def gradient_of_bags(
     (array([3, 7]), array([[0.5],
            [4.5]]))
     """
+    bags, device = gpu.bags_on_host(bags), indexing_device(device)
     ordered = bags.coefficients is not None or mode in operations.EXTREMES
     groups, sources = _grouped(bags, num_embeddings, frozen, ordered, device)
     frequency = _inverse_counts(groups, grad_output.dtype) if scale_grad_by_freq else None
     if mode in operations.EXTREMES:
         values = _sum_winners(grad_output, winners, groups, sources, device)
         if frequency is not None:
+            values = devices.on_host(values)
             values *= frequency[groups.starts[:-1], None]
         return RowGradient(groups.rows, values)
     coefficients = None if bags.coefficients is None else bags.coefficients[groups.order]
@@ -268,7 +277,7 @@ def gradient_of_coefficients(
     bags : Bags
         Without coefficients, the gradient at ones.
     mode : {"sum", "mean", "sqrtn"}
-    device : {"cpu", "reference"}, default "cpu"
+    device : {"cpu", "reference", "cuda"}, default "cpu"
 
     Returns
     -------
@@ -286,7 +295,8 @@ def gradient_of_coefficients(
     >>> gradient_of_coefficients(np.array([[8.0], [8.0]]), np.array([[0.0], [1.0], [2.0]]), bags, "mean")
     array([ 1., -3.,  0.])
     """
-    gradient = operations.dots(weight, bags, grad_output, device=device)
+    gradient = devices.on_host(operations.dots(weight, bags, grad_output, device=device))
+    bags, device = gpu.bags_on_host(bags), indexing_device(device)
     if mode == "sum":
         return gradient
     coefficients = gradient.dtype.type(1) if bags.coefficients is None else bags.coefficients
@@ -324,7 +334,7 @@ def merge(gradients: Sequence[RowGradient], *, device: str = "cpu") -> RowGradie
     if len(gradients) == 1:
         return gradients[0]
     rows = np.concatenate([gradient.rows for gradient in gradients])
-    values = np.concatenate([gradient.collect(device=device) for gradient in gradients])
+    values = np.concatenate([devices.on_host(gradient.collect(device=device)) for gradient in gradients])
     num_embeddings = int(rows.max()) + 1 if len(rows) else 0
     return gradient_of_lookup(values, rows, num_embeddings, device=device)
 
@@ -354,6 +364,8 @@ def _inverse_counts(groups: Groups, dtype: np.dtype) -> NDArray:
 def _sum_winners(
     grad_output: NDArray, winners: NDArray | None, groups: Groups, sources: NDArray, device: str
 ) -> NDArray:
+    if isinstance(winners, devices.DeviceArray):
+        return gpu.sum_winners(grad_output, winners, groups.order, sources, groups.starts)
     values = empty_rows(len(groups.rows), grad_output.shape[1], accumulator(grad_output.dtype))
     arguments = (values, operations.stored(grad_output), winners, groups.order, sources, groups.starts)
     cost = 2 * len(sources) * grad_output.shape[1] * grad_output.itemsize

@@ -1,7 +1,8 @@
 """The kernels with arrays made for their results: validated arrays in, results out.
 
 Tables are float64, float32, float16 or uint16 (the bits of bfloat16) with unit inner stride; indices are int32 or
-int64 and contiguous; `arrays` and `ragged` make them so of what users pass.
+int64 and contiguous; `arrays` and `ragged` make them so of what users pass. Tables in a GPU's memory go to `gpu`, and
+so does what is returned.
 """
 
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import _plain
+from fastemb.engine import _plain, gpu
 from fastemb.engine.arrays import FLOAT16, accumulator
 from fastemb.engine.backend import kernels, require_half
+from fastemb.engine.device import DeviceArray
 from fastemb.engine.memory import empty_rows
 from fastemb.engine.parallel import run
 from fastemb.engine.ragged import Bags, index_error, padding_number
@@ -57,7 +59,7 @@ def lookup(
         To fill; C-contiguous and of the table's dtype.
     shape : tuple of int, optional
         Of the user's indices, for the place of a bad one; default ``indices.shape``.
-    device : {"cpu", "reference"}, default "cpu"
+    device : {"cpu", "reference", "cuda"}, default "cpu"
 
     Raises
     ------
@@ -70,6 +72,8 @@ def lookup(
     array([[2.],
            [0.]])
     """
+    if isinstance(weight, DeviceArray):
+        return gpu.lookup(weight, indices, padding_idx, out, shape)
     num_embeddings, embedding_dim = weight.shape
     num_lookups = len(indices)
     if out is None:
@@ -97,7 +101,7 @@ def reduce(weight: NDArray, bags: Bags, mode: str, *, out: NDArray | None = None
     mode : {"sum", "mean", "sqrtn"}
     out : array (num_bags, embedding_dim), optional
         To fill; C-contiguous and of the table's dtype or its accumulator dtype.
-    device : {"cpu", "reference"}, default "cpu"
+    device : {"cpu", "reference", "cuda"}, default "cpu"
 
     Raises
     ------
@@ -113,6 +117,8 @@ def reduce(weight: NDArray, bags: Bags, mode: str, *, out: NDArray | None = None
     array([[1.],
            [1.]])
     """
+    if isinstance(weight, DeviceArray):
+        return gpu.reduce(weight, bags, SUMS[mode], out)
     size, dim, indices = len(bags.offsets) - 1, weight.shape[1], bags.indices
     if out is None:
         out = empty_rows(size, dim, weight.dtype)
@@ -138,7 +144,7 @@ def extremes(
         1.0 for the greatest, -1.0 for the least.
     out : array (num_bags, embedding_dim), optional
         To fill; C-contiguous and of the table's dtype.
-    device : {"cpu", "reference"}, default "cpu"
+    device : {"cpu", "reference", "cuda"}, default "cpu"
 
     Returns
     -------
@@ -159,11 +165,13 @@ def extremes(
            [1.]]), array([[0],
            [2]], dtype=int32))
     """
+    if len(bags.indices) >= 2**31:
+        raise ValueError(f"modes max and min take fewer than 2**31 lookups at a time, got {len(bags.indices)}")
+    if isinstance(weight, DeviceArray):
+        return gpu.extremes(weight, bags, sign, out)
     shape = len(bags.offsets) - 1, weight.shape[1]
     if out is None:
         out = empty_rows(*shape, weight.dtype)
-    if len(bags.indices) >= 2**31:
-        raise ValueError(f"modes max and min take fewer than 2**31 lookups at a time, got {len(bags.indices)}")
     winners = np.empty(shape, np.int32)
     arguments = (
         stored(out),
@@ -189,7 +197,7 @@ def dots(weight: NDArray, bags: Bags, grad_output: NDArray, *, device: str = "cp
     bags : Bags
     grad_output : array (num_bags, embedding_dim)
         C-contiguous; of the table's dtype or its accumulator dtype.
-    device : {"cpu", "reference"}, default "cpu"
+    device : {"cpu", "reference", "cuda"}, default "cpu"
 
     Returns
     -------
@@ -206,6 +214,8 @@ def dots(weight: NDArray, bags: Bags, grad_output: NDArray, *, device: str = "cp
     >>> dots(np.array([[0.0], [1.0], [2.0]]), bags, np.array([[10.0], [20.0]]))
     array([20.,  0., 20.])
     """
+    if isinstance(weight, DeviceArray):
+        return gpu.dots(weight, bags, grad_output)
     out = np.empty(len(bags.indices), accumulator(weight.dtype))
     arguments = (out, stored(grad_output), stored(weight), bags.indices, bags.offsets, padding_number(bags.padding_idx))
     status = run(kernels(device, "bags"), "dots", arguments, len(bags.offsets) - 1, _cost(weight, bags))
@@ -224,7 +234,7 @@ def scales(bags: Bags, mode: str, dtype: np.dtype, *, device: str = "cpu") -> ND
     mode : {"sum", "mean", "sqrtn"}
     dtype : numpy.dtype
         The table's accumulator dtype.
-    device : {"cpu", "reference"}, default "cpu"
+    device : {"cpu", "reference", "cuda"}, default "cpu"
 
     Returns
     -------
@@ -252,7 +262,7 @@ def renormalise(weight: NDArray, rows: NDArray, max_norm: float, norm_type: floa
         Distinct and inside the table, as `grouping.group` makes them.
     max_norm, norm_type : float
         See `kernels.reference.renorm`.
-    device : {"cpu", "reference"}, default "cpu"
+    device : {"cpu", "reference", "cuda"}, default "cpu"
 
     Examples
     --------
@@ -262,6 +272,9 @@ def renormalise(weight: NDArray, rows: NDArray, max_norm: float, norm_type: floa
     array([[0.6, 0.8],
            [0.3, 0.4]])
     """
+    if isinstance(weight, DeviceArray):
+        gpu.renormalise(weight, rows, max_norm, norm_type)
+        return
     cost = len(rows) * weight.shape[1] * weight.itemsize
     run(kernels(device, "renorm"), "renormalise", (stored(weight), rows, max_norm, norm_type), len(rows), cost)
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastemb.engine import _indices
 from fastemb.engine.arrays import BEHAVED, INDEX_DTYPES, INT64, accumulator, as_floats, as_indices, as_integers
+from fastemb.engine.device import is_foreign, on_host, upload, wrap
 from fastemb.engine.sequences import flatten, is_array
 from fastemb.engine.validate import choice, integer
 
@@ -21,6 +22,7 @@ __all__ = [
     "as_bags",
     "check",
     "check_indices",
+    "first_fault",
     "index_error",
     "padding_number",
     "padding_row",
@@ -107,6 +109,10 @@ def as_bags(
     (array([3, 1, 2]), array([0, 2, 2, 3]))
     """
     shape: tuple[int, ...] | None
+    if type(input) is not np.ndarray and is_foreign(input[0] if type(input) is tuple and len(input) == 2 else input):
+        return _bags_of_gpu(
+            input, offsets, num_embeddings, dtype, padding_idx, include_last_offset, per_sample_weights, on_invalid
+        )
     if offsets is not None:
         values = input if type(input) is np.ndarray else as_integers(input)
         if values.ndim != 1:
@@ -127,6 +133,55 @@ def as_bags(
     if per_sample_weights is not None:
         coefficients = _coefficients(per_sample_weights, starts, shape, accumulator(dtype))
     return Bags(values, starts, coefficients, padding_idx, shape)
+
+
+def _bags_of_gpu(
+    input: Any,
+    offsets: Any,
+    num_embeddings: int,
+    dtype: np.dtype,
+    padding_idx: int | None,
+    include_last_offset: bool,
+    weights: Any,
+    on_invalid: str,
+) -> Bags:
+    """Return bags whose indices stay in a GPU's memory; offsets, which are few, are checked on the host.
+
+    A policy for indices outside the table looks at them on the host.
+    """
+    values, starts = input, offsets
+    if isinstance(input, tuple):
+        values, starts, include_last_offset = input[0], input[1], True
+    indices: Any = as_indices(values)
+    shape = indices.shape
+    if starts is None:
+        if indices.ndim != 2:
+            raise ValueError("an input of 1 dimension needs offsets, got None" if indices.ndim == 1 else
+                             f"input must have 1 or 2 dimensions, got shape {shape}")  # fmt: skip
+        found = np.arange(shape[0] + 1, dtype=INT64) * shape[1]
+    else:
+        if indices.ndim != 1:
+            raise ValueError(f"offsets go with an input of one dimension, got input of shape {shape}")
+        found = _csr(as_integers(starts, "offsets"), shape[0], include_last_offset)
+    if padding_idx is not None:
+        padding_idx = padding_row(padding_idx, num_embeddings)
+    if on_invalid != "raise":
+        settled, padding_idx = settle_invalid(on_host(indices), num_embeddings, padding_idx, on_invalid)
+        indices = upload(as_indices(settled))
+    coefficients: Any = None
+    if weights is not None:
+        coefficients = _coefficients_of_gpu(weights, shape, accumulator(dtype))
+    return Bags(indices.reshape(-1), found, coefficients, padding_idx, shape)
+
+
+def _coefficients_of_gpu(weights: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    """Return `per_sample_weights` that go with indices in a GPU's memory; they may lie on either side."""
+    given = wrap(weights) if is_foreign(weights) else as_floats(weights, dtype, "per_sample_weights")
+    if given.shape != shape:
+        raise ValueError(f"per_sample_weights must have input's shape, {shape}, got {given.shape}")
+    if given.dtype != dtype or not (isinstance(given, np.ndarray) or given.is_contiguous()):
+        given = as_floats(on_host(given), dtype, "per_sample_weights")
+    return given.reshape(-1)
 
 
 def padding_row(padding_idx: int, num_embeddings: int) -> int:
@@ -279,6 +334,24 @@ def index_error(status: int, bags: Bags, num_embeddings: int) -> Exception:
         if not 0 <= offset <= num_lookups:
             return ValueError(f"offsets must be in [0, {num_lookups}], got {offset} at position {position}")
     return ValueError(f"offsets must not fall, got {last} after {first} at position {b + 1}")
+
+
+def first_fault(bags: Bags, bag: int, num_embeddings: int) -> int:
+    """Return the status that a kernel tells of a bag in which something is wrong.
+
+    Examples
+    --------
+    >>> first_fault(Bags(np.array([1, 2, 3, 10]), np.array([0, 2, 4])), 1, 10)
+    3
+    """
+    first, last = int(bags.offsets[bag]), int(bags.offsets[bag + 1])
+    if not 0 <= first <= last <= len(bags.indices):
+        return -2 - bag
+    found = bags.indices[first:last]
+    outside = (found < 0) | (found >= num_embeddings)
+    if bags.padding_idx is not None:
+        outside &= found != bags.padding_idx
+    return first + int(np.argmax(outside))
 
 
 def place(flat: int, shape: tuple[int, ...] | None, offsets: NDArray | None = None) -> int | tuple[int, ...]:

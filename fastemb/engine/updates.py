@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import backend, parallel
+from fastemb.engine import backend, gpu, parallel
 from fastemb.engine.arrays import writable
+from fastemb.engine.device import DeviceArray, on_host
 from fastemb.engine.memory import empty
 from fastemb.engine.operations import stored
 
@@ -31,6 +32,12 @@ def apply(
     rule: str,
 ) -> None:
     """Apply a rule to the rows of a gradient that was checked; a pending sum is made in the same pass."""
+    if isinstance(weight, DeviceArray):
+        if gradient.values is not None:
+            gpu.update(weight, state, gradient.rows, gradient.values, hyper, rule)
+        else:
+            gpu.step(weight, state, gradient.rows, lookups_of(gradient), hyper, rule)
+        return
     kernels, table = backend.kernels(device, "updates"), stored(weight)
     rows, num_rows, dim = gradient.rows, len(gradient.rows), weight.shape[1]
     which = getattr(kernels, rule)
@@ -38,7 +45,9 @@ def apply(
     row_cost = 2 * (1 + (state[0].shape[1] == dim) + (state[1].shape[1] == dim))  # rows of weights and state, both ways
     cost = num_rows * row_bytes * row_cost
     if gradient.values is not None:
-        parallel.run(kernels, "update", (table, *state, rows, gradient.values, 0, hyper, which), num_rows, cost)
+        parallel.run(
+            kernels, "update", (table, *state, rows, on_host(gradient.values), 0, hyper, which), num_rows, cost
+        )
         return
     grad_output, sources, starts, coefficients = lookups_of(gradient)
     cost += len(sources) * row_bytes
@@ -46,7 +55,7 @@ def apply(
     block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, row_bytes)))
     scratch = empty((num_parts, block, dim), hyper.dtype)
     bounds = parts_of(starts, num_rows, num_parts, row_cost)
-    lookups = stored(writable(grad_output)), sources, starts, coefficients
+    lookups = stored(writable(on_host(grad_output))), sources, starts, coefficients
     arguments = (table, *state, rows, *lookups, hyper, which, bounds, scratch)
     if parallel.run(kernels, "step", arguments, num_parts, cost) != -1:
         raise ValueError(f"the lookups of a gradient do not fit its grad_output {grad_output.shape}")

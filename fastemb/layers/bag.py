@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastemb.engine import operations
 from fastemb.engine.arrays import accumulator, as_rows
+from fastemb.engine.device import DeviceArray, in_kind, upload
 from fastemb.engine.gradients import gradient_of_bags, gradient_of_coefficients
 from fastemb.engine.ragged import Bags, as_bags
 from fastemb.engine.validate import boolean, choice
@@ -137,11 +138,11 @@ class EmbeddingBag(TableLayer):
             per_sample_weights=per_sample_weights,
             on_invalid=self.on_invalid,
         )
-        self._prepare(bags.indices)
+        self._prepare(self._checked_place(bags.indices))
         found, winners = reduced(self.table, bags, self.mode, self.device)
         if self.remembers or self._learns_weights(per_sample_weights):
             self._remember(bags, winners, input, offsets, per_sample_weights)
-        out = self._given_back(found)
+        out = self._in_kind(self._given_back(found), input[0] if isinstance(input, tuple) else input)
         if self.lora is not None:
             out += self.lora.forward(input, offsets, per_sample_weights).astype(out.dtype)
         return out
@@ -199,6 +200,8 @@ class EmbeddingBag(TableLayer):
         if call.weights_shape is not None:
             found = gradient_of_coefficients(grad, self.table, bags, self.mode, device=self.device)
             result = found.reshape(call.weights_shape)
+            if isinstance(bags.coefficients, DeviceArray):
+                result = in_kind(upload(result), grad_output)
         if self._frozen is True:
             return result
         gradient = gradient_of_bags(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastemb.engine import operations
 from fastemb.engine.arrays import as_rows
-from fastemb.engine.backend import DEVICES
+from fastemb.engine.backend import checked_device
 from fastemb.engine.gradients import RowGradient, gradient_of_bags, gradient_of_coefficients
 from fastemb.engine.ragged import POLICIES, padding_row
 from fastemb.engine.validate import boolean, choice, integer
@@ -99,7 +99,7 @@ class EmbeddingBagCollection(Remembering):
         self.mode = choice("mode", mode, MODES)
         self.output = choice("output", output, OUTPUTS)
         self.scale_grad_by_freq = boolean("scale_grad_by_freq", scale_grad_by_freq)
-        self.device = choice("device", device or "cpu", DEVICES)
+        self.device = checked_device(device or "cpu")
         choice("on_invalid", on_invalid, POLICIES)
         choice("storage", storage, (None, "shared"))
         if not isinstance(tables, Mapping):

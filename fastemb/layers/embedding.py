@@ -106,7 +106,7 @@ class Embedding(TableLayer):
         IndexError
             If an index is outside the table, and `on_invalid` is "raise".
         """
-        given = as_indices(input)
+        given = self._checked_place(as_indices(input))
         settled, left_out = settle_invalid(given, self.num_embeddings, self.padding_idx, self.on_invalid)
         indices = as_indices(settled).reshape(-1)
         self._prepare(indices)
@@ -116,7 +116,7 @@ class Embedding(TableLayer):
         if self.remembers:
             kept = apart(indices, input)
             self._tape.calls.append(Lookup(kept, given.shape, left_out, self.num_embeddings))
-        out = self._given_back(found).reshape(*given.shape, self.embedding_dim)
+        out = self._in_kind(self._given_back(found).reshape(*given.shape, self.embedding_dim), input)
         if self.lora is not None:
             out += self.lora.forward(input).astype(out.dtype)
         return out

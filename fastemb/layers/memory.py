@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.arrays import as_table
+from fastemb.engine.device import DeviceArray, is_foreign, upload, wrap
 from fastemb.engine.memory import empty
 from fastemb.formats.files import replacing
 from fastemb.layers.rows import kept_dtype, stored
 
-__all__ = ["MappedMemory", "Memory", "SharedTable", "allocate", "given_table"]
+__all__ = ["DeviceMemory", "MappedMemory", "Memory", "SharedTable", "allocate", "given_table", "moved"]
 
 Fill = Callable[[NDArray], None]
 
@@ -51,6 +52,48 @@ class Memory:
 
 def _restored(array: NDArray) -> Memory:
     return allocate(None, array.shape, array.dtype, lambda table: np.copyto(table, array))
+
+
+class DeviceMemory(Memory):
+    """A table in a GPU's memory; pickled as its numbers.
+
+    Parameters
+    ----------
+    array : DeviceArray (num_embeddings, embedding_dim)
+    """
+
+    def resized(self, num_embeddings: int, fill: Fill) -> "DeviceMemory":
+        """Return a table of another number of rows, which is filled in the host's memory."""
+        made = allocate(None, (num_embeddings, self.array.shape[1]), self.array.dtype, fill)
+        return DeviceMemory(upload(made.array))  # type: ignore[arg-type]
+
+    def __reduce__(self) -> Any:
+        return _on_gpu, (np.asarray(self.array),)
+
+    def __deepcopy__(self, memo: Any) -> "DeviceMemory":
+        return DeviceMemory(self.array.copy())
+
+
+def _on_gpu(array: NDArray) -> DeviceMemory:
+    return DeviceMemory(upload(array))  # type: ignore[arg-type]
+
+
+def moved(memory: Memory, device: str) -> Memory:
+    """Return a table in the memory of a device: a copy, unless it is there.
+
+    Raises
+    ------
+    ValueError
+        If the table is in a file or shared with other processes, and the device is a GPU.
+    """
+    is_there = isinstance(memory.array, DeviceArray)
+    if (device == "cuda") == is_there:
+        return memory
+    if is_there:
+        return _restored(np.asarray(memory.array))
+    if type(memory) is not Memory:
+        raise ValueError("a table in a file or in shared memory cannot be on device 'cuda': leave storage out")
+    return _on_gpu(np.ascontiguousarray(memory.array))
 
 
 class MappedMemory(Memory):
@@ -210,6 +253,8 @@ def given_table(given: Any, shape: tuple[int, int], dtype: Any, frozen: bool) ->
     ValueError
         If it is of another shape, or could be changed only in a copy.
     """
+    if is_foreign(given):
+        return _given_on_gpu(wrap(given), shape, dtype)
     if isinstance(given, Memory):
         kept, shown = kept_dtype(given.array.dtype if dtype is None else dtype)
         if kept != given.array.dtype:
@@ -223,3 +268,15 @@ def given_table(given: Any, shape: tuple[int, int], dtype: Any, frozen: bool) ->
     if table.shape != shape:
         raise ValueError(f"W must be of shape (num_embeddings, embedding_dim) = {shape}, got {table.shape}")
     return Memory(table), array.dtype
+
+
+def _given_on_gpu(table: DeviceArray, shape: tuple[int, int], dtype: Any) -> tuple[Memory, np.dtype]:
+    """Return a user's table in a GPU's memory, not copied unless its dtype is another one."""
+    kept, shown = kept_dtype(table.dtype if dtype is None else dtype)
+    if table.shape != shape:
+        raise ValueError(f"W must be of shape (num_embeddings, embedding_dim) = {shape}, got {table.shape}")
+    if shown != table.dtype:
+        return _on_gpu(stored(table.to_host(), kept)), shown
+    if shape[1] > 1 and table.strides[1] != table.itemsize:
+        raise ValueError("W is changed in place, so the numbers of a row must lie side by side")
+    return DeviceMemory(table if kept == shown else table.view(kept)), shown  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.engine.device import on_host
 from fastemb.engine.gradients import RowGradient, merge
 from fastemb.engine.locks import ForkedLock
 from fastemb.engine.validate import boolean
@@ -184,7 +185,7 @@ class Parameter:
             return gradient
         rows = gradient.rows
         penalty = self.embeddings_regularizer.gradient(read_rows(self.table, rows))
-        return RowGradient(rows, gradient.collect() + penalty)
+        return RowGradient(rows, on_host(gradient.collect()) + penalty)
 
     # A copy shares the table, and begins without gradients or remembered forwards.
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fastemb.engine import operations
 from fastemb.engine.arrays import FLOAT16, FLOAT32, as_indices, as_table
 from fastemb.engine.arrays import bits as bits_of
-from fastemb.engine.backend import DEVICES
+from fastemb.engine.backend import checked_device
 from fastemb.engine.memory import empty
 from fastemb.engine.quantized import END_BYTES, CodedRows, ShortRows, quantize, row_bytes, shorten
 from fastemb.engine.ragged import POLICIES, as_bags, padding_row, settle_invalid
@@ -110,7 +110,7 @@ class QuantizedTable:
         >>> table([1])
         array([[-1.  ,  1.55]], dtype=float32)
         """
-        choice("device", device, DEVICES)
+        checked_device(device)
         table = as_table(weight)
         if dtype is None:
             kind = 8 if bits is None else choice("bits", integer("bits", bits, 0), tuple(END_BYTES))
@@ -157,7 +157,7 @@ class QuantizedTable:
         >>> np.array_equal(QuantizedEmbedding.from_table(made.table, bits=4)([0, 1]), made([0, 1]))
         True
         """
-        choice("device", device, DEVICES)
+        checked_device(device)
         array = bits_of(np.asarray(table)).view(np.ndarray)
         if array.ndim != 2:
             raise ValueError(f"table must have 2 dimensions, got shape {array.shape}")

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastemb.engine import gpu
 from fastemb.engine.backend import kernels
+from fastemb.engine.device import DeviceArray
 
 __all__ = ["kept_dtype", "read_rows", "stored", "write_rows"]
 
@@ -66,9 +68,15 @@ def stored(values: Any, dtype: np.dtype) -> NDArray:
 
 def read_rows(weight: NDArray, rows: Any) -> NDArray:
     """Return rows of a table in its accumulator dtype: float64 for float64, else float32."""
-    return kernels("reference", "lookup").widen(weight[rows])
+    found = (
+        gpu.rows_of(weight, rows) if isinstance(weight, DeviceArray) and isinstance(rows, np.ndarray) else weight[rows]
+    )
+    return kernels("reference", "lookup").widen(found)
 
 
 def write_rows(weight: NDArray, rows: Any, values: NDArray) -> None:
     """Write numbers to rows of a table."""
-    weight[rows] = stored(values, weight.dtype)
+    if isinstance(weight, DeviceArray):
+        gpu.write_rows(weight, rows, stored(values, weight.dtype))
+    else:
+        weight[rows] = stored(values, weight.dtype)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.engine.device import DeviceArray, on_host
 from fastemb.layers.rows import kept_dtype, stored
 
 __all__ = ["load_tables"]
@@ -39,10 +40,14 @@ def load_tables(tables: Mapping[str, NDArray], state_dict: Mapping[str, Any], st
     """
     if strict and state_dict.keys() != tables.keys():
         raise KeyError(f"state_dict must have the names {sorted(tables)}, got {sorted(state_dict)}")
-    values = {name: np.asarray(state_dict[name]) for name in tables if name in state_dict}
+    values = {name: np.asarray(on_host(state_dict[name])) for name in tables if name in state_dict}
     for name, array in values.items():
         if array.shape != tables[name].shape:
             raise ValueError(f"{name} must be of shape {tables[name].shape}, got {array.shape}")
     ready = {name: stored(array, kept_dtype(tables[name].dtype)[0]) for name, array in values.items()}
     for name, array in ready.items():
-        tables[name].view(array.dtype)[:] = array
+        table = tables[name].view(array.dtype)
+        if isinstance(table, DeviceArray):
+            table.fill_from(array)
+        else:
+            table[:] = array

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastemb.engine import operations
-from fastemb.engine.backend import DEVICES
+from fastemb.engine.backend import checked_device, indexing_device
+from fastemb.engine.device import DeviceArray, in_kind, is_foreign, on_host
 from fastemb.engine.grouping import group
 from fastemb.engine.ragged import POLICIES, padding_row
 from fastemb.engine.validate import boolean, choice, integer, real
 from fastemb.layers import constraints, initializers, regularizers
 from fastemb.layers.lora import Adapter, adapt
-from fastemb.layers.memory import MappedMemory, Memory, allocate, given_table
+from fastemb.layers.memory import MappedMemory, Memory, allocate, given_table, moved
 from fastemb.layers.parameter import Parameter
 from fastemb.layers.rows import kept_dtype
 from fastemb.layers.saving import load_tables
@@ -66,8 +67,9 @@ class TableLayer(Remembering, Parameter):
     dtype : dtype, default float32
         float64, float32, float16 or "bfloat16". Short tables are computed in float32. An array `W` of another dtype is
         converted, and so copied.
-    device : {"cpu", "reference"}, default "cpu"
-        Which kernels run.
+    device : {"cpu", "reference", "cuda"}, default "cpu"
+        Which kernels run; with "cuda" the table lies in a GPU's memory, where a table of a GPU that is given as `W` is
+        shared. Arrays of NumPy give arrays of NumPy; indices on the GPU give rows there.
     seed : int, SeedSequence or Generator, optional
         What fresh numbers are drawn from; default the system's entropy.
     embeddings_initializer : str, callable or array, optional
@@ -133,7 +135,7 @@ class TableLayer(Remembering, Parameter):
         self.norm_type = norm_type if norm_type in (math.inf, -math.inf) else real("norm_type", norm_type, -math.inf)
         self.scale_grad_by_freq = boolean("scale_grad_by_freq", scale_grad_by_freq)
         self.sparse = boolean("sparse", sparse)
-        self.device = choice("device", device or "cpu", DEVICES)
+        self.device = checked_device(device or "cpu")
         self.on_invalid = choice("on_invalid", on_invalid, POLICIES)
         self.embeddings_initializer = W if callable(W) else embeddings_initializer
         self.lora: Adapter | None = None
@@ -141,7 +143,7 @@ class TableLayer(Remembering, Parameter):
         Remembering.__init__(self)
         Parameter.__init__(
             self,
-            *self._make_table(shape, None if callable(W) else W, dtype, storage, freeze is True),
+            *self._placed(*self._make_table(shape, None if callable(W) else W, dtype, storage, freeze is True)),
             embeddings_regularizer=regularizers.get(embeddings_regularizer),
             embeddings_constraint=constraints.get(embeddings_constraint),
             optimizer=optimizer,
@@ -164,6 +166,51 @@ class TableLayer(Remembering, Parameter):
         if storage is not None:
             raise ValueError("W is a table and storage tells where to make one: give one of them")
         return given_table(given, shape, dtype, frozen)
+
+    def _placed(self, memory: Memory, shown: np.dtype) -> tuple[Memory, np.dtype]:
+        return moved(memory, self.device), shown
+
+    def to(self, device: str) -> Self:
+        """Move the table to the memory of another device; return the layer.
+
+        What an optimizer remembers of it follows at the next update. Gradients and forwards of before are forgotten.
+
+        Parameters
+        ----------
+        device : {"cpu", "reference", "cuda"}
+
+        Raises
+        ------
+        ValueError
+            If the table is in a file or in shared memory, or the layer has LoRA, and the device is "cuda".
+        ImportError, RuntimeError
+            If there is no GPU that can be used.
+
+        Examples
+        --------
+        >>> from fastemb import Embedding
+        >>> Embedding(3, 2).to("reference").device
+        'reference'
+        """
+        self.flush()
+        memory = moved(self._memory, checked_device(device))
+        if device == "cuda" and self.lora is not None:
+            raise ValueError("lora is not there for device 'cuda': merge it first")
+        with self._lock:
+            self.device, self._memory = device, memory
+        self.forget()
+        self.zero_grad()
+        return self
+
+    def _in_kind(self, found: Any, given: Any) -> Any:
+        """Return what is on a GPU as the user's indices are: there, as their package's arrays, or on the host."""
+        return in_kind(found, given) if isinstance(found, DeviceArray) else found
+
+    def _checked_place(self, indices: Any) -> Any:
+        """Return indices that kernels of this device can read."""
+        if isinstance(indices, DeviceArray) and self.device != "cuda":
+            raise ValueError(f"input is on a GPU and the table on device {self.device!r}: call to('cuda') first")
+        return indices
 
     def _fill_fresh(self, table: NDArray) -> None:
         initializers.start_table(table, self.embeddings_initializer, self.generator, self.padding_idx)
@@ -191,7 +238,9 @@ class TableLayer(Remembering, Parameter):
         given: Any = embeddings
         if isinstance(embeddings, str | os.PathLike):
             given = MappedMemory(embeddings, "r" if freeze is True else "r+")
-        table = given.array if isinstance(given, Memory) else np.asarray(given)
+        table = given.array if isinstance(given, Memory) else given if is_foreign(given) else np.asarray(given)
+        if is_foreign(table):
+            options.setdefault("device", "cuda")
         if table.ndim != 2:
             raise ValueError(f"embeddings must have 2 dimensions, got shape {table.shape}")
         return cls(*table.shape, *arguments, W=given, freeze=freeze, **options)
@@ -290,7 +339,8 @@ class TableLayer(Remembering, Parameter):
         """Do what must be done to rows before they are read."""
         self.catch_up(indices)
         if self.max_norm is not None:
-            rows = group(indices, self.num_embeddings, device=self.device).rows
+            indices = on_host(indices)
+            rows = group(indices, self.num_embeddings, device=indexing_device(self.device)).rows
             with self._lock:
                 operations.renormalise(self.table, rows, self.max_norm, self.norm_type, device=self.device)
 
@@ -338,6 +388,8 @@ class TableLayer(Remembering, Parameter):
         >>> [parameter.weight.shape for parameter in layer.parameters()]
         [(10, 2), (2, 4)]
         """
+        if self.device == "cuda":
+            raise ValueError("lora is not there for device 'cuda'")
         self.lora = adapt(self, rank, lora_alpha, a_initializer, b_initializer)
         self._frozen, self.optimizer = True, None
         self.forget()
@@ -369,10 +421,13 @@ class TableLayer(Remembering, Parameter):
     def state_dict(self) -> dict[str, NDArray]:
         """Return the tables by name: "weight", and with LoRA "lora_embeddings_a" and "lora_embeddings_b".
 
-        They are the layer's own, not copies.
+        They are the layer's own, not copies; those in a GPU's memory are copied to the host's.
         """
+        return {name: on_host(table) for name, table in self._tables().items()}
+
+    def _tables(self) -> dict[str, Any]:
         self.flush()
-        tables = {"weight": self.weight}
+        tables: dict[str, Any] = {"weight": self.weight}
         if self.lora is not None:
             tables |= {"lora_embeddings_a": self.lora.a.weight, "lora_embeddings_b": self.lora.b.weight}
         return tables
@@ -394,7 +449,7 @@ class TableLayer(Remembering, Parameter):
         ValueError
             If a shape disagrees; nothing is copied then.
         """
-        load_tables(self.state_dict(), state_dict, strict)
+        load_tables(self._tables(), state_dict, strict)
 
     def __repr__(self) -> str:
         """Return torch's representation."""

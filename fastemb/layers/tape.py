@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.engine.device import DeviceArray, is_foreign
 from fastemb.engine.validate import boolean
 
 __all__ = ["Remembering", "Tape", "apart"]
@@ -20,6 +21,8 @@ def apart(array: NDArray, *given: Any) -> NDArray:
     >>> apart(theirs[:2], theirs) is theirs, apart(theirs, [0, 1, 2]) is theirs
     (False, True)
     """
+    if isinstance(array, DeviceArray):
+        return array.copy()
     return array.copy() if any(_shares(array, one) for one in given) else array
 
 
@@ -29,9 +32,8 @@ def _shares(array: NDArray, given: Any) -> bool:
         return np.may_share_memory(array, given)
     if isinstance(given, tuple):
         return any(_shares(array, part) for part in given)
-    if (
-        not hasattr(given, "__array__") or type(given).__module__.partition(".")[0] == "pyarrow"
-    ):  # which does not change
+    is_arrow = type(given).__module__.partition(".")[0] == "pyarrow"  # which does not change
+    if is_arrow or not hasattr(given, "__array__") or is_foreign(given):
         return False
     return np.may_share_memory(array, np.asarray(given))
 

@@ -1,12 +1,14 @@
 """Gradients as kernels take them, and what is done to them before and after."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import backend, parallel
+from fastemb.engine import backend, gpu, parallel
 from fastemb.engine.arrays import accumulator, as_indices
+from fastemb.engine.device import DeviceArray, upload
 from fastemb.engine.gradients import RowGradient, check_rows
 from fastemb.engine.operations import stored
 from fastemb.engine.updates import lookups_of
@@ -41,7 +43,9 @@ def checked(gradient: RowGradient, weight: NDArray, device: str) -> RowGradient:
 def summed(gradient: RowGradient, weight: NDArray, device: str) -> NDArray:
     """Return the gradients of the rows, (num_rows, embedding_dim) in the table's accumulator dtype."""
     # Numba compiles for read-only arrays apart, which takes seconds; they are copied.
-    values = np.require(gradient.collect(device=device), accumulator(weight.dtype), ["C", "W"])
+    values: Any = gradient.collect(device=device)
+    if not (isinstance(values, DeviceArray) and values.dtype == accumulator(weight.dtype)):
+        values = np.require(values, accumulator(weight.dtype), ["C", "W"])
     _agree("values", values, (len(gradient.rows), weight.shape[1]))
     return values
 
@@ -64,5 +68,10 @@ def squared_norm(values: NDArray) -> float:
 
 def run_decay(device: str, weight: NDArray, reached: NDArray[np.float64], rows: NDArray, log_product: float) -> None:
     """Multiply distinct rows by the decay that they have missed."""
+    if isinstance(weight, DeviceArray):
+        there = upload(reached)
+        gpu.decay(weight, there, rows, log_product)
+        reached[:] = there.to_host()
+        return
     kernels, cost = backend.kernels(device, "updates"), len(rows) * (weight.shape[1] * weight.itemsize + 64)
     parallel.run(kernels, "decay", (stored(weight), reached, rows, log_product), len(rows), cost)

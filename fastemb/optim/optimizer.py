@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.arrays import accumulator, as_indices
-from fastemb.engine.backend import DEVICES
+from fastemb.engine.backend import checked_device, indexing_device
+from fastemb.engine.device import on_host
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.grouping import group
 from fastemb.engine.locks import ForkedLock
@@ -56,7 +57,8 @@ class Optimizer:
     clip_norm : float, optional
         Scale the gradients of a step so that their norm over all parameters is at most this, as
         ``torch.nn.utils.clip_grad_norm_`` does, after `clip_value`.
-    device : {"cpu", "reference"}, default "cpu"
+    device : {"cpu", "reference", "cuda"}, default "cpu"
+        For tables in the host's memory; one in a GPU's memory is always updated there, and its state lies beside it.
 
     Notes
     -----
@@ -104,7 +106,7 @@ class Optimizer:
         self.decay = choice("decay", decay, ("touched", "exact"))
         self.clip_value = None if clip_value is None else real("clip_value", clip_value, 0, low_open=True)
         self.clip_norm = None if clip_norm is None else real("clip_norm", clip_norm, 0, low_open=True)
-        self.device = choice("device", device, DEVICES)
+        self.device = indexing_device(checked_device(device))
         if decay == "exact" and self._has_no_closed_form():
             raise ValueError(
                 f"decay='exact' has no closed form for {self._has_no_closed_form()}: use decay='touched', "
@@ -386,7 +388,7 @@ class Optimizer:
     def _named(self, state: State) -> dict[str, Any]:
         named: dict[str, Any] = {"step": state.step}
         if state.arrays is not None:
-            named |= {name: a for name, a in zip(self._names, state.arrays, strict=False) if a.shape != (0, 1)}
+            named |= {name: on_host(a) for name, a in zip(self._names, state.arrays, strict=False) if a.shape != (0, 1)}
         if state.reached is not None:
             named |= {"log_product": state.log_product, "reached": state.reached}
         return named

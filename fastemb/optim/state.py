@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.engine import device, memory
 from fastemb.engine.arrays import BFLOAT16, FLOAT16, accumulator, as_table
-from fastemb.engine.memory import empty, zeros
 
 __all__ = ["Parameter", "State", "array_of", "frozen_rows", "listed", "table_of"]
 
@@ -55,23 +55,36 @@ class State:
         A width of 0 stands for no array. Of a table that was resized, the rows that it still has keep what is known of
         them. Memory is zeroed lazily by the system, so making an array does not touch its rows.
         """
-        dtype = accumulator(weight.dtype)
+        dtype, is_on_gpu = accumulator(weight.dtype), isinstance(weight, device.DeviceArray)
         shapes = [(len(weight), width) if width else (0, 1) for width in widths]
         if self.arrays is None:
+            zeros: Any = device.zeros if is_on_gpu else memory.zeros
             self.arrays = (zeros(shapes[0], dtype), zeros(shapes[1], dtype))
         first, second = self.arrays
         if first.shape != shapes[0] or second.shape != shapes[1] or first.dtype != dtype:
+            first, second = device.on_host(first), device.on_host(second)
             self.arrays = (resized(first, shapes[0], dtype), resized(second, shapes[1], dtype))
+        self.arrays = (_beside(self.arrays[0], is_on_gpu), _beside(self.arrays[1], is_on_gpu))
         return self.arrays
 
     def fit_reached(self, num_embeddings: int) -> NDArray[np.float64]:
-        """Return `reached` for a table of this many rows; rows that are new have missed no decay."""
+        """Return `reached` for a table of this many rows; rows that are new have missed no decay.
+
+        It is in the host's memory: `changes.run_decay` takes it to a GPU and back.
+        """
         if self.reached is None:
             self.reached = np.zeros(num_embeddings)
         elif len(self.reached) != num_embeddings:
             old, self.reached = self.reached, np.full(num_embeddings, self.log_product)
             self.reached[: len(old)] = old[:num_embeddings]
         return self.reached
+
+
+def _beside(array: Any, is_on_gpu: bool) -> Any:
+    """Return an array of state where its table is."""
+    if isinstance(array, device.DeviceArray) == is_on_gpu:
+        return array
+    return device.upload(array) if is_on_gpu else device.on_host(array)
 
 
 def resized(array: NDArray, shape: tuple[int, int], dtype: np.dtype) -> NDArray:
@@ -83,7 +96,7 @@ def resized(array: NDArray, shape: tuple[int, int], dtype: np.dtype) -> NDArray:
     array([[1.],
            [1.]], dtype=float32)
     """
-    new = zeros(shape, dtype)
+    new = memory.zeros(shape, dtype)
     kept = min(len(array), len(new))
     if kept:
         new[:kept] = array[:kept]
@@ -101,7 +114,7 @@ def array_of(name: str, values: Any, shape: tuple[int, ...], dtype: np.dtype) ->
     given = np.asarray(values)
     if given.shape != shape:
         raise ValueError(f"{name} must be of shape {shape}, got {given.shape}")
-    array = empty(shape, dtype)
+    array = memory.empty(shape, dtype)
     array[...] = given
     return array
 
@@ -125,11 +138,22 @@ def table_of(parameter: Parameter) -> NDArray:
     ValueError: weight must have 2 dimensions, got shape (3,)
     """
     weight = getattr(parameter, "weight", None)
+    if isinstance(weight, device.DeviceArray):
+        return _table_of_gpu(weight)
     if not isinstance(weight, np.ndarray):
         raise TypeError(f"a parameter must have an array as its weight, got {parameter!r}")
     if weight.dtype == BFLOAT16:  # the checks are those of another type of two bytes
         return as_table(weight.view(FLOAT16), change=True).view(BFLOAT16)
     return as_table(weight, change=True)
+
+
+def _table_of_gpu(weight: device.DeviceArray) -> Any:
+    """Return a table in a GPU's memory, the bits of bfloat16 as uint16."""
+    if weight.ndim != 2:
+        raise ValueError(f"weight must have 2 dimensions, got shape {weight.shape}")
+    if not weight.writeable:
+        raise ValueError("weight is changed in place, but it is read-only")
+    return weight.view(BFLOAT16) if weight.dtype.name == "bfloat16" else weight
 
 
 def frozen_rows(parameter: Parameter, num_embeddings: int) -> NDArray[np.bool_] | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastemb.corpus.reader import Corpus
 from fastemb.engine import validate
+from fastemb.engine.backend import require_gpu
 from fastemb.engine.parallel import MAX_THREADS
 from fastemb.trainers.arithmetic import CBOW_UPDATES, arithmetic
 
@@ -44,9 +45,21 @@ def check_training(model: Any) -> None:
     for name in ("shrink_windows", "shared_negatives", "lowercase"):
         setattr(model, name, validate.boolean(name, getattr(model, name)))
     validate.choice("cbow_update", model.cbow_update, (None, *CBOW_UPDATES))
+    _check_device(model)
     how = arithmetic(model.compat, cbow_update=model.cbow_update)
     first = how.first_alpha(bool(model.sg), bool(model.cbow_mean)) if model.alpha is None else model.alpha
     model.min_alpha = _optional_real("min_alpha", model.min_alpha, 0, first)
+
+
+def _check_device(model: Any) -> None:
+    """Check that a GPU can be used where one is asked for, and that it can do what is."""
+    if validate.choice("device", model.device, ("cpu", "cuda")) == "cpu":
+        return
+    if model.compat is not None:
+        raise ValueError(f"compat must be None with device='cuda', got {model.compat!r}: other programs' arithmetic")
+    if not model.shared_negatives:
+        raise ValueError("shared_negatives must be True with device='cuda', which trains no single pairs")
+    require_gpu()
 
 
 def _optional_real(name: str, value: Any, *bounds: float | None, low_open: bool = False) -> float | None:

@@ -118,6 +118,7 @@ class FastText(Word2Vec):
         hashfxn: Callable | None = None,
         null_word: int = 0,
         batch_words: int | None = None,
+        device: str = "cpu",
         min_n: int = 3,
         max_n: int = 6,
         bucket: int = 2_000_000,
@@ -139,7 +140,7 @@ class FastText(Word2Vec):
             errors=errors, phrases=phrases, callbacks=callbacks, max_vocab_size=max_vocab_size,
             max_final_vocab=max_final_vocab, trim_rule=trim_rule, sorted_vocab=sorted_vocab, pretrained=pretrained,
             pretrained_lockf=pretrained_lockf, compute_loss=compute_loss, comment=comment, hashfxn=hashfxn,
-            null_word=null_word, batch_words=batch_words,
+            null_word=null_word, batch_words=batch_words, device=device,
         )  # fmt: skip
 
     @property

@@ -4,8 +4,9 @@ import math
 import queue
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from fastemb.engine.parallel import ordered_map
 from fastemb.engine.sampling import keep_probabilities, noise_table, sigmoid_table
 from fastemb.engine.tuning import Tuner
 from fastemb.trainers.arithmetic import Arithmetic
+from fastemb.trainers.device_loop import BLOCK_IDS, DeviceTrainer, Text, row_uses
 from fastemb.trainers.schedule import Monitor, Rate, longest_sentence, sentence_ranges
 
 __all__ = ["Loop", "Tables"]
@@ -90,6 +92,7 @@ class Loop:
     arithmetic : Arithmetic
     workers : int
         Threads.
+    device : {"cpu", "cuda"}
     """
 
     counts: NDArray[np.int64]
@@ -104,6 +107,7 @@ class Loop:
     seed: int
     arithmetic: Arithmetic
     workers: int
+    device: str = "cpu"
 
     def run(
         self, corpus: Corpus, epochs: int, alpha: float, min_alpha: float, epochs_before: int, monitor: Monitor
@@ -125,7 +129,7 @@ class Loop:
         FloatingPointError
             If the loss or the tables are no longer finite.
         """
-        step, tuner = self._step(corpus, monitor)
+        mapped, tuner, on_device = self._way(corpus, monitor)
         num_ids = len(corpus.ids)
         rate = Rate(alpha, min_alpha, epochs, num_ids)
         words_per_id = corpus.num_words / num_ids
@@ -139,7 +143,7 @@ class Loop:
             kept = done = 0
             work = self._work(corpus.offsets, ranges, epochs_before + epoch, Task(0, 0, first, slope, seed, 0), tuner)
             # Closed here and now, also after Ctrl-C: no thread may train on when the caller goes on.
-            with closing(ordered_map(step, work, self.workers)) as done_tasks:
+            with on_device(), closing(mapped(work)) as done_tasks:
                 for task, result, seconds in done_tasks:
                     size = int(corpus.offsets[task.stop]) - int(corpus.offsets[task.start])
                     tuner.record(task.num_private, size, seconds)
@@ -172,6 +176,28 @@ class Loop:
             alpha = like.alpha + like.slope * (done - first)
             yield like._replace(start=start, stop=stop, alpha=alpha, num_private=tuner.next_way())
             done += last - first
+
+    def _way(self, corpus: Corpus, monitor: Monitor) -> tuple[Callable, Tuner[int], Callable]:
+        """Return what maps tasks to results, what chooses their private rows, and what an epoch is trained in."""
+        if self.device != "cuda":
+            step, tuner = self._step(corpus, monitor)
+            return partial(ordered_map, step, workers=self.workers), tuner, nullcontext
+        monitor.begin("compiling")
+        trainer = self._device_trainer(corpus)
+        mapped = partial(trainer.map, corpus.ids, corpus.offsets)
+        for _ in mapped([Task(0, 0, 0.0, 0.0, np.uint64(0), 0)]):
+            pass
+        return mapped, Tuner([0], phase=1), trainer.epoch
+
+    def _device_trainer(self, corpus: Corpus) -> DeviceTrainer:
+        offsets, size = corpus.offsets, self._range_size(len(corpus.ids))
+        ranges = list(sentence_ranges(offsets, size))
+        _, before, after = self._kernel(corpus)
+        text, tables = Text(*before[5:]), before[:5]
+        uses = row_uses(self.counts, text, self.ns_exponent, tables[2], tables[4] is not None)
+        most_ids = max((int(offsets[stop] - offsets[start]) for start, stop in ranges), default=0)
+        most_sentences = max((stop - start for start, stop in ranges), default=0)
+        return DeviceTrainer("skipgram" if self.sg else "cbow", tables, text, after, uses, most_ids, most_sentences)
 
     def _step(self, corpus: Corpus, monitor: Monitor) -> tuple[Step, Tuner[int]]:
         """Return a compiled function that trains a range of sentences, and what chooses its private rows."""
@@ -234,6 +260,8 @@ class Loop:
 
     def _range_size(self, num_ids: int) -> int:
         """Return the ids of a range."""
+        if self.device == "cuda":
+            return BLOCK_IDS
         inputs = self.window if self.sg else 2
         outputs = self.negative + 1 + (16 if self.tables.weight_inner is not None else 0)
         work_per_id = inputs * outputs * self.tables.weight_in.shape[1]

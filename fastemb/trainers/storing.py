@@ -17,7 +17,7 @@ from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["Stored"]
 
-NOT_SAVED = ("callbacks", "trim_rule", "hashfxn", "phrases", "pretrained")
+NOT_SAVED = ("callbacks", "device", "trim_rule", "hashfxn", "phrases", "pretrained")
 
 
 class Stored(VocabularyBuilder):

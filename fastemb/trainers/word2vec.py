@@ -116,6 +116,9 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
         Free text, saved with the model.
     hashfxn, null_word, batch_words
         gensim's, without effect, of which a warning tells.
+    device : {"cpu", "cuda"}, default "cpu"
+        Train on an NVIDIA GPU ("cuda"), which ``pip install 'fastemb[cuda]'`` is for; only with shared negatives and
+        without `compat`. The model and its vectors stay in the host's memory. Not saved with the model.
 
     Attributes
     ----------
@@ -136,6 +139,8 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
         If an argument is out of bounds, or the text is empty.
     FloatingPointError
         If training meets NaN or infinity, as with too large an `alpha`.
+    ImportError, RuntimeError
+        If ``device="cuda"`` and no GPU can be used; the message tells why.
 
     Notes
     -----
@@ -195,6 +200,7 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
         hashfxn: Callable | None = None,
         null_word: int = 0,
         batch_words: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.vector_size = vector_size
         self.alpha = alpha
@@ -231,6 +237,7 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
         self.hashfxn = hashfxn
         self.null_word = null_word
         self.batch_words = batch_words
+        self.device = device
         self._check()
         warn_without_effect(hashfxn=hashfxn, null_word=null_word, batch_words=batch_words)
         if sentences is not None or corpus_file is not None:
@@ -416,6 +423,7 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
             seed=self.seed,
             arithmetic=how,
             workers=self.workers or get_num_threads(),
+            device=self.device,
         )
         monitor.call("on_train_begin")
         trained, state.running_loss = 0, 0.0

@@ -1,0 +1,17 @@
+"""Rows written to a table."""
+
+import numpy as np
+from numba import cuda
+
+from fastemb.kernels.cuda.vector import copy, first_team, num_teams
+
+__all__ = ["assign"]
+
+
+@cuda.jit
+def assign(weight, rows, values, start, stop, width):
+    """Write ``weight[rows[r]] = values[r]`` for r in ``[start, stop)``; rows are distinct and in the table."""
+    lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
+    for r in range(start + first_team(), stop, num_teams()):
+        for column in range(lane * len(width), weight.shape[1], lanes * len(width)):
+            copy(weight, np.int64(rows[r]), column, values, r, width)

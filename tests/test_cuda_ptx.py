@@ -1,0 +1,86 @@
+"""What the compiler makes of the CUDA kernels, without a GPU: wide loads in the hot loops, and nothing in local memory.
+
+It needs numba-cuda with its compiler; each test compiles in a process of its own, since this one has the simulator.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(importlib.util.find_spec("numba_cuda") is None, reason="numba-cuda is not installed"),
+]
+
+# A type is spelled as "dtype dimensions", a tuple as its length or its types, None as None, a scalar as its name.
+COMPILE = """
+import importlib, json, sys
+from types import SimpleNamespace
+from numba import cuda
+import numba.cuda.dispatcher
+from numba.cuda import types
+
+cc, wanted = json.loads(sys.stdin.read())
+# Functions that a kernel calls are compiled for the GPU at hand, which need not be there.
+numba.cuda.dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=tuple(cc))
+
+def typed(spelled):
+    if spelled is None:
+        return types.none
+    if isinstance(spelled, int):
+        return types.UniTuple(types.int64, spelled)
+    if isinstance(spelled, list):
+        return types.Tuple(tuple(map(typed, spelled)))
+    dtype, _, dimensions = spelled.partition(" ")
+    return types.Array(getattr(types, dtype), int(dimensions), "C") if dimensions else getattr(types, dtype)
+
+made = []
+for module, name, arguments in wanted:
+    kernel = getattr(importlib.import_module(f"fastemb.kernels.cuda.{module}"), name)
+    ptx, _ = cuda.compile_ptx(kernel.py_func, tuple(map(typed, arguments)), cc=tuple(cc))
+    made.append(ptx)
+print(json.dumps(made))
+"""
+
+
+def compiled(cc, kernels):
+    """The PTX of kernels, each a tuple (module, name, types of its arguments)."""
+    kept = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE], input=json.dumps([cc, kernels]), env=kept, capture_output=True, text=True
+    )
+    if done.returncode and ("libnvrtc" in done.stderr or "libnvvm" in done.stderr):
+        pytest.skip("numba-cuda is installed without its compiler")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def training_types(model, in_shared_memory, atomics):
+    """The types of the arguments of skip-gram's or CBOW's kernel, as `trainers.device_loop` gives them."""
+    table, scale = "float32 2", "float64"
+    lists, tree = ["int32 1", "int64 1"], ["int32 1", "uint8 1", "int64 1", table]
+    text = ["float32 1", "uint32 2", "int64", "boolean", "int64"]
+    updates = ["boolean", "boolean"] if model == "cbow" else []
+    near = [] if in_shared_memory else [table]
+    head = ["int32 1", "int64 1", "int64", "int64", table, table, lists, "float32 1", tree, *text, scale, scale]
+    return [*head, "uint64", *updates, "int64", "float64 1", "int64", near, atomics]
+
+
+@pytest.mark.parametrize(("cc", "atomics", "added"), [((8, 0), 1, "f32"), ((9, 0), 2, "v4.f32")])
+def test_training_moves_rows_by_vectors(cc, atomics, added):
+    wanted = [("skipgram", True), ("cbow", True), ("skipgram", False)]
+    made = compiled(
+        cc, [(model, f"{model}_shared", training_types(model, shared, atomics)) for model, shared in wanted]
+    )
+    for (_, shared), ptx in zip(wanted, made, strict=True):
+        assert ".local" not in ptx, "something does not fit in registers"
+        assert f"red.global.add.{added} " in ptx
+        # Rows of tables, as other blocks leave them; then the block's own rows, of which no access is narrower.
+        assert ptx.count("ld.relaxed.gpu.global.v4.f32") >= 7
+        kind = ".shared" if shared else ""
+        assert ptx.count(f"ld{kind}.v4.f32") >= 20 and ptx.count(f"st{kind}.v4.f32") >= 10
+        assert (".extern .shared .align 16" in ptx) == shared
