@@ -65,7 +65,7 @@ class FastText(Word2Vec):
     Bojanowski et al. 2017, "Enriching Word Vectors with Subword Information". All rows begin uniform in
     ±1 / vector_size, those of n-grams included; each of a word's rows gets the whole change of their mean, as in
     fastText. Parts of the text are trained in a random order unless `compat` is given: with one epoch of five million
-    words of Wikipedia this raised the correlation with SimLex-999 from 15 to 23 and with WS-353 from 37 to 43.
+    words of Wikipedia this raised the correlation with SimLex-999 from 15 to 23 and with WS-353 from 37 to 42.
 
     Examples
     --------
