@@ -89,7 +89,6 @@ def parts_of(starts: NDArray[np.int64], num_rows: int, num_parts: int, row_cost:
     >>> parts_of(np.array([0, 90, 91, 92, 93]), 4, num_parts=2, row_cost=2)
     array([0, 1, 4])
     """
-
     if num_parts == 1:
         return np.array((0, num_rows), np.int64)
 

@@ -20,7 +20,7 @@ def apart(array: NDArray, *given: Any) -> NDArray:
     >>> apart(theirs[:2], theirs) is theirs, apart(theirs, [0, 1, 2]) is theirs
     (False, True)
     """
-    if any([one is array for one in given]) or any([_shares(array, one) for one in given]):
+    if any(one is array for one in given) or any(_shares(array, one) for one in given):
         return array.copy()
     return array
 
@@ -31,8 +31,8 @@ def _shares(array: NDArray, given: Any) -> bool:
         return np.may_share_memory(array, given)
     if isinstance(given, tuple):
         return any(_shares(array, part) for part in given)
-    if not hasattr(given, "__array__") or type(given).__module__.partition(".")[0] == "pyarrow":  # which does not change
-        return False
+    if not hasattr(given, "__array__") or type(given).__module__.partition(".")[0] == "pyarrow":
+        return False  # Arrow's arrays do not change
     return np.may_share_memory(array, np.asarray(given))
 
 

@@ -82,8 +82,8 @@ def load_codes(typingctx, p, offset, last, halves, count):
     """Return the codes of `count` pieces, `offset` bytes behind a pointer; the last unit is `last` bytes after them.
 
     A unit is 16 bytes: one piece of bytes, or two of half bytes, whose columns `store_values` puts in order. Only where
-    a single piece of half bytes is asked for, it is 8 bytes and in order. A partial piece (no count) is the `last` bytes
-    at `offset`, of a row that is shorter than a piece.
+    a single piece of half bytes is asked for, it is 8 bytes and in order. A partial piece (no count) is the `last`
+    bytes at `offset`, of a row that is shorter than a piece.
     """
     span = Pieces(types.float32, max(1, len(count)), LANES, len(count) == 0)
     single = len(halves) == 1 and span.count == 1
