@@ -236,13 +236,44 @@ def test_ftrl_minimises_its_objective(device):
     assert (table.weight == 0).mean() > 0.1 and (table.weight != 0).mean() > 0.3
 
 
+def test_ftrl_with_a_schedule_minimises_its_objective(device):
+    def alpha(step):
+        return 0.5 / (1 + step) ** 0.5
+
+    beta, l1, l2 = 0.7, 0.4, 0.3
+    table = Table()
+    table.weight[:] = 0
+    optimizer = FTRL(alpha=alpha, beta=beta, l1=l1, l2=l2, device=device)
+    history = [[[] for _ in range(D)] for _ in range(V)]
+    for step, gradient in enumerate(gradients()):
+        for row, values in zip(gradient.rows, gradient.values, strict=True):
+            for d in range(D):
+                history[row][d].append((values[d], table.weight[row, d], alpha(step)))
+        optimizer.update(table, gradient)
+    for row in range(V):
+        for d in range(D):
+            if history[row][d]:
+                known = [(g, at) for g, at, _ in history[row][d]]
+                wanted = least(known, [scale for _, _, scale in history[row][d]], beta, l1, l2)
+                assert table.weight[row, d] == pytest.approx(wanted, abs=1e-9)
+    assert (table.weight != 0).mean() > 0.3
+
+
+def test_ftrl_checks_its_schedule(device):
+    with pytest.raises(ValueError, match=r"alpha\(0\) must be a finite number > 0, got 0"):
+        FTRL(alpha=lambda step: 0, device=device).update(Table(), next(iter(gradients())))
+
+
 def least(history, alpha, beta, l1, l2):
+    scales = alpha if isinstance(alpha, list) else [alpha] * len(history)
+
     def slope(w):
-        squares, total = 0.0, l1 * np.sign(w) + (l2 + beta / alpha) * w
-        for g, at in history:
-            sigma = (np.sqrt(squares + g * g) - np.sqrt(squares)) / alpha
+        squares, total, before = 0.0, l1 * np.sign(w) + (l2 + beta / scales[0]) * w, beta / scales[0]
+        for (g, at), scale in zip(history, scales, strict=True):
             squares += g * g
-            total += g + sigma * (w - at)
+            inverse = (beta + np.sqrt(squares)) / scale
+            total += g + (inverse - before) * (w - at)
+            before = inverse
         return total
 
     low, high = -100.0, 100.0

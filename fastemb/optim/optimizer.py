@@ -133,6 +133,9 @@ class Optimizer:
         """Return what the rule takes as ``hyper[RULE:]`` in the update number `step`, from 1."""
         raise NotImplementedError
 
+    def _before(self, state: State, weight: NDArray, rows: NDArray, lr: float) -> None:
+        """Do what a rule needs besides its kernel, before it is applied to the rows."""
+
     def _has_no_closed_form(self) -> str:
         """Return what stands against exact decay, or an empty string."""
         return type(self).__name__
@@ -356,6 +359,7 @@ class Optimizer:
             clip = math.inf if self.clip_value is None else self.clip_value
             hyper = np.array([clip, keep, pull, *self._rates(lr, state.step)], accumulator(weight.dtype))
             arrays = state.fit(weight, self._widths(weight.shape[1]))
+            self._before(state, weight, change.rows, lr)
             apply(self.device, weight, arrays, change, hyper, self._rule())
             after_update = getattr(parameter, "after_update", None)
             if after_update is not None:

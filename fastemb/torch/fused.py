@@ -184,7 +184,8 @@ class _Backward:
             if table.parameter.grad is not None:
                 raise RuntimeError(
                     f"the weight of a fused table, of shape {tuple(table.parameter.shape)}, has a .grad, from its use "
-                    "outside the module or from before: clear it, or leave this table without a fused optimizer"
+                    "outside the module or from before: set it to None, or set the module's fused_optimizer to None "
+                    "if hooks, torch's optimizers or your own code are to have the gradient"
                 )
         if self.optimizer.clip_norm is None:
             for table, gradients in self.gradients.items():

@@ -46,19 +46,32 @@ def _lanes(values: list[int], element: ir.Type = _I32) -> ir.Constant:
     return ir.Constant(ir.VectorType(element, len(values)), values)
 
 
-def _single(builder: ir.IRBuilder, where: ir.Value) -> list[ir.Value]:
+def _bytes(builder: ir.IRBuilder, where: ir.Value, size: int, most: ir.Value | None) -> ir.Value:
+    """Return `size` bytes, of which only the first `most` are read where it is given; the others are 0 then."""
+    packed = ir.VectorType(_I8, size)
+    pointer = builder.inttoptr(where, packed.as_pointer())
+    if most is None:
+        return builder.load(pointer, align=1)
+    order, lanes = _lanes(list(range(size))), ir.VectorType(_I32, size)
+    edge = builder.insert_element(ir.Constant(lanes, ir.Undefined), builder.trunc(most, _I32), _I32(0))
+    edge = builder.shuffle_vector(edge, ir.Constant(lanes, ir.Undefined), _lanes([0] * size))
+    inputs = [pointer, _I32(1), builder.icmp_signed("<", order, edge), ir.Constant(packed, None)]
+    function = ir.FunctionType(packed, [value.type for value in inputs])
+    name = f"llvm.masked.load.v{size}i8.p0"
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), inputs)
+
+
+def _single(builder: ir.IRBuilder, where: ir.Value, most: ir.Value | None = None) -> list[ir.Value]:
     """Return the codes of 16 columns of half bytes, as integers."""
-    packed = ir.VectorType(_I8, LANES // 2)
-    found = builder.load(builder.inttoptr(where, packed.as_pointer()), align=1)
-    twice = builder.shuffle_vector(found, ir.Constant(packed, ir.Undefined), _lanes([i // 2 for i in range(LANES)]))
+    found = _bytes(builder, where, LANES // 2, most)
+    twice = builder.shuffle_vector(found, ir.Constant(found.type, ir.Undefined), _lanes([i // 2 for i in range(LANES)]))
     shifted = builder.lshr(builder.zext(twice, _INTEGERS), _lanes([0, 4] * (LANES // 2)))
     return [builder.and_(shifted, _lanes([15] * LANES))]
 
 
-def _unit(builder: ir.IRBuilder, where: ir.Value, halves: int) -> list[ir.Value]:
+def _unit(builder: ir.IRBuilder, where: ir.Value, halves: int, most: ir.Value | None = None) -> list[ir.Value]:
     """Return the codes of 16 bytes as integers: of half bytes, first those of the even columns, then the odd ones'."""
-    packed = ir.VectorType(_I8, LANES)
-    found = builder.zext(builder.load(builder.inttoptr(where, packed.as_pointer()), align=1), _INTEGERS)
+    found = builder.zext(_bytes(builder, where, LANES, most), _INTEGERS)
     if halves == 2:
         return [found]
     return [builder.and_(found, _lanes([15] * LANES)), builder.lshr(found, _lanes([4] * LANES))]
@@ -69,17 +82,18 @@ def load_codes(typingctx, p, offset, last, halves, count):
     """Return the codes of `count` pieces, `offset` bytes behind a pointer; the last unit is `last` bytes after them.
 
     A unit is 16 bytes: one piece of bytes, or two of half bytes, whose columns `store_values` puts in order. Only where
-    a single piece of half bytes is asked for, it is 8 bytes and in order.
+    a single piece of half bytes is asked for, it is 8 bytes and in order. A partial piece (no count) is the `last`
+    bytes at `offset`, of a row that is shorter than a piece.
     """
-    span = Pieces(types.float32, len(count), LANES, False)
+    span = Pieces(types.float32, max(1, len(count)), LANES, len(count) == 0)
     single = len(halves) == 1 and span.count == 1
     units = 1 if single else span.count * len(halves) // 2
 
     def codegen(context, builder, sig, args):
-        start, parts = builder.add(args[0], args[1]), []
+        start, parts, most = builder.add(args[0], args[1]), [], args[2] if span.partial else None
         for i in range(units):
-            where = builder.add(start, args[2] if i == units - 1 else _I64(16 * i))
-            parts += _single(builder, where) if single else _unit(builder, where, len(halves))
+            where = start if span.partial else builder.add(start, args[2] if i == units - 1 else _I64(16 * i))
+            parts += _single(builder, where, most) if single else _unit(builder, where, len(halves), most)
         whole = ir.Constant(ir.ArrayType(_FLOATS, span.count), ir.Undefined)
         for i, part in enumerate(parts):
             whole = builder.insert_value(whole, builder.sitofp(part, _FLOATS), i)

@@ -1,9 +1,9 @@
 """Rows of 8 or 4 bits: see the reference for what each function means.
 
-A span of a row's columns keeps its sums in registers while the whole bag goes by, as in `bags`. A row adds its codes
-times its scale, one multiply-add a piece; the biases of a bag are summed as one number. The last piece of a row ends
-with it and overlaps the one before. The columns of rows shorter than a piece, and the last one of an odd row of half
-bytes, are summed one at a time.
+A span of a row's columns keeps its sums, or extremes, in registers while the whole bag goes by, as in `bags`. A row
+adds its codes times its scale, one multiply-add a piece; the biases of a bag are summed as one number. The last piece of a
+row ends with it and overlaps the one before; a row shorter than a piece is one partial piece. Only the last column of
+an odd row of half bytes is reduced by itself.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from fastemb.kernels.cpu.codes import (
 from fastemb.kernels.cpu.options import exact_inline, exact_kernel, inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
     P1, P2, P4, P8, P16, PART, add, fma, get, load, lookahead, mul, mutable_pointer, pointer, prefetch_bytes, put,
-    splat, store, zeros,
+    splat, store, where_greater, zeros,
 )  # fmt: skip
 
 __all__ = [
@@ -48,9 +48,7 @@ def bytes_of(columns, halves):
 @inline
 def whole_columns(dim, halves):
     """Return how many columns are walked in pieces."""
-    if dim < LANES:
-        return 0
-    return dim if len(halves) == 2 else dim & ~1
+    return dim if len(halves) == 2 or dim < LANES else dim & ~1
 
 
 @inline
@@ -60,11 +58,11 @@ def unit_of(whole, halves):
 
 
 @inline
-def next_span(left, unit, halves):
-    """Return how many pieces the next span of a row takes, of `left` columns."""
+def next_span(left, unit, halves, most):
+    """Return how many pieces the next span of a row takes, of `left` columns; at most `most`."""
     if len(halves) == 1 and unit == LANES:
         return 1
-    pieces = (left + unit - 1) // unit * (unit // LANES)
+    pieces = min((left + unit - 1) // unit * (unit // LANES), most)
     if pieces >= 16:
         return 16
     if pieces >= 8:
@@ -77,11 +75,14 @@ def next_span(left, unit, halves):
 
 
 @inline
-def sum_span(target, to, last_to, rows, column, last, bag, factors, padding_idx, scale, halves, count):
-    """Sum a span of the columns of a bag; return the place of a bad index, or -1."""
+def reduce_span(target, to, last_to, rows, column, last, bag, factors, padding_idx, scale, sign, halves, count):
+    """Sum a span of the columns of a bag, or find their extremes where there is a `sign`.
+
+    Return the place of a bad index, or -1.
+    """
     codes, num_rows, row_bytes, end_at = rows
     ids, first, end, edge, ahead = bag
-    sums, shift = zeros(target, count), ZERO
+    sums, shift, taken = zeros(target, count), ZERO, False
     for j in range(first, end):
         if ahead > 0:
             prefetch_bytes(codes, np.int64(get(ids, min(j + ahead, edge))) * row_bytes, row_bytes)
@@ -98,10 +99,25 @@ def sum_span(target, to, last_to, rows, column, last, bag, factors, padding_idx,
             row_scale *= get(factors, j)
             bias *= get(factors, j)
         row = load_codes(codes, at + column, last, halves, count)
-        sums = fma(row, splat(row_scale, row), sums)
-        shift += bias
-    store_values(target, to, last_to, mul(add(sums, splat(shift, sums)), splat(scale, sums)), halves)
+        if sign is None:
+            sums = fma(row, splat(row_scale, row), sums)
+            shift += bias
+        else:
+            value = fma(row, splat(row_scale, row), splat(bias, row))
+            if taken:
+                value = where_greater(mul(value, splat(sign, row)), mul(sums, splat(sign, row)), value, sums)
+            sums, taken = value, True
+    write_span(target, to, last_to, mul(add(sums, splat(shift, sums)), splat(scale, sums)), halves, count)
     return -1
+
+
+@inline
+def write_span(target, to, last_to, values, halves, count):
+    """Write a span of a row; `last_to` is how many columns it has if it is partial."""
+    if len(count) == 0:
+        store(target, to, last_to, values)
+    else:
+        store_values(target, to, last_to, values, halves)
 
 
 @inline
@@ -130,28 +146,32 @@ def reduce_column(target, to, rows, column, bag, factors, padding_idx, scale, si
 
 
 @inline
-def sum_columns(target, to, rows, dim, bag, factors, padding_idx, scale, halves):
-    """Sum all columns of a bag, span by span; return the place of a bad index, or -1."""
+def reduce_columns(target, to, rows, dim, bag, factors, padding_idx, scale, sign, halves):
+    """Reduce all columns of a bag, span by span; return the place of a bad index, or -1."""
+    how = factors, padding_idx, scale
+    if dim < LANES:
+        return reduce_span(target, to, dim, rows, 0, bytes_of(dim, halves), bag, *how, sign, halves, PART)
     whole, column, bad = whole_columns(dim, halves), 0, -1
     unit = unit_of(whole, halves)
     while column < whole and bad < 0:
-        pieces = next_span(whole - column, unit, halves)
+        pieces = next_span(whole - column, unit, halves, 16 if sign is None else 4)
         after = min(pieces * LANES, whole - column) - unit
         at, last, place, last_to = bytes_of(column, halves), bytes_of(after, halves), to + 4 * column, 4 * after
         if pieces == 1:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P1)
+            bad = reduce_span(target, place, last_to, rows, at, last, bag, *how, sign, halves, P1)
         elif pieces == 2:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P2)
+            bad = reduce_span(target, place, last_to, rows, at, last, bag, *how, sign, halves, P2)
         elif pieces == 4:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P4)
-        elif pieces == 8:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P8)
-        else:
-            bad = sum_span(target, place, last_to, rows, at, last, bag, factors, padding_idx, scale, halves, P16)
+            bad = reduce_span(target, place, last_to, rows, at, last, bag, *how, sign, halves, P4)
+        elif sign is None:  # wider spans of extremes would take longer to compile than they save
+            if pieces == 8:
+                bad = reduce_span(target, place, last_to, rows, at, last, bag, *how, sign, halves, P8)
+            else:
+                bad = reduce_span(target, place, last_to, rows, at, last, bag, *how, sign, halves, P16)
         column += pieces * LANES
     for column in range(whole, dim):
         if bad < 0:
-            bad = reduce_column(target, to, rows, column, bag, factors, padding_idx, scale, None, halves)
+            bad = reduce_column(target, to, rows, column, bag, *how, sign, halves)
     return bad
 
 
@@ -167,7 +187,7 @@ def reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode
             return -2 - b
         scale = np.float32(bag_scale(ids, first, end, factors, padding_idx, mode))
         bag = (ids, first, end, edge, ahead)
-        bad = sum_columns(target, b * out.strides[0], rows, dim, bag, factors, padding_idx, scale, halves)
+        bad = reduce_columns(target, b * out.strides[0], rows, dim, bag, factors, padding_idx, scale, None, halves)
         if bad >= 0:
             return bad
     return -1
@@ -175,32 +195,35 @@ def reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode
 
 @kernel
 def extremes(out, table, halves, indices, offsets, padding_idx, sign, start, stop):
-    dim, target, ids = out.shape[1], mutable_pointer(out), pointer(indices)
-    rows = (pointer(table), table.shape[0], table.strides[0], bytes_of(dim, halves))
+    (num_rows, dim), row_bytes = (table.shape[0], out.shape[1]), table.strides[0]
+    target, ids = mutable_pointer(out), pointer(indices)
+    edge, ahead = indices.shape[0] - 1, lookahead(num_rows, row_bytes)
+    rows = (pointer(table), num_rows, row_bytes, bytes_of(dim, halves))
     for b in range(start, stop):
         first, end = offsets[b], offsets[b + 1]
         if first < 0 or first > end or end > indices.shape[0]:
             return -2 - b
-        bag = (ids, first, end)
-        for column in range(dim):
-            bad = reduce_column(
-                target, b * out.strides[0], rows, column, bag, None, padding_idx, ONE, np.float32(sign), halves
-            )
-            if bad >= 0:
-                return bad
+        bag = (ids, first, end, edge, ahead)
+        to = b * out.strides[0]
+        bad = reduce_columns(target, to, rows, dim, bag, None, padding_idx, ONE, np.float32(sign), halves)
+        if bad >= 0:
+            return bad
     return -1
 
 
 @inline
 def span_of_row(target, to, last_to, codes, offset, last, scale, bias, halves, count):
     row = load_codes(codes, offset, last, halves, count)
-    store_values(target, to, last_to, fma(row, splat(scale, row), splat(bias, row)), halves)
+    write_span(target, to, last_to, fma(row, splat(scale, row), splat(bias, row)), halves, count)
 
 
 @inline
 def dequantize_row(target, to, codes, offset, end_at, dim, halves):
     """Write the values of a row."""
     scale, bias = get_end(codes, offset + end_at, 0, halves), get_end(codes, offset + end_at, 1, halves)
+    if dim < LANES:
+        span_of_row(target, to, dim, codes, offset, bytes_of(dim, halves), scale, bias, halves, PART)
+        return
     whole, column = whole_columns(dim, halves), 0
     unit = unit_of(whole, halves)
     while column + 4 * LANES <= whole:
