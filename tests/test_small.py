@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastemb.functional as F
-from fastemb.engine import operations
+from fastemb.engine import _small, operations
 
 rng = np.random.default_rng(0)
 WEIGHT = rng.standard_normal((50, 20), dtype=np.float32)
