@@ -416,3 +416,18 @@ def test_a_fused_table_that_left_the_cpu_is_refused():
     module = ft.Embedding(3, 2, fused_optimizer="sgd").to("meta")
     with pytest.raises((RuntimeError, ValueError), match="meta"):
         module(torch.tensor([1], device="meta"))
+
+
+@pytest.mark.parametrize("register", ["register_hook", "register_post_accumulate_grad_hook"])
+def test_a_hook_on_a_fused_weight_is_told_what_to_do(register):
+    module = ft.Embedding(10, 3, fused_optimizer="sgd")
+    before = module.weight.detach().clone()
+    hook = getattr(module.weight, register)(lambda _: None)
+    with pytest.raises(
+        RuntimeError, match=r"has a hook, which would get None.*set the module's fused_optimizer to None"
+    ):
+        module(torch.tensor([1, 2])).sum().backward()
+    assert torch.equal(module.weight, before)
+    hook.remove()
+    module(torch.tensor([1, 2])).sum().backward()
+    assert not torch.equal(module.weight, before)

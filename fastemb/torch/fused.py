@@ -146,7 +146,20 @@ class FusedTable:
         self.optimizer.load_state_of(self, values)
 
     def collect(self, gradient: RowGradient) -> None:
-        """Take a gradient in a backward, to be applied at its end together with the others of this table."""
+        """Take a gradient in a backward, to be applied at its end together with the others of this table.
+
+        Raises
+        ------
+        RuntimeError
+            If the parameter has hooks, which torch would call with None.
+        """
+        parameter: Any = self.parameter
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            raise RuntimeError(
+                "the weight of a fused table has a hook, which would get None: the gradient goes to the fused "
+                "optimizer and is never kept. Remove the hook (its optimizer clips by clip_value and clip_norm), or set the "
+                "module's fused_optimizer to None"
+            )
         _Backward.current(self.optimizer).add(self, gradient)
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:

@@ -1,9 +1,9 @@
 """Rows of 8 or 4 bits: see the reference for what each function means.
 
 A span of a row's columns keeps its sums, or extremes, in registers while the whole bag goes by, as in `bags`. A row
-adds its codes times its scale, one multiply-add a piece; the biases of a bag are summed as one number. The last piece of a
-row ends with it and overlaps the one before; a row shorter than a piece is one partial piece. Only the last column of
-an odd row of half bytes is reduced by itself.
+adds its codes times its scale, one multiply-add a piece; the biases of a bag are summed as one number. The last piece
+of a row ends with it and overlaps the one before; a row shorter than a piece is one partial piece. Only the last column
+of an odd row of half bytes is reduced by itself.
 """
 
 import numpy as np
