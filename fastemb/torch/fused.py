@@ -157,8 +157,8 @@ class FusedTable:
         if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
             raise RuntimeError(
                 "the weight of a fused table has a hook, which would get None: the gradient goes to the fused "
-                "optimizer and is never kept. Remove the hook (its optimizer clips by clip_value and clip_norm), or set the "
-                "module's fused_optimizer to None"
+                "optimizer and is never kept. Remove the hook (to clip, give the optimizer clip_value or clip_norm), "
+                "or set the module's fused_optimizer to None"
             )
         _Backward.current(self.optimizer).add(self, gradient)
 
