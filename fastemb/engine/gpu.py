@@ -74,9 +74,7 @@ def reduce(weight: DeviceArray, bags: Bags, mode: int, out: DeviceArray | None) 
     return made
 
 
-def extremes(
-    weight: DeviceArray, bags: Bags, sign: float, out: DeviceArray | None
-) -> tuple[DeviceArray, DeviceArray]:
+def extremes(weight: DeviceArray, bags: Bags, sign: float, out: DeviceArray | None) -> tuple[DeviceArray, DeviceArray]:
     """Return the extreme values of each bag, and which lookups won: see `operations.extremes`."""
     shape = bags.num_bags, weight.shape[1]
     made, winners = empty(shape, weight.dtype) if out is None else out, empty(shape, INT32)

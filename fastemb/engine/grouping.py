@@ -92,7 +92,7 @@ def group(
     if not indices.flags.writeable:
         indices = indices.copy()  # Numba compiles for read-only arrays apart, which takes seconds
     arguments = rows, starts, order, indices, num_embeddings, padding, passive, told
-    if device == "cpu" and num_lookups < 2**31 and num_embeddings < 2**32:
+    if device != "reference" and num_lookups < 2**31 and num_embeddings < 2**32:
         scratch = _scratch(num_lookups)
         num_rows = run_whole(kernels("cpu", "grouping"), "group", (*arguments, scratch, simd_width()), 32 * num_lookups)
     else:

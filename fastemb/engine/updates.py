@@ -42,7 +42,9 @@ def apply(
     row_cost = 2 * (1 + (state[0].shape[1] == dim) + (state[1].shape[1] == dim))  # rows of weights and state, both ways
     cost = num_rows * row_bytes * row_cost
     if gradient.values is not None:
-        parallel.run(kernels, "update", (table, *state, rows, on_host(gradient.values), 0, hyper, which), num_rows, cost)
+        parallel.run(
+            kernels, "update", (table, *state, rows, on_host(gradient.values), 0, hyper, which), num_rows, cost
+        )
         return
     grad_output, sources, starts, coefficients = lookups_of(gradient)
     cost += len(sources) * row_bytes

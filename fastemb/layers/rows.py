@@ -68,7 +68,9 @@ def stored(values: Any, dtype: np.dtype) -> NDArray:
 
 def read_rows(weight: NDArray, rows: Any) -> NDArray:
     """Return rows of a table in its accumulator dtype: float64 for float64, else float32."""
-    found = gpu.rows_of(weight, rows) if isinstance(weight, DeviceArray) and isinstance(rows, np.ndarray) else weight[rows]
+    found = (
+        gpu.rows_of(weight, rows) if isinstance(weight, DeviceArray) and isinstance(rows, np.ndarray) else weight[rows]
+    )
     return kernels("reference", "lookup").widen(found)
 
 
