@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastemb.engine.device import DeviceArray, is_foreign, on_host, upload, wrap
+from fastemb.engine.device import DeviceArray, in_kind, is_foreign, on_host, upload, wrap
 
 __all__ = [
     "accumulator",
@@ -49,6 +49,8 @@ def bits(array: NDArray) -> NDArray:
 
 def give_back(array: NDArray, weight: ArrayLike) -> NDArray:
     """Return rows that a kernel made in the dtype of the user's table: bfloat16 where its bits were taken."""
+    if isinstance(array, DeviceArray):
+        return in_kind(array, weight)
     return array.view(np.asarray(weight).dtype) if array.dtype is BFLOAT16 else array
 
 
@@ -89,6 +91,8 @@ def as_table(weight: ArrayLike, name: str = "weight", *, change: bool = False) -
         and weight.flags.num & needed == needed
     ):
         return weight
+    if is_foreign(weight):
+        return _table_of_gpu(wrap(weight), name, change)
     if change and not isinstance(weight, np.ndarray):
         raise TypeError(f"{name} is changed in place, so it must be a NumPy array, got {type(weight).__name__}")
     array = np.asarray(weight).view(np.ndarray)
@@ -104,6 +108,19 @@ def as_table(weight: ArrayLike, name: str = "weight", *, change: bool = False) -
     if change:
         raise ValueError(f"{name} is changed in place, so the numbers of a row must lie side by side and aligned")
     return bits(np.array(array, order="C"))
+
+
+def _table_of_gpu(table: DeviceArray, name: str, change: bool) -> Any:
+    """Return a table in a GPU's memory as kernels take it, not copied."""
+    if table.dtype not in FLOAT_DTYPES and table.dtype.name != "bfloat16":
+        raise TypeError(f"{name} must be float64, float32, float16 or bfloat16, got {table.dtype.str}")
+    if table.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions, got shape {table.shape}")
+    if change and not table.writeable:
+        raise ValueError(f"{name} is changed in place, but it is read-only")
+    if table.shape[1] > 1 and table.size and table.strides[1] != table.itemsize:
+        raise ValueError(f"{name} is on a GPU, so the numbers of a row must lie side by side")
+    return table.view(BFLOAT16) if table.dtype.name == "bfloat16" else table
 
 
 def as_rows(values: ArrayLike, shape: tuple[int, ...], dtype: np.dtype, name: str) -> NDArray:

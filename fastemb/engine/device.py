@@ -533,7 +533,7 @@ def width_of_codes(table: DeviceArray, columns: int, half_bytes: int) -> int:
 
 
 def _fits(array: Any, moved: int, left_over: int) -> bool:
-    """Return whether all rows of an array begin at multiples of `moved` bytes, or of 16, and no columns are left over."""
+    """Return whether the rows of an array begin at multiples of `moved` bytes, and no columns are left over."""
     moved = min(VECTOR_BYTES, moved)
     if not isinstance(array, DeviceArray):  # what is copied to the GPU is aligned there
         return left_over == 0 and array.shape[1] * array.itemsize % moved == 0

@@ -91,7 +91,7 @@ def group(
     passive = _NONE_FROZEN if frozen is None else frozen
     told = _NO_LABELS if labels is None else labels
     arguments = rows, starts, order, writable(indices), num_embeddings, padding, passive, told
-    if device == "cpu" and num_lookups < 2**31 and num_embeddings < 2**32:
+    if device != "reference" and num_lookups < 2**31 and num_embeddings < 2**32:
         scratch = _scratch(num_lookups)
         num_rows = run_whole(kernels("cpu", "grouping"), "group", (*arguments, scratch, simd_width()), 32 * num_lookups)
     else:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastemb.engine import _plain, gpu
 from fastemb.engine.arrays import FLOAT16, accumulator
-from fastemb.engine.backend import kernels, require_half
+from fastemb.engine.backend import indexing_device, kernels, require_half
 from fastemb.engine.device import DeviceArray
 from fastemb.engine.memory import empty_rows
 from fastemb.engine.parallel import run
@@ -248,7 +248,7 @@ def scales(bags: Bags, mode: str, dtype: np.dtype, *, device: str = "cpu") -> ND
     size = len(bags.offsets) - 1
     out = np.empty(size, dtype)
     arguments = (out, bags.indices, bags.offsets, bags.coefficients, padding_number(bags.padding_idx), SUMS[mode])
-    run(kernels(device, "bags"), "scales", arguments, size, bags.indices.nbytes)
+    run(kernels(indexing_device(device), "bags"), "scales", arguments, size, bags.indices.nbytes)
     return out
 
 
@@ -315,7 +315,7 @@ def shift(bags: Bags, first: int, num_embeddings: int, out: NDArray, device: str
     (-1, array([12, 10, 11], dtype=int32))
     """
     arguments = (out, bags.indices, first, num_embeddings, padding_number(bags.padding_idx))
-    return run(kernels(device, "lookup"), "shift", arguments, len(out), 2 * out.nbytes)
+    return run(kernels(indexing_device(device), "lookup"), "shift", arguments, len(out), 2 * out.nbytes)
 
 
 def plain_lookup(weight: Any, indices: Any, out: Any = None) -> NDArray | None:

@@ -3,22 +3,25 @@
 `CodedRows` and `ShortRows` look up, sum and compare rows in the same way, and always return float32.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import operations
+from fastemb.engine import gpu, operations
 from fastemb.engine.arrays import BFLOAT16, FLOAT16, FLOAT32, INT64
 from fastemb.engine.backend import kernels, require_half
+from fastemb.engine.device import DeviceArray, empty, on_host, upload
 from fastemb.engine.memory import empty_rows
 from fastemb.engine.parallel import run
 from fastemb.engine.ragged import Bags, index_error, padding_number
 
-__all__ = ["CodedRows", "ShortRows", "quantize", "shorten"]
+__all__ = ["CodedRows", "ShortRows", "placed", "quantize", "shorten"]
 
 HALF_BYTES = {8: (0, 0), 4: (0,)}  # of a column, told to kernels by a length
 END_BYTES = {8: 8, 4: 4}  # a scale and a bias, float32 or float16
+NO_INDICES = np.empty(0, INT64)
 BLOCK_ROWS = 1 << 14  # rows whose numbers are rounded at a time
 
 
@@ -68,6 +71,8 @@ class CodedRows:
 
     def dequantize(self) -> NDArray[np.float32]:
         """Return the values of all rows."""
+        if isinstance(self.array, DeviceArray):
+            return self._coded("dequantize", Bags(NO_INDICES, NO_INDICES), (), self.num_embeddings).to_host()
         out = np.empty((self.num_embeddings, self.embedding_dim), FLOAT32)
         self._run("dequantize", (out, self.array, HALF_BYTES[self.bits]), len(out), out.nbytes)
         return out
@@ -76,6 +81,10 @@ class CodedRows:
         self, indices: NDArray, *, padding_idx: int | None = None, shape: tuple[int, ...] | None = None
     ) -> NDArray[np.float32]:
         """Return the values of rows, as `operations.lookup` does."""
+        if isinstance(self.array, DeviceArray):
+            bags = Bags(indices, indices, shape=shape or indices.shape)
+            told = indices, padding_number(padding_idx)
+            return self._coded("lookup", bags, told, len(indices))  # type: ignore[return-value]
         out = empty_rows(len(indices), self.embedding_dim, FLOAT32)
         arguments = (out, self.array, HALF_BYTES[self.bits], indices, padding_number(padding_idx))
         status = self._run("lookup", arguments, len(out), out.nbytes)
@@ -85,6 +94,10 @@ class CodedRows:
 
     def reduce(self, bags: Bags, mode: str) -> NDArray[np.float32]:
         """Return the sums or means of the values of bags, as `operations.reduce` does."""
+        if isinstance(self.array, DeviceArray):
+            factors = np.empty(0, FLOAT32) if bags.coefficients is None else bags.coefficients
+            told = bags.indices, bags.offsets, factors, padding_number(bags.padding_idx), operations.SUMS[mode]
+            return self._coded("reduce", bags, told, bags.num_bags)  # type: ignore[return-value]
         out = empty_rows(bags.num_bags, self.embedding_dim, FLOAT32)
         arguments = (
             bags.indices,
@@ -97,10 +110,17 @@ class CodedRows:
 
     def extremes(self, bags: Bags, sign: float) -> NDArray[np.float32]:
         """Return the greatest or least values of bags, as `operations.extremes` does."""
+        if isinstance(self.array, DeviceArray):
+            told = bags.indices, bags.offsets, padding_number(bags.padding_idx), float(sign)
+            return self._coded("extremes", bags, told, bags.num_bags)  # type: ignore[return-value]
         out = empty_rows(bags.num_bags, self.embedding_dim, FLOAT32)
         return self._reduced(
             "extremes", out, (bags.indices, bags.offsets, padding_number(bags.padding_idx), sign), bags
         )
+
+    def _coded(self, name: str, bags: Bags, arguments: tuple, size: int) -> DeviceArray:
+        assert isinstance(self.array, DeviceArray)
+        return gpu.coded(name, self.array, HALF_BYTES[self.bits], self.embedding_dim, bags, arguments, size)
 
     def _reduced(self, name: str, out: NDArray[np.float32], arguments: tuple, bags: Bags) -> NDArray[np.float32]:
         cost = len(bags.indices) * self.array.shape[1] + out.nbytes
@@ -147,7 +167,7 @@ class ShortRows:
 
     def dequantize(self) -> NDArray[np.float32]:
         """Return the table as float32."""
-        return _widened(self.array)
+        return _widened(on_host(self.array))
 
     def lookup(
         self, indices: NDArray, *, padding_idx: int | None = None, shape: tuple[int, ...] | None = None
@@ -158,12 +178,19 @@ class ShortRows:
 
     def reduce(self, bags: Bags, mode: str) -> NDArray[np.float32]:
         """Return the sums or means of bags, as `operations.reduce` does."""
-        out = empty_rows(bags.num_bags, self.embedding_dim, FLOAT32)
+        num_bags, dim = bags.num_bags, self.embedding_dim
+        is_there = isinstance(self.array, DeviceArray)
+        out: Any = empty((num_bags, dim), FLOAT32) if is_there else empty_rows(num_bags, dim, FLOAT32)
         return operations.reduce(self.array, bags, mode, out=out, device=self.device)
 
     def extremes(self, bags: Bags, sign: float) -> NDArray[np.float32]:
         """Return the greatest or least values of bags, as `operations.extremes` does."""
-        return _widened(operations.extremes(self.array, bags, sign, device=self.device)[0])
+        return _widened(on_host(operations.extremes(self.array, bags, sign, device=self.device)[0]))
+
+
+def placed(rows: "CodedRows | ShortRows", device: str) -> "CodedRows | ShortRows":
+    """Return rows in the memory of a device."""
+    return replace(rows, array=upload(rows.array), device=device) if device == "cuda" else rows
 
 
 def quantize(weight: NDArray, bits: int, *, device: str = "cpu") -> CodedRows:

@@ -2,16 +2,18 @@
 
 import math
 import numbers
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastemb.engine import gradients, operations
+from fastemb.engine import gpu, gradients, operations
 from fastemb.engine.arrays import BEHAVED, as_indices, as_integers, as_output, bits, give_back
+from fastemb.engine.device import DeviceArray, in_kind, is_foreign, on_host, upload, wrap, zeros
 from fastemb.engine.grouping import group
 from fastemb.engine.ragged import Bags, check_indices, padding_row, settle_invalid
 
-__all__ = ["limit_norms", "settle", "table_gradient", "table_indices", "target"]
+__all__ = ["limit_norms", "same_place", "settle", "table_gradient", "table_indices", "target"]
 
 
 def table_indices(
@@ -35,12 +37,15 @@ def limit_norms(table: NDArray, bags: Bags, max_norm: float, norm_type: float) -
         raise ValueError(f"max_norm must be a number >= 0, got {max_norm}")
     if math.isnan(norm_type):
         raise ValueError("norm_type must be a number, got nan")
+    bags = gpu.bags_on_host(bags)
     check_indices(bags.indices, len(table), bags.padding_idx, bags.shape, bags.offsets)
     operations.renormalise(table, group(bags.indices, len(table)).rows, float(max_norm), float(norm_type))
 
 
 def target(out: NDArray, shape: tuple[int, ...], table: NDArray, weight: ArrayLike, mode: str | None = None) -> NDArray:
     """Return what a kernel is to fill: `out` itself or, if a kernel cannot, an array that `settle` copies."""
+    if isinstance(table, DeviceArray):
+        return _target_on_gpu(out, shape, table)
     dtype = np.asarray(weight).dtype
     if mode in operations.SUMS and getattr(out, "dtype", None) == np.float32 and table.itemsize == 2:
         dtype = out.dtype
@@ -48,8 +53,28 @@ def target(out: NDArray, shape: tuple[int, ...], table: NDArray, weight: ArrayLi
     return array if array.flags.num & BEHAVED == BEHAVED else np.empty(shape, array.dtype)
 
 
+def _target_on_gpu(out: Any, shape: tuple[int, ...], table: DeviceArray) -> Any:
+    """Return what the user passed as `out`, which must be on the GPU as the table is."""
+    if not is_foreign(out):
+        raise TypeError(f"out must be on the GPU, as weight is, got {type(out).__name__}")
+    array = wrap(out)
+    if array.shape != shape or array.dtype != table.dtype:
+        raise ValueError(f"out must be {table.dtype} of shape {shape}, got {array.dtype} of shape {array.shape}")
+    if not array.writeable or not array.is_contiguous():
+        raise ValueError("out on a GPU must be writeable and in C order")
+    return array
+
+
+def same_place(table: NDArray, indices: NDArray) -> None:
+    """Raise a TypeError if indices are on a GPU and the table is not."""
+    if isinstance(indices, DeviceArray) and not isinstance(table, DeviceArray):
+        raise TypeError("input is on a GPU, and weight is not: copy one of them to where the other is")
+
+
 def settle(out: NDArray, filled: NDArray) -> NDArray:
     """Return `out`, with what a kernel made."""
+    if isinstance(filled, DeviceArray):
+        return out
     if not np.may_share_memory(out, filled):
         bits(out)[...] = filled
     return out
@@ -59,6 +84,8 @@ def table_gradient(
     gradient: gradients.RowGradient, table: NDArray, weight: ArrayLike, sparse: bool, out: NDArray | None
 ) -> NDArray | tuple[NDArray, NDArray]:
     """Return a table's gradient as the user wants it, in the dtype of the table."""
+    if isinstance(table, DeviceArray):
+        return _gradient_on_gpu(gradient, table, weight, sparse, out)
     if sparse:
         if out is not None:
             raise ValueError("out is for dense gradients, so sparse must be False")
@@ -74,3 +101,17 @@ def table_gradient(
         dense[...] = 0
         gradient.add_to(dense)
     return out
+
+
+def _gradient_on_gpu(gradient: gradients.RowGradient, table: DeviceArray, weight: Any, sparse: bool, out: Any) -> Any:
+    """Return a gradient as `table_gradient` does, of a table on a GPU and in its package's arrays."""
+    if out is not None:
+        raise ValueError("out of a gradient is not there for a table on a GPU")
+    if not sparse:
+        dense = zeros(table.shape, table.dtype)
+        gradient.add_to(dense)
+        return in_kind(dense, weight)
+    values: Any = gradient.collect()
+    if values.dtype != table.dtype or not isinstance(values, DeviceArray):
+        values = upload(operations.rounded(on_host(values), table.dtype))
+    return in_kind(upload(gradient.rows), weight), in_kind(values, weight)

@@ -4,11 +4,12 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastemb.engine import gradients, operations
+from fastemb.engine import gpu, gradients, operations
 from fastemb.engine.arrays import as_rows, as_table, give_back
+from fastemb.engine.device import DeviceArray, in_kind, upload
 from fastemb.engine.ragged import as_bags, check
 from fastemb.engine.validate import choice
-from fastemb.functional.arguments import limit_norms, settle, table_gradient, target
+from fastemb.functional.arguments import limit_norms, same_place, settle, table_gradient, target
 
 __all__ = ["embedding_bag", "embedding_bag_backward", "per_sample_weights_backward"]
 
@@ -107,10 +108,11 @@ def embedding_bag(
         per_sample_weights=per_sample_weights,
         on_invalid=on_invalid,
     )
+    same_place(table, bags.indices)
     if mode not in operations.SUMS:
         _check_extreme(mode, per_sample_weights)
     if max_norm is not None:
-        check(bags, len(table))
+        check(gpu.bags_on_host(bags), len(table))
         limit_norms(table, bags, max_norm, norm_type)
     filled = None if out is None else target(out, (bags.num_bags, table.shape[1]), table, weight, mode)
     if mode in operations.SUMS:
@@ -184,10 +186,11 @@ def embedding_bag_backward(
         per_sample_weights=per_sample_weights,
         on_invalid=on_invalid,
     )
+    same_place(table, bags.indices)
     rows = as_rows(grad_output, (bags.num_bags, table.shape[1]), table.dtype, "grad_output")
     winners = None
     if mode in operations.SUMS:
-        check(bags, len(table))
+        check(gpu.bags_on_host(bags), len(table))
     else:
         _check_extreme(mode, per_sample_weights)
         _, winners = operations.extremes(table, bags, operations.EXTREMES[mode])
@@ -245,9 +248,11 @@ def per_sample_weights_backward(
         per_sample_weights=per_sample_weights,
         on_invalid=on_invalid,
     )
+    same_place(table, bags.indices)
     rows = as_rows(grad_output, (bags.num_bags, table.shape[1]), table.dtype, "grad_output")
     gradient = gradients.gradient_of_coefficients(rows, table, bags, mode)
-    return gradient if bags.shape is None else gradient.reshape(bags.shape)
+    shaped = gradient if bags.shape is None else gradient.reshape(bags.shape)
+    return in_kind(upload(shaped), weight) if isinstance(table, DeviceArray) else shaped
 
 
 def _check_extreme(mode: str, per_sample_weights: Any) -> None:

@@ -5,9 +5,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastemb.engine import gradients, operations
 from fastemb.engine.arrays import as_integers, as_output, as_rows, as_table, give_back
+from fastemb.engine.device import on_host
 from fastemb.engine.ragged import Bags, check_indices
 from fastemb.engine.validate import integer
-from fastemb.functional.arguments import limit_norms, settle, table_gradient, table_indices, target
+from fastemb.functional.arguments import limit_norms, same_place, settle, table_gradient, table_indices, target
 
 __all__ = ["embedding", "embedding_backward", "one_hot"]
 
@@ -77,6 +78,7 @@ def embedding(
             return found
     table = as_table(weight, change=max_norm is not None)
     indices, _, no_row = table_indices(input, len(table), padding_idx, on_invalid)
+    same_place(table, indices)
     shape = indices.shape
     flat = indices if len(shape) == 1 else indices.reshape(-1)
     if max_norm is not None:
@@ -138,9 +140,10 @@ def embedding_backward(
     """
     table = as_table(weight)
     indices, padding, no_row = table_indices(input, len(table), padding_idx, on_invalid)
+    same_place(table, indices)
     rows = as_rows(grad_output, (*indices.shape, table.shape[1]), table.dtype, "grad_output")
     flat = indices.reshape(-1)
-    check_indices(flat, len(table), no_row, indices.shape)
+    check_indices(on_host(flat), len(table), no_row, indices.shape)
     gradient = gradients.gradient_of_lookup(rows, flat, len(table), padding, scale_grad_by_freq)
     return table_gradient(gradient, table, weight, sparse, out)
 

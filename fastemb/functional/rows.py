@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastemb.engine import gradients, updates
 from fastemb.engine.arrays import accumulator, as_integers, as_rows, as_table
+from fastemb.engine.device import is_foreign
 from fastemb.engine.ragged import Bags, check_indices
 from fastemb.engine.validate import real
 from fastemb.functional.arguments import limit_norms, table_indices
@@ -97,6 +98,8 @@ def scatter_add(
            [5.]])
     """
     factor = real("alpha", alpha, -math.inf)
+    if is_foreign(weight):
+        raise ValueError("scatter_add is not there for a table on a GPU: weight must be an array of NumPy")
     table = as_table(weight, change=True)
     settled, _, no_row = table_indices(indices, len(table), None, on_invalid, "indices")
     rows = as_rows(source, (*settled.shape, table.shape[1]), table.dtype, "source")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastemb.engine import operations
 from fastemb.engine.arrays import accumulator, as_indices
+from fastemb.engine.device import on_host
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.ragged import Bags, as_bags, index_error, settle_invalid
 from fastemb.layers.features import column_of, rectangles
@@ -129,7 +130,7 @@ class Arena(Parameter):
         total = self.grad
         if total is None:
             return {}
-        values = total.collect()
+        values = on_host(total.collect())
         parts = {}
         for name, rows in self.tables.items():
             first, stop = np.searchsorted(total.rows, [rows.start, rows.stop])

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from fastemb.engine import operations
 from fastemb.engine.arrays import as_rows
 from fastemb.engine.backend import checked_device
+from fastemb.engine.device import DeviceArray, on_host
 from fastemb.engine.gradients import RowGradient, gradient_of_bags, gradient_of_coefficients
 from fastemb.engine.ragged import POLICIES, padding_row
 from fastemb.engine.validate import boolean, choice, integer
 from fastemb.layers import constraints, regularizers
 from fastemb.layers.arena import Arena, Gathered, make_memory
 from fastemb.layers.bag import MODES, reduced
+from fastemb.layers.memory import moved
 from fastemb.layers.saving import load_tables
 from fastemb.layers.tape import Remembering, apart
 
@@ -53,7 +55,8 @@ class EmbeddingBagCollection(Remembering):
         A row that is left out of the bags, of all tables or by the tables' names.
     scale_grad_by_freq : bool, default False
     dtype : dtype, default float32
-    device : {"cpu", "reference"}, default "cpu"
+    device : {"cpu", "reference", "cuda"}, default "cpu"
+        With "cuda" the tables lie in a GPU's memory; a batch, its rows and their gradients are arrays of NumPy.
     seed : int, SeedSequence or Generator, optional
     embeddings_initializer : str, callable, array or dict, optional
         For all tables or by the tables' names. Default torch's N(0, 1).
@@ -124,6 +127,7 @@ class EmbeddingBagCollection(Remembering):
             paddings = {name: _padding(_of_table(padding_idx, name), size) for name, size in sizes.items()}
             starts = {name: _of_table(embeddings_initializer, name) for name in sizes}
             memory, shown = make_memory(sizes, width, starts, paddings, dtype, storage, generator)
+            memory = moved(memory, self.device)
             arena = Arena(memory, shown, sizes, self.features, paddings, on_invalid, **trained)
             arena.freeze(sizes if freeze is True else set() if freeze is False else set(freeze))
             self.arenas.append(arena)
@@ -171,6 +175,7 @@ class EmbeddingBagCollection(Remembering):
             arena.catch_up(gathered.bags.indices)
             found, winners = reduced(arena.table, gathered.bags, self.mode, self.device)
             calls.append(ArenaLookup(gathered, winners))
+            found = on_host(found)
             shown = found if found.dtype == arena.dtype else found.view(arena.dtype)
             blocks.append(gathered.block(shown, len(arena.features)))
         if self.remembers:
@@ -262,7 +267,7 @@ class EmbeddingBagCollection(Remembering):
     @property
     def weights(self) -> dict[str, NDArray]:
         """The tables themselves, by name."""
-        return {name: arena.weight[rows] for arena in self.arenas for name, rows in arena.tables.items()}
+        return {name: rows_of(arena.weight, rows) for arena in self.arenas for name, rows in arena.tables.items()}
 
     @property
     def grad(self) -> dict[str, RowGradient]:
@@ -283,14 +288,17 @@ class EmbeddingBagCollection(Remembering):
         return sum(arena.regularization() for arena in self.arenas)
 
     def state_dict(self) -> dict[str, NDArray]:
-        """Return the tables, not copied, as ``{"name.weight": table}``."""
+        """Return the tables as ``{"name.weight": table}``: not copied, but those in a GPU's memory."""
+        return {name: on_host(table) for name, table in self._tables().items()}
+
+    def _tables(self) -> dict[str, NDArray]:
         for arena in self.arenas:
             arena.flush()
         return {f"{name}.weight": table for name, table in self.weights.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
         """Copy numbers into the tables; see `fastemb.Embedding.load_state_dict`."""
-        load_tables(self.state_dict(), state_dict, strict)
+        load_tables(self._tables(), state_dict, strict)
 
     def __repr__(self) -> str:
         """Return the tables and the features."""
@@ -303,6 +311,11 @@ def _shape(name: str, shape: Any) -> tuple[int, int]:
         raise TypeError(f"tables[{name!r}] must be (num_embeddings, embedding_dim), got {shape!r}")
     size, width = shape
     return integer(f"num_embeddings of {name!r}", size, 0), integer(f"embedding_dim of {name!r}", width, 1)
+
+
+def rows_of(table: Any, rows: slice) -> NDArray:
+    """Return neighbouring rows in the same memory."""
+    return table.rows(rows) if isinstance(table, DeviceArray) else table[rows]
 
 
 def _of_table(given: Any, name: str) -> Any:

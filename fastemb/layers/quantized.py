@@ -8,9 +8,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fastemb.engine import operations
 from fastemb.engine.arrays import FLOAT16, FLOAT32, as_indices, as_table
 from fastemb.engine.arrays import bits as bits_of
-from fastemb.engine.backend import checked_device
+from fastemb.engine.backend import checked_device, indexing_device
+from fastemb.engine.device import DeviceArray, in_kind, on_host
 from fastemb.engine.memory import empty
-from fastemb.engine.quantized import END_BYTES, CodedRows, ShortRows, quantize, row_bytes, shorten
+from fastemb.engine.quantized import END_BYTES, CodedRows, ShortRows, placed, quantize, row_bytes, shorten
 from fastemb.engine.ragged import POLICIES, as_bags, padding_row, settle_invalid
 from fastemb.engine.validate import boolean, choice, integer
 from fastemb.layers.rows import kept_dtype
@@ -94,7 +95,7 @@ class QuantizedTable:
             Default 8, unless there is a `dtype`.
         dtype : {"float16", "bfloat16"} or dtype, optional
             Short floats instead.
-        device : {"cpu", "reference"}, default "cpu"
+        device : {"cpu", "reference", "cuda"}, default "cpu"
             Which kernels run.
         **options
             The constructor's, after the table.
@@ -110,16 +111,16 @@ class QuantizedTable:
         >>> table([1])
         array([[-1.  ,  1.55]], dtype=float32)
         """
-        checked_device(device)
-        table = as_table(weight)
+        place = indexing_device(checked_device(device))
+        table = on_host(as_table(weight))
         if dtype is None:
             kind = 8 if bits is None else choice("bits", integer("bits", bits, 0), tuple(END_BYTES))
-            return cls(quantize(table, kind, device=device), **options)
+            return cls(placed(quantize(table, kind, device=place), device), **options)
         if bits is not None:
             raise ValueError(f"bits or dtype must be given, not both, got bits={bits} and dtype={dtype}")
         name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
         short = empty(table.shape, kept_dtype(choice("dtype", name, SHORT))[0])
-        return cls(shorten(table, short, device=device), **options)
+        return cls(placed(shorten(table, short, device=place), device), **options)
 
     @classmethod
     def from_table(
@@ -141,7 +142,7 @@ class QuantizedTable:
             Of a code, for uint8.
         embedding_dim : int, optional
             Columns of values; default as many as the rows hold. Needed for odd rows of 4 bits only.
-        device : {"cpu", "reference"}, default "cpu"
+        device : {"cpu", "reference", "cuda"}, default "cpu"
             Which kernels run.
         **options
             The constructor's, after the table.
@@ -163,7 +164,7 @@ class QuantizedTable:
             raise ValueError(f"table must have 2 dimensions, got shape {array.shape}")
         array = np.require(array, requirements=("C", "A"))
         rows = _coded(array, bits, embedding_dim, device) if bits is not None else _short(array, embedding_dim, device)
-        return cls(rows, **options)
+        return cls(placed(rows, device), **options)
 
     @property
     def table(self) -> NDArray:
@@ -279,7 +280,8 @@ class QuantizedEmbedding(QuantizedTable):
         settled, left_out = settle_invalid(given, self.num_embeddings, self.padding_idx, self.on_invalid)
         none = left_out if self.padding_idx is None else None
         found = self._rows.lookup(as_indices(settled).reshape(-1), padding_idx=none, shape=given.shape)
-        return found.reshape(*given.shape, self.embedding_dim)
+        found = found.reshape(*given.shape, self.embedding_dim)
+        return in_kind(found, input) if isinstance(found, DeviceArray) else found
 
     __call__ = forward
 
@@ -351,8 +353,10 @@ class QuantizedEmbeddingBag(QuantizedTable):
             on_invalid=self.on_invalid,
         )
         if self.mode in operations.EXTREMES:
-            return self._rows.extremes(bags, operations.EXTREMES[self.mode])
-        return self._rows.reduce(bags, self.mode)
+            found = self._rows.extremes(bags, operations.EXTREMES[self.mode])
+        else:
+            found = self._rows.reduce(bags, self.mode)
+        return in_kind(found, input) if isinstance(found, DeviceArray) else found
 
     __call__ = forward
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastemb.engine import operations
-from fastemb.engine.backend import checked_device, indexing_device
+from fastemb.engine.backend import checked_device
 from fastemb.engine.device import DeviceArray, in_kind, is_foreign, on_host
 from fastemb.engine.grouping import group
 from fastemb.engine.ragged import POLICIES, padding_row
@@ -340,7 +340,7 @@ class TableLayer(Remembering, Parameter):
         self.catch_up(indices)
         if self.max_norm is not None:
             indices = on_host(indices)
-            rows = group(indices, self.num_embeddings, device=indexing_device(self.device)).rows
+            rows = group(indices, self.num_embeddings, device=self.device).rows
             with self._lock:
                 operations.renormalise(self.table, rows, self.max_norm, self.norm_type, device=self.device)
 
