@@ -84,3 +84,59 @@ def test_training_moves_rows_by_vectors(cc, atomics, added):
         kind = ".shared" if shared else ""
         assert ptx.count(f"ld{kind}.v4.f32") >= 20 and ptx.count(f"st{kind}.v4.f32") >= 10
         assert (".extern .shared .align 16" in ptx) == shared
+
+
+INT, IDS, FAULT, TABLE, HALF, BFLOAT = "int64", "int64 1", "int64 1", "float32 2", "int16 2", "uint16 2"
+F = "float32 1"
+UPDATE = (TABLE, TABLE, TABLE, IDS)
+
+
+def step_of(weight, rule):
+    lookups = (TABLE, "int32 1", IDS, F, F, rule, IDS, F)
+    return "updates", "step", (weight, TABLE, TABLE, IDS, *lookups, INT, INT, FAULT, 4)
+
+
+# What must be in the PTX of each: 16 bytes at once, or 8 of a short row beside its float32 state.
+HOT = {
+    "sum of float32": (("bags", "reduce", (TABLE, TABLE, IDS, IDS, F, INT, INT, INT, INT, FAULT, 4)), "ld.global.v4.f32"),
+    "sum of float16": (("bags", "reduce", (TABLE, HALF, IDS, IDS, F, INT, INT, INT, INT, FAULT, 8)), "ld.global.v4"),
+    "sum of bfloat16": (("bags", "reduce", (TABLE, BFLOAT, IDS, IDS, F, INT, INT, INT, INT, FAULT, 8)), "ld.global.v4"),
+    "sum of float64": (
+        ("bags", "reduce", ("float64 2", "float64 2", IDS, IDS, "float64 1", INT, INT, INT, INT, FAULT, 2)), "ld.global.v2"
+    ),
+    "lookup": (("lookup", "lookup", (TABLE, TABLE, IDS, INT, INT, INT, FAULT, 4)), "ld.global.v4"),
+    "dots": (("bags", "dots", (F, TABLE, TABLE, IDS, IDS, INT, INT, INT, FAULT, 4)), "ld.global.v4.f32"),
+    "SGD": (step_of(TABLE, 1), "ld.global.v4.f32"),
+    "row-wise Adagrad": (step_of(TABLE, 5), "ld.global.v4.f32"),
+    "Adam": (step_of(TABLE, 6), "st.global.v4.f32"),
+    "Adam of float16": (step_of(HALF, 6), "st.global.v4.f32"),
+    "FTRL": (("updates", "update", (*UPDATE, TABLE, INT, F, 8, INT, INT, 4)), "ld.global.v4.f32"),
+}  # fmt: skip
+OTHERS = [
+    ("lookup", "shift", (IDS, IDS, INT, INT, INT, INT, INT, FAULT)),
+    ("bags", "extremes", (TABLE, "int32 2", TABLE, IDS, IDS, INT, "float64", INT, INT, FAULT)),
+    ("bags", "scales", (F, IDS, IDS, F, INT, INT, INT, INT)),
+    ("bags", "sum_winners", (TABLE, TABLE, "int32 2", "int32 1", "int32 1", IDS, INT, INT)),
+    ("renorm", "renormalise", (TABLE, IDS, "float64", "float64", INT, INT)),
+    ("updates", "decay", (TABLE, "float64 1", IDS, "float64", INT, INT)),
+    ("rows", "assign", (TABLE, IDS, TABLE, INT, INT, 4)),
+    *(
+        ("quantized", "reduce", (TABLE, "uint8 2", halves, IDS, IDS, F, INT, INT, INT, INT, FAULT, 4))
+        for halves in (1, 2)
+    ),
+    ("quantized", "lookup", (TABLE, "uint8 2", 1, IDS, INT, INT, INT, FAULT, 1)),
+    ("quantized", "extremes", (TABLE, "uint8 2", 2, IDS, IDS, INT, "float64", INT, INT, FAULT)),
+    ("quantized", "dequantize", (TABLE, "uint8 2", 2, INT, INT, 1)),
+]
+
+
+@pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
+def test_hot_loops_move_vectors_and_keep_them_in_registers(cc):
+    others = OTHERS if cc == (9, 0) else []
+    made = compiled(cc, [kernel for kernel, _ in HOT.values()] + others)
+    for (name, (_, wanted)), ptx in zip(HOT.items(), made, strict=False):
+        assert wanted in ptx, name
+    for ptx in made:
+        assert f".target sm_{cc[0]}{cc[1]}" in ptx
+        assert ".local" not in ptx
+        assert "ld.u8" not in ptx and "st.u8" not in ptx  # an address that is not known to be global

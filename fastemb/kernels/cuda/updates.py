@@ -1,7 +1,7 @@
 """Optimizers' rules on the rows of a table: a team has a row, and each of its threads a vector of the columns.
 
-`step` takes a range of rows where the reference takes a range of parts: each row is one of its own, summed in registers,
-so that `bounds` and `scratch` are not used. It returns a fault where the reference returns a status.
+`step` takes a range of rows where the reference takes a range of parts: each row is one of its own, summed in
+registers, so that `bounds` and `scratch` are not used. It returns a fault where the reference returns a status.
 """
 
 import math

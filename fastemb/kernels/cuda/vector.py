@@ -17,9 +17,9 @@ import numpy as np
 from numba import config, cuda
 
 __all__ = [
-    "ATOMIC_SCALARS", "ATOMIC_VECTORS", "SIMULATED", "W1", "W2", "W4", "W8", "add", "affine", "atomic_add", "codes", "copy",
-    "dot", "ends", "first_team", "load", "multiply_add", "num_teams", "number", "scale", "select", "store", "team_max", "team_min",
-    "team_sum", "zeros",
+    "ATOMIC_SCALARS", "ATOMIC_VECTORS", "SIMULATED", "W1", "W2", "W4", "W8", "add", "affine", "atomic_add", "codes",
+    "copy", "dot", "ends", "first_team", "load", "multiply_add", "num_teams", "number", "scale", "select", "store",
+    "team_max", "team_min", "team_sum", "zeros",
 ]  # fmt: skip
 
 W1, W2, W4, W8 = (0,), (0,) * 2, (0,) * 4, (0,) * 8
@@ -28,8 +28,8 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 
 if SIMULATED:
     from fastemb.kernels.cuda.simulated import (
-        add, affine, atomic_add, codes, copy, dot, ends, first_team, load, multiply_add, num_teams, number, scale, select,
-        store, team_max, team_min, team_sum, zeros,
+        add, affine, atomic_add, codes, copy, dot, ends, first_team, load, multiply_add, num_teams, number, scale,
+        select, store, team_max, team_min, team_sum, zeros,
     )  # fmt: skip
 else:
     from llvmlite import ir
@@ -173,7 +173,7 @@ else:
 
     @intrinsic
     def copy(typingctx, out, row, column, table, from_row, width):
-        """Write ``out[row, column : column + len(width)] = table[from_row, ...]``, bit by bit: they are of one dtype."""
+        """Write ``out[row, column : column + len(width)] = table[from_row, ...]``, bits of one dtype as they are."""
         dtype, count = _table(table), len(width)
         if _table(out) != dtype:
             raise TypingError(f"arrays of one dtype are needed, got {out} and {table}")
