@@ -57,44 +57,44 @@ def compiled(cc, kernels):
     return json.loads(done.stdout)
 
 
-I, IDS, FAULT, TABLE, HALF, BFLOAT = "int64", "int64 1", "int64 1", "float32 2", "int16 2", "uint16 2"
+N, IDS, FAULT, TABLE, HALF, BFLOAT = "int64", "int64 1", "int64 1", "float32 2", "int16 2", "uint16 2"
 F = "float32 1"
 UPDATE = (TABLE, TABLE, TABLE, IDS)
 
 
 def step_of(weight, rule):
     lookups = (TABLE, "int32 1", IDS, F, F, rule, IDS, F)
-    return "updates", "step", (weight, TABLE, TABLE, IDS, *lookups, I, I, FAULT, 4)
+    return "updates", "step", (weight, TABLE, TABLE, IDS, *lookups, N, N, FAULT, 4)
 
 
 # What must be in the PTX of each: 16 bytes at once, or 8 of a short row beside its float32 state.
 HOT = {
-    "sum of float32": (("bags", "reduce", (TABLE, TABLE, IDS, IDS, F, I, I, I, I, FAULT, 4)), "ld.global.v4.f32"),
-    "sum of float16": (("bags", "reduce", (TABLE, HALF, IDS, IDS, F, I, I, I, I, FAULT, 8)), "ld.global.v4"),
-    "sum of bfloat16": (("bags", "reduce", (TABLE, BFLOAT, IDS, IDS, F, I, I, I, I, FAULT, 8)), "ld.global.v4"),
+    "sum of float32": (("bags", "reduce", (TABLE, TABLE, IDS, IDS, F, N, N, N, N, FAULT, 4)), "ld.global.v4.f32"),
+    "sum of float16": (("bags", "reduce", (TABLE, HALF, IDS, IDS, F, N, N, N, N, FAULT, 8)), "ld.global.v4"),
+    "sum of bfloat16": (("bags", "reduce", (TABLE, BFLOAT, IDS, IDS, F, N, N, N, N, FAULT, 8)), "ld.global.v4"),
     "sum of float64": (
-        ("bags", "reduce", ("float64 2", "float64 2", IDS, IDS, "float64 1", I, I, I, I, FAULT, 2)), "ld.global.v2"
+        ("bags", "reduce", ("float64 2", "float64 2", IDS, IDS, "float64 1", N, N, N, N, FAULT, 2)), "ld.global.v2"
     ),
-    "lookup": (("lookup", "lookup", (TABLE, TABLE, IDS, I, I, I, FAULT, 4)), "ld.global.v4"),
-    "dots": (("bags", "dots", (F, TABLE, TABLE, IDS, IDS, I, I, I, FAULT, 4)), "ld.global.v4.f32"),
+    "lookup": (("lookup", "lookup", (TABLE, TABLE, IDS, N, N, N, FAULT, 4)), "ld.global.v4"),
+    "dots": (("bags", "dots", (F, TABLE, TABLE, IDS, IDS, N, N, N, FAULT, 4)), "ld.global.v4.f32"),
     "SGD": (step_of(TABLE, 1), "ld.global.v4.f32"),
     "row-wise Adagrad": (step_of(TABLE, 5), "ld.global.v4.f32"),
     "Adam": (step_of(TABLE, 6), "st.global.v4.f32"),
     "Adam of float16": (step_of(HALF, 6), "st.global.v4.f32"),
-    "FTRL": (("updates", "update", (*UPDATE, TABLE, I, F, 8, I, I, 4)), "ld.global.v4.f32"),
+    "FTRL": (("updates", "update", (*UPDATE, TABLE, N, F, 8, N, N, 4)), "ld.global.v4.f32"),
 }  # fmt: skip
 OTHERS = [
-    ("lookup", "shift", (IDS, IDS, I, I, I, I, I, FAULT)),
-    ("bags", "extremes", (TABLE, "int32 2", TABLE, IDS, IDS, I, "float64", I, I, FAULT)),
-    ("bags", "scales", (F, IDS, IDS, F, I, I, I, I)),
-    ("bags", "sum_winners", (TABLE, TABLE, "int32 2", "int32 1", "int32 1", IDS, I, I)),
-    ("renorm", "renormalise", (TABLE, IDS, "float64", "float64", I, I)),
-    ("updates", "decay", (TABLE, "float64 1", IDS, "float64", I, I)),
-    ("rows", "assign", (TABLE, IDS, TABLE, I, I, 4)),
-    *(("quantized", "reduce", (TABLE, "uint8 2", halves, IDS, IDS, F, I, I, I, I, FAULT, 4)) for halves in (1, 2)),
-    ("quantized", "lookup", (TABLE, "uint8 2", 1, IDS, I, I, I, FAULT, 1)),
-    ("quantized", "extremes", (TABLE, "uint8 2", 2, IDS, IDS, I, "float64", I, I, FAULT)),
-    ("quantized", "dequantize", (TABLE, "uint8 2", 2, I, I, 1)),
+    ("lookup", "shift", (IDS, IDS, N, N, N, N, N, FAULT)),
+    ("bags", "extremes", (TABLE, "int32 2", TABLE, IDS, IDS, N, "float64", N, N, FAULT)),
+    ("bags", "scales", (F, IDS, IDS, F, N, N, N, N)),
+    ("bags", "sum_winners", (TABLE, TABLE, "int32 2", "int32 1", "int32 1", IDS, N, N)),
+    ("renorm", "renormalise", (TABLE, IDS, "float64", "float64", N, N)),
+    ("updates", "decay", (TABLE, "float64 1", IDS, "float64", N, N)),
+    ("rows", "assign", (TABLE, IDS, TABLE, N, N, 4)),
+    *(("quantized", "reduce", (TABLE, "uint8 2", halves, IDS, IDS, F, N, N, N, N, FAULT, 4)) for halves in (1, 2)),
+    ("quantized", "lookup", (TABLE, "uint8 2", 1, IDS, N, N, N, FAULT, 1)),
+    ("quantized", "extremes", (TABLE, "uint8 2", 2, IDS, IDS, N, "float64", N, N, FAULT)),
+    ("quantized", "dequantize", (TABLE, "uint8 2", 2, N, N, 1)),
 ]
 
 

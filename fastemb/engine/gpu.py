@@ -41,7 +41,8 @@ def bags_on_host(bags: Bags) -> Bags:
     arrays = bags.indices, bags.offsets, bags.coefficients
     if not any(isinstance(array, DeviceArray) for array in arrays):
         return bags
-    return Bags(*map(on_host, arrays), bags.padding_idx, bags.shape)
+    indices, offsets, coefficients = map(on_host, arrays)
+    return Bags(indices, offsets, coefficients, bags.padding_idx, bags.shape)
 
 
 def lookup(

@@ -82,7 +82,7 @@ class CodedRows:
         """Return the values of rows, as `operations.lookup` does."""
         if isinstance(self.array, DeviceArray):
             bags = Bags(indices, indices, shape=shape or indices.shape)
-            return self._coded("lookup", bags, (indices, padding_number(padding_idx)), len(indices))  # type: ignore[return-value]
+            return self._coded("lookup", bags, (indices, padding_number(padding_idx)), len(indices))
         out = np.empty((len(indices), self.embedding_dim), FLOAT32)
         arguments = (out, self.array, HALF_BYTES[self.bits], indices, padding_number(padding_idx))
         status = self._run("lookup", arguments, len(out), out.nbytes)
@@ -95,7 +95,7 @@ class CodedRows:
         if isinstance(self.array, DeviceArray):
             factors = np.empty(0, FLOAT32) if bags.coefficients is None else bags.coefficients
             told = bags.indices, bags.offsets, factors, padding_number(bags.padding_idx), operations.SUMS[mode]
-            return self._coded("reduce", bags, told, bags.num_bags)  # type: ignore[return-value]
+            return self._coded("reduce", bags, told, bags.num_bags)
         out = np.empty((bags.num_bags, self.embedding_dim), FLOAT32)
         arguments = (
             bags.indices,
@@ -110,7 +110,7 @@ class CodedRows:
         """Return the greatest or least values of bags, as `operations.extremes` does."""
         if isinstance(self.array, DeviceArray):
             told = bags.indices, bags.offsets, padding_number(bags.padding_idx), float(sign)
-            return self._coded("extremes", bags, told, bags.num_bags)  # type: ignore[return-value]
+            return self._coded("extremes", bags, told, bags.num_bags)
         out = np.empty((bags.num_bags, self.embedding_dim), FLOAT32)
         return self._reduced(
             "extremes", out, (bags.indices, bags.offsets, padding_number(bags.padding_idx), sign), bags
@@ -187,7 +187,8 @@ class ShortRows:
 
 def placed(rows: "CodedRows | ShortRows", device: str) -> "CodedRows | ShortRows":
     """Return rows in the memory of a device."""
-    return replace(rows, array=upload(rows.array), device=device) if device == "cuda" else rows
+    there: Any = upload(rows.array) if device == "cuda" else rows.array
+    return replace(rows, array=there, device=device)
 
 
 def quantize(weight: NDArray, bits: int, *, device: str = "cpu") -> CodedRows:

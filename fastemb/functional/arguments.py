@@ -108,7 +108,7 @@ def _gradient_on_gpu(gradient: gradients.RowGradient, table: DeviceArray, weight
     if out is not None:
         raise ValueError("out of a gradient is not there for a table on a GPU")
     if not sparse:
-        dense = zeros(table.shape, table.dtype)
+        dense: Any = zeros(table.shape, table.dtype)
         gradient.add_to(dense)
         return in_kind(dense, weight)
     values: Any = gradient.collect()

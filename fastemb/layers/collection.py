@@ -313,7 +313,7 @@ def _shape(name: str, shape: Any) -> tuple[int, int]:
     return integer(f"num_embeddings of {name!r}", size, 0), integer(f"embedding_dim of {name!r}", width, 1)
 
 
-def rows_of(table: Any, rows: slice) -> NDArray:
+def rows_of(table: Any, rows: slice) -> Any:
     """Return neighbouring rows in the same memory."""
     return table.rows(rows) if isinstance(table, DeviceArray) else table[rows]
 

@@ -22,7 +22,7 @@ def apart(array: NDArray, *given: Any) -> NDArray:
     (False, True)
     """
     if isinstance(array, DeviceArray):
-        return array.copy()  # type: ignore[return-value]
+        return array.copy()
     return array.copy() if any(np.may_share_memory(array, other) for other in _arrays(given)) else array
 
 

@@ -58,7 +58,7 @@ class State:
         dtype, is_on_gpu = accumulator(weight.dtype), isinstance(weight, device.DeviceArray)
         shapes = [(len(weight), width) if width else (0, 1) for width in widths]
         if self.arrays is None:
-            zeros = device.zeros if is_on_gpu else np.zeros
+            zeros: Any = device.zeros if is_on_gpu else np.zeros
             self.arrays = (zeros(shapes[0], dtype), zeros(shapes[1], dtype))
         first, second = self.arrays
         if first.shape != shapes[0] or second.shape != shapes[1] or first.dtype != dtype:
