@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from fastemb import functional, optim
     from fastemb.corpus.selection import RULE_DEFAULT, RULE_DISCARD, RULE_KEEP
     from fastemb.corpus.sentences import LineSentence, PathLineSentences, Text8Corpus
+    from fastemb.engine.device import DeviceArray, deferred_errors
     from fastemb.engine.parallel import get_num_threads, num_threads, set_num_threads
     from fastemb.layers.bag import EmbeddingBag
     from fastemb.layers.collection import EmbeddingBagCollection
@@ -29,6 +30,7 @@ __all__ = [
     "RULE_DISCARD",
     "RULE_KEEP",
     "CallbackAny2Vec",
+    "DeviceArray",
     "Embedding",
     "EmbeddingBag",
     "EmbeddingBagCollection",
@@ -45,6 +47,7 @@ __all__ = [
     "Text8Corpus",
     "Word2Vec",
     "__version__",
+    "deferred_errors",
     "functional",
     "get_num_threads",
     "num_threads",
@@ -76,6 +79,8 @@ _HOME = {
     "Word2Vec": "fastemb.trainers.word2vec",
     "get_num_threads": "fastemb.engine.parallel",
     "num_threads": "fastemb.engine.parallel",
+    "DeviceArray": "fastemb.engine.device",
+    "deferred_errors": "fastemb.engine.device",
     "set_num_threads": "fastemb.engine.parallel",
 }
 _PARTS = ("functional", "keras", "optim", "torch")  # `fastemb.torch.Embedding` needs no other import

@@ -59,74 +59,44 @@ def compiled(cc, kernels):
     return json.loads(done.stdout)
 
 
-def training_types(model, in_shared_memory, atomics):
-    """The types of the arguments of skip-gram's or CBOW's kernel, as `trainers.device_loop` gives them."""
-    table, scale = "float32 2", "float64"
-    lists, tree = ["int32 1", "int64 1"], ["int32 1", "uint8 1", "int64 1", table]
-    text = ["float32 1", "uint32 2", "int64", "boolean", "int64"]
-    updates = ["boolean", "boolean"] if model == "cbow" else []
-    near = [] if in_shared_memory else [table]
-    head = ["int32 1", "int64 1", "int64", "int64", table, table, lists, "float32 1", tree, *text, scale, scale]
-    return [*head, "uint64", *updates, "int64", "float64 1", "int64", near, atomics]
-
-
-@pytest.mark.parametrize(("cc", "atomics", "added"), [((8, 0), 1, "f32"), ((9, 0), 2, "v4.f32")])
-def test_training_moves_rows_by_vectors(cc, atomics, added):
-    wanted = [("skipgram", True), ("cbow", True), ("skipgram", False)]
-    made = compiled(
-        cc, [(model, f"{model}_shared", training_types(model, shared, atomics)) for model, shared in wanted]
-    )
-    for (_, shared), ptx in zip(wanted, made, strict=True):
-        assert ".local" not in ptx, "something does not fit in registers"
-        assert f"red.global.add.{added} " in ptx
-        # Rows of tables, as other blocks leave them; then the block's own rows, of which no access is narrower.
-        assert ptx.count("ld.relaxed.gpu.global.v4.f32") >= 7
-        kind = ".shared" if shared else ""
-        assert ptx.count(f"ld{kind}.v4.f32") >= 20 and ptx.count(f"st{kind}.v4.f32") >= 10
-        assert (".extern .shared .align 16" in ptx) == shared
-
-
-INT, IDS, FAULT, TABLE, HALF, BFLOAT = "int64", "int64 1", "int64 1", "float32 2", "int16 2", "uint16 2"
+N, IDS, FAULT, TABLE, HALF, BFLOAT = "int64", "int64 1", "int64 1", "float32 2", "int16 2", "uint16 2"
 F = "float32 1"
 UPDATE = (TABLE, TABLE, TABLE, IDS)
 
 
 def step_of(weight, rule):
     lookups = (TABLE, "int32 1", IDS, F, F, rule, IDS, F)
-    return "updates", "step", (weight, TABLE, TABLE, IDS, *lookups, INT, INT, FAULT, 4)
+    return "updates", "step", (weight, TABLE, TABLE, IDS, *lookups, N, N, FAULT, 4)
 
 
 # What must be in the PTX of each: 16 bytes at once, or 8 of a short row beside its float32 state.
 HOT = {
-    "sum of float32": (("bags", "reduce", (TABLE, TABLE, IDS, IDS, F, INT, INT, INT, INT, FAULT, 4)), "ld.global.v4.f32"),
-    "sum of float16": (("bags", "reduce", (TABLE, HALF, IDS, IDS, F, INT, INT, INT, INT, FAULT, 8)), "ld.global.v4"),
-    "sum of bfloat16": (("bags", "reduce", (TABLE, BFLOAT, IDS, IDS, F, INT, INT, INT, INT, FAULT, 8)), "ld.global.v4"),
+    "sum of float32": (("bags", "reduce", (TABLE, TABLE, IDS, IDS, F, N, N, N, N, FAULT, 4)), "ld.global.v4.f32"),
+    "sum of float16": (("bags", "reduce", (TABLE, HALF, IDS, IDS, F, N, N, N, N, FAULT, 8)), "ld.global.v4"),
+    "sum of bfloat16": (("bags", "reduce", (TABLE, BFLOAT, IDS, IDS, F, N, N, N, N, FAULT, 8)), "ld.global.v4"),
     "sum of float64": (
-        ("bags", "reduce", ("float64 2", "float64 2", IDS, IDS, "float64 1", INT, INT, INT, INT, FAULT, 2)), "ld.global.v2"
+        ("bags", "reduce", ("float64 2", "float64 2", IDS, IDS, "float64 1", N, N, N, N, FAULT, 2)), "ld.global.v2"
     ),
-    "lookup": (("lookup", "lookup", (TABLE, TABLE, IDS, INT, INT, INT, FAULT, 4)), "ld.global.v4"),
-    "dots": (("bags", "dots", (F, TABLE, TABLE, IDS, IDS, INT, INT, INT, FAULT, 4)), "ld.global.v4.f32"),
+    "lookup": (("lookup", "lookup", (TABLE, TABLE, IDS, N, N, N, FAULT, 4)), "ld.global.v4"),
+    "dots": (("bags", "dots", (F, TABLE, TABLE, IDS, IDS, N, N, N, FAULT, 4)), "ld.global.v4.f32"),
     "SGD": (step_of(TABLE, 1), "ld.global.v4.f32"),
     "row-wise Adagrad": (step_of(TABLE, 5), "ld.global.v4.f32"),
     "Adam": (step_of(TABLE, 6), "st.global.v4.f32"),
     "Adam of float16": (step_of(HALF, 6), "st.global.v4.f32"),
-    "FTRL": (("updates", "update", (*UPDATE, TABLE, INT, F, 8, INT, INT, 4)), "ld.global.v4.f32"),
+    "FTRL": (("updates", "update", (*UPDATE, TABLE, N, F, 8, N, N, 4)), "ld.global.v4.f32"),
 }  # fmt: skip
 OTHERS = [
-    ("lookup", "shift", (IDS, IDS, INT, INT, INT, INT, INT, FAULT)),
-    ("bags", "extremes", (TABLE, "int32 2", TABLE, IDS, IDS, INT, "float64", INT, INT, FAULT)),
-    ("bags", "scales", (F, IDS, IDS, F, INT, INT, INT, INT)),
-    ("bags", "sum_winners", (TABLE, TABLE, "int32 2", "int32 1", "int32 1", IDS, INT, INT)),
-    ("renorm", "renormalise", (TABLE, IDS, "float64", "float64", INT, INT)),
-    ("updates", "decay", (TABLE, "float64 1", IDS, "float64", INT, INT)),
-    ("rows", "assign", (TABLE, IDS, TABLE, INT, INT, 4)),
-    *(
-        ("quantized", "reduce", (TABLE, "uint8 2", halves, IDS, IDS, F, INT, INT, INT, INT, FAULT, 4))
-        for halves in (1, 2)
-    ),
-    ("quantized", "lookup", (TABLE, "uint8 2", 1, IDS, INT, INT, INT, FAULT, 1)),
-    ("quantized", "extremes", (TABLE, "uint8 2", 2, IDS, IDS, INT, "float64", INT, INT, FAULT)),
-    ("quantized", "dequantize", (TABLE, "uint8 2", 2, INT, INT, 1)),
+    ("lookup", "shift", (IDS, IDS, N, N, N, N, N, FAULT)),
+    ("bags", "extremes", (TABLE, "int32 2", TABLE, IDS, IDS, N, "float64", N, N, FAULT)),
+    ("bags", "scales", (F, IDS, IDS, F, N, N, N, N)),
+    ("bags", "sum_winners", (TABLE, TABLE, "int32 2", "int32 1", "int32 1", IDS, N, N)),
+    ("renorm", "renormalise", (TABLE, IDS, "float64", "float64", N, N)),
+    ("updates", "decay", (TABLE, "float64 1", IDS, "float64", N, N)),
+    ("rows", "assign", (TABLE, IDS, TABLE, N, N, 4)),
+    *(("quantized", "reduce", (TABLE, "uint8 2", halves, IDS, IDS, F, N, N, N, N, FAULT, 4)) for halves in (1, 2)),
+    ("quantized", "lookup", (TABLE, "uint8 2", 1, IDS, N, N, N, FAULT, 1)),
+    ("quantized", "extremes", (TABLE, "uint8 2", 2, IDS, IDS, N, "float64", N, N, FAULT)),
+    ("quantized", "dequantize", (TABLE, "uint8 2", 2, N, N, 1)),
 ]
 
 

