@@ -267,5 +267,7 @@ def test_commands_of_the_page_have_these_options(line):
 
     name, *words = shlex.split(line)
     command = typer.main.get_command(app).commands[name]
+    if hasattr(command, "commands"):  # such as classify
+        command = command.commands[words[0]]
     known = {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
     assert {word for word in words if word.startswith("-")} <= known

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastemb.functional as F
-from fastemb.engine import _small, operations
+from fastemb.engine import _indices, operations
 
 rng = np.random.default_rng(0)
 WEIGHT = rng.standard_normal((50, 20), dtype=np.float32)
@@ -124,15 +124,15 @@ def test_no_rows_and_no_columns():
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
 def test_passes_over_integers_find_the_first_fault(dtype):
-    assert _small.fall(np.array([1, 3, 3, 2], dtype)) == 2 and _small.fall(np.array([], dtype)) == -1
-    assert _small.outside(np.array([2, -1, 3], dtype), 3, -1) == 2
-    assert _small.outside(np.array([-2], dtype), 3, -2) == 0  # -2 stands for none, whatever the indices
-    assert _small.outside(np.array([0], dtype), 0, -2) == 0
+    assert _indices.fall(np.array([1, 3, 3, 2], dtype)) == 2 and _indices.fall(np.array([], dtype)) == -1
+    assert _indices.outside(np.array([2, -1, 3], dtype), 3, -1) == 2
+    assert _indices.outside(np.array([-2], dtype), 3, -2) == 0  # -2 stands for none, whatever the indices
+    assert _indices.outside(np.array([0], dtype), 0, -2) == 0
     with pytest.raises(TypeError, match="must be contiguous"):
-        _small.fall(np.array([1, 2, 3, 4], dtype)[::2])
+        _indices.fall(np.array([1, 2, 3, 4], dtype)[::2])
 
 
 def test_bags_of_lookups_writes_no_further_than_its_array():
-    assert _small.bags_of_lookups(np.array([0, 2, 2, 3])).tolist() == [0, 0, 2]
-    assert len(_small.bags_of_lookups(np.array([0, 50, 3]))) == 3
-    assert _small.bad_bag(np.array([0, 2, 1]), 2) == 1 and _small.bad_bag(np.array([0, 3, 3]), 2) == 0
+    assert _indices.bags_of_lookups(np.array([0, 2, 2, 3])).tolist() == [0, 0, 2]
+    assert len(_indices.bags_of_lookups(np.array([0, 50, 3]))) == 3
+    assert _indices.bad_bag(np.array([0, 2, 1]), 2) == 1 and _indices.bad_bag(np.array([0, 3, 3]), 2) == 0

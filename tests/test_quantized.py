@@ -10,7 +10,8 @@ from fastemb.engine.ragged import NO_PADDING
 
 DIMS = [1, 2, 3, 7, 8, 15, 16, 17, 18, 31, 33, 64, 100, 101, 130, 300]
 SUM, MEAN, SQRTN = 0, 1, 2
-devices = pytest.mark.parametrize("device", backend.DEVICES)
+DEVICES = ("cpu", "reference")
+devices = pytest.mark.parametrize("device", DEVICES)
 PACKING = {8: (0, 0), 4: (0,)}  # half bytes a column, told by a length
 both_bits = pytest.mark.parametrize("bits", [8, 4])
 
@@ -128,7 +129,7 @@ def test_ranges_that_cannot_be_held(device, bits, row):
 
 
 def test_that_a_double_beyond_float32_cannot_be_held():
-    for device in backend.DEVICES:
+    for device in DEVICES:
         table = np.zeros((2, 10), np.uint8)
         assert module(device).quantize(table, np.array([[0, 1], [0, 1e300]]), PACKING[8], 0, 2) == 1
 
@@ -190,7 +191,7 @@ def test_that_lookups_and_extremes_are_the_reference(seed, dim, bits, index, pad
     table = quantized("reference", rng.standard_normal((13, dim)), bits)
     indices, offsets = draw_bags(rng, 13, index, padding_idx)
     rows, best = {}, {}
-    for device in backend.DEVICES:
+    for device in DEVICES:
         rows[device] = np.full((len(indices), dim), np.nan, np.float32)
         best[device] = np.full((len(offsets) - 1, dim), np.nan, np.float32)
         half, last = len(indices) // 2, len(offsets) - 1

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastemb.engine.backend import DEVICES, kernels
+from fastemb.engine.backend import kernels
 from fastemb.kernels.cpu.simd import W8, W16
 
 cpu = kernels("cpu", "top_k")
+DEVICES = ("cpu", "reference")
 devices = pytest.mark.parametrize("device", DEVICES)
 
 
