@@ -2,8 +2,8 @@
 
 A page marks the place of a table with ``<!-- table: NAME -->`` and ``<!-- end of table -->``; NAME is a kind of
 measurement, or ``machine``, and, where several files hold it, the vector size: ``speed 300``. Of what `fastemb bench
-layers`, `vectors` and `glove` measured it is that name, alone or with a kind or, but for ``glove``, ``machine``; of
-`classify` and `phrases`, that name. What stands between is replaced.
+layers`, `vectors`, `glove` and `gpu` measured it is that name, alone or with a kind or, but for the last two,
+``machine``; of `classify` and `phrases`, that name. What stands between is replaced.
 """
 
 import json
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastemb.bench import classify, glove_tables, phrases
+from fastemb.bench import classify, glove_tables, gpu_tables, phrases
 from fastemb.bench.compare import Run
 from fastemb.bench.layers import tables as layers
 from fastemb.bench.machine import placement
@@ -102,7 +102,7 @@ def _find(name: str, results: Sequence[dict[str, Any]]) -> str | None:
 
 
 _WHOLE: dict[str, Callable[[dict[str, Any]], str]] = {"classify": classify.render, "phrases": phrases.render}
-_MODULES: dict[str, Any] = {"glove": glove_tables, "layers": layers, "vectors": vectors}
+_MODULES: dict[str, Any] = {"glove": glove_tables, "gpu": gpu_tables, "layers": layers, "vectors": vectors}
 
 
 def _own_grids(module: Any, results: dict[str, Any], name: str) -> str | None:

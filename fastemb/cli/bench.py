@@ -13,6 +13,7 @@ PHRASES_EXAMPLE = "fastemb bench phrases --corpus text.txt"
 CLASSIFY_EXAMPLE = "fastemb bench classify --data train.csv --epochs 25"
 GLOVE_EXAMPLE = "fastemb bench glove --corpus text.txt --glove-programs GloVe/build"
 LAYERS_EXAMPLE = "fastemb bench layers --peers torch,fbgemm --what bags,step-sgd"
+GPU_EXAMPLE = "fastemb bench gpu --peers torch --corpus text.txt --output gpu.json"
 VECTORS_EXAMPLE = "fastemb bench vectors --vectors vectors.safetensors --what all"
 
 app = typer.Typer(help="Measure fastemb beside its peers on this machine.", no_args_is_help=True)
@@ -266,6 +267,35 @@ def classify(
         data, lr=lr, epochs=epochs, word_ngrams=word_ngrams, loss=loss, threads=threads, rounds=rounds, output=output,
         log=console.say,
     )  # fmt: skip
+    console.result(results, render(results))
+
+
+@app.command(epilog=f"Example: {GPU_EXAMPLE}")
+def gpu(
+    peers: Annotated[str, typer.Option(metavar="NAME,...", help="torch, or none.")] = "torch",
+    gigabytes: Annotated[float, typer.Option(help="Of the table that bags are read from.")] = 10.0,
+    repeats: Annotated[int, typer.Option(help="Calls of which the median is taken.")] = 30,
+    corpus: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Text to train word vectors on, on the CPU and on the GPU.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small tables: to see that it works.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure bags, training steps and small calls on a GPU beside torch's, and word vectors beside the CPU's."""
+    from fastemb.bench.gpu import run
+    from fastemb.bench.tables import render
+
+    console = Console(quiet=quiet, json=json)
+    if output is not None:
+        check_output(output)
+    names = [name for name in _names(peers) if name != "none"]
+    results = run(
+        peers=names, gigabytes=gigabytes, repeats=repeats, corpus=corpus, quick=quick, output=output, log=console.say
+    )
     console.result(results, render(results))
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "has_vector_atomics",
     "in_kind",
     "is_foreign",
+    "is_simulated",
     "launch",
     "on_host",
     "run",
@@ -65,7 +66,8 @@ def _cuda() -> Any:
 
 
 @cache
-def _is_simulated() -> bool:
+def is_simulated() -> bool:
+    """Return whether Numba's simulator stands for a GPU."""
     from numba import config
 
     return bool(config.ENABLE_CUDASIM)
@@ -147,7 +149,7 @@ class DeviceArray:
     @property
     def pointer(self) -> int:
         """The address of the first entry."""
-        if _is_simulated():
+        if is_simulated():
             return int(self.made._ary.ctypes.data)
         return int(self.made.__cuda_array_interface__["data"][0])
 
@@ -240,7 +242,7 @@ class DeviceArray:
 def _packed(made: Any) -> Any:
     """Return a copy whose entries lie one after the other, as a copy to the host needs them."""
     packed = _cuda().device_array(made.shape, made.dtype, stream=_local.stream)
-    if _is_simulated():
+    if is_simulated():
         packed._ary[...] = made._ary
     else:
         packed[...] = made
@@ -259,7 +261,7 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
     new = empty(shape, dtype)
     if not new.size:
         return new
-    if _is_simulated():
+    if is_simulated():
         new.made._ary[...] = 0
     else:
         from numba.cuda.cudadrv.driver import device_memset
@@ -309,7 +311,7 @@ def wrap(values: Any) -> DeviceArray:
     interface = values.__cuda_array_interface__
     if interface.get("mask") is not None:
         raise TypeError("an array with a mask cannot be used")
-    if _is_simulated():
+    if is_simulated():
         return DeviceArray(_simulated(interface, values), writeable=not interface["data"][1])
     cuda = _cuda()
     made = cuda.from_cuda_array_interface({**interface, "stream": None}, owner=values, sync=False)
@@ -377,7 +379,7 @@ def using_stream(stream: Any) -> Iterator[None]:
         The number of a stream of CUDA, such as ``torch.cuda.current_stream().cuda_stream``.
     """
     before = _local.stream
-    if isinstance(stream, int) and stream and not _is_simulated():
+    if isinstance(stream, int) and stream and not is_simulated():
         stream = _cuda().external_stream(stream)
     _local.stream = stream
     try:
@@ -388,7 +390,7 @@ def using_stream(stream: Any) -> Iterator[None]:
 
 def _number_of(stream: Any) -> int:
     """Return a stream's number as arrays tell it: 1 is the default stream."""
-    if stream == 0 or _is_simulated():
+    if stream == 0 or is_simulated():
         return 1
     return int(getattr(stream.handle, "value", stream.handle) or 1)
 
@@ -397,7 +399,7 @@ def synchronize() -> None:
     """Wait for what is queued in this thread's stream."""
     cuda = _cuda()
     if _local.stream == 0:
-        if not _is_simulated():
+        if not is_simulated():
             cuda.default_stream().synchronize()
     else:
         _local.stream.synchronize()
@@ -507,7 +509,7 @@ def launch(kernel: Any, arguments: tuple, size: int, lanes: int = 1) -> None:
     lanes : int, default 1
         Threads of a team: a power of two up to 32.
     """
-    block, most = (SIMULATED_BLOCK, SIMULATED_BLOCKS) if _is_simulated() else (BLOCK, MOST_BLOCKS)
+    block, most = (SIMULATED_BLOCK, SIMULATED_BLOCKS) if is_simulated() else (BLOCK, MOST_BLOCKS)
     teams = block // lanes
     blocks = min(most, -(-size // teams))
     given = tuple(upload(a) if isinstance(a, np.ndarray) else a for a in arguments)
@@ -555,11 +557,11 @@ def lanes_of(columns: int, width: int) -> int:
     """Return the threads of a team for rows of this length."""
     if columns == 0:
         return 1
-    most = SIMULATED_LANES if _is_simulated() else WARP
+    most = SIMULATED_LANES if is_simulated() else WARP
     return min(most, 1 << max(0, -(-columns // width) - 1).bit_length())
 
 
 @cache
 def has_vector_atomics() -> bool:
     """Return whether the GPU adds four float32 to memory at once: from compute capability 9.0 on."""
-    return not _is_simulated() and _cuda().get_current_device().compute_capability >= (9, 0)
+    return not is_simulated() and _cuda().get_current_device().compute_capability >= (9, 0)

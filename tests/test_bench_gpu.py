@@ -1,0 +1,50 @@
+"""The benchmark of a GPU: in the simulator, which shows that it runs, checks its results and renders them."""
+
+import json
+
+import pytest
+
+from fastemb.bench.gpu import Clock, run
+from fastemb.bench.tables import render, write
+from fastemb.engine import backend
+
+pytestmark = pytest.mark.gpu
+
+
+def test_all_kinds_are_measured_and_rendered(tmp_path):
+    lines, output = [], tmp_path / "gpu.json"
+    found = run(peers=(), quick=True, output=output, log=lines.append)
+    measures = found["measures"]
+    assert [case["case"] for case in measures["bags"]][::3] == ["bags, float32, uniform", "bags, float16, zipf"]
+    assert [case["case"] for case in measures["steps"]] == ["step, SGD", "step, RowwiseAdagrad", "step, Adam"]
+    for case in (*measures["bags"], *measures["steps"]):
+        assert case["fastemb warm"] > 0 and case["fastemb cold"] > 0 and case["bytes"] > 0
+    assert measures["calls"][0]["fastemb"] > 0 and found["machine"]["copy_bytes_per_second"] > 0
+    assert len(lines) == 9 and json.loads(output.read_text())["measures"] == measures
+    assert f"| {found['machine']['gpu']}, driver {found['machine']['driver']} | us | us, cold |" in render(found)
+    page = tmp_path / "page.md"
+    page.write_text(
+        "<!-- table: gpu steps -->\n<!-- end of table -->\n<!-- table: gpu training -->\n<!-- end of table -->\n"
+    )
+    assert write(page, [found]) == ["gpu training"]
+    assert "| step, Adam |" in page.read_text()
+
+
+def test_the_clock_takes_the_median():
+    calls = []
+    assert Clock(1 << 12, repeats=5).seconds(lambda: calls.append(1), cold=True) >= 0
+    assert len(calls) == 8
+
+
+def test_without_a_gpu_it_says_why(monkeypatch):
+    monkeypatch.setattr(backend, "gpu_problem", lambda: "no driver: none is here")
+    with pytest.raises(RuntimeError, match="no driver: none is here"):
+        run(quick=True)
+
+
+def test_torch_without_a_gpu():
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("torch sees a GPU")
+    with pytest.raises(RuntimeError, match="torch does not see a GPU"):
+        run(quick=True)
