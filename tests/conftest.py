@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
+
+# How long examples take says how busy the machine is, and nothing of the code.
+settings.register_profile("fastemb", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("fastemb")
 
 # `python -m pytest` puts the current folder first on the path: its fastemb/ would hide the installed package, and has
 # compiled modules only where it is the installed one. Child processes get the same treatment through the variable.

@@ -266,3 +266,11 @@ def test_collection():
         layer.load_state_dict({name: values * 2 for name, values in saved.items()})
         results.append([*found, layer(batch)])
     same(results)
+
+
+def test_a_schedule_of_ftrl_is_refused():
+    layer = Embedding(V, D, W=table(), optimizer=optim.FTRL(alpha=lambda step: 0.1), device="cuda")
+    layer([1])
+    with pytest.raises(ValueError, match="alpha must be a number for a table on a GPU"):
+        layer.backward(np.ones((1, D), np.float32))
+    np.testing.assert_array_equal(layer.weight[:], table())

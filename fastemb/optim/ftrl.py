@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.backend import kernels
+from fastemb.engine.device import DeviceArray
 from fastemb.engine.validate import real
 from fastemb.optim.optimizer import LearningRate, Optimizer
 from fastemb.optim.state import Parameter, State
@@ -45,7 +46,7 @@ class FTRL(Optimizer):
     Raises
     ------
     ValueError
-        If an argument is out of bounds, or NaN.
+        If an argument is out of bounds, or NaN; and, at an update, if `alpha` is a callable and the table on a GPU.
 
     Examples
     --------
@@ -95,6 +96,8 @@ class FTRL(Optimizer):
         """Let z of the rows know of a new alpha; `state.reached` is the inverse of that of their last update."""
         if not callable(self.alpha):
             return
+        if isinstance(weight, DeviceArray):
+            raise ValueError("alpha must be a number for a table on a GPU, got a callable")
         last = state.fit_reached(len(weight))
         moved = rows[(last[rows] != 0) & (last[rows] != 1 / lr)]
         if len(moved):
