@@ -236,7 +236,9 @@ class TestRun:
         pairs = tmp_path / "pairs.txt"
         pairs.write_text("t1w1\tt1w2\t9\nt2w1\tt2w2\t8\nt3w1\tt4w2\t2\nt5w1\tt6w2\t1\n")
         lines, output = [], tmp_path / "results.json"
-        size = 256  # fastText leaves a part of its table as the memory was, which is zero only in a large table
+        # fastText leaves a part of its table as the memory was: zero where a large table's is always fresh.
+        monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
+        size = 256
         found = run(
             corpus, [peer], seeds=1, repeats=1, vector_size=size, pairs=[pairs], output=output, log=lines.append
         )
