@@ -252,5 +252,6 @@ def _refuse_fused(fused: FusedTable | None, weight: Tensor) -> None:
     if fused is not None and weight.requires_grad and torch.is_grad_enabled():
         raise RuntimeError(
             "a fused optimizer needs plain tensors on cpu outside of torch.func and tracing, "
-            f"got {type(weight).__name__} on {weight.device}"
+            f"got {type(weight).__name__} on {weight.device}; trace under torch.no_grad(), or set the module's "
+            "fused_optimizer to None"
         )
