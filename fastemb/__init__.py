@@ -90,7 +90,7 @@ _HOME = {
     "deferred_errors": "fastemb.engine.device",
     "set_num_threads": "fastemb.engine.parallel",
 }
-_PARTS = ("functional", "keras", "optim", "torch")  # `fastemb.torch.Embedding` needs no other import
+_PARTS = ("fasttext", "functional", "keras", "optim", "torch")  # `fastemb.torch.Embedding` needs no other import
 
 
 def __getattr__(name: str) -> Any:

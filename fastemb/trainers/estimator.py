@@ -4,20 +4,15 @@ import inspect
 from typing import Any, Self
 
 from fastemb.engine import validate
-from fastemb.trainers.keywords import naming_keywords
+from fastemb.trainers.keywords import NamedArguments
 
 __all__ = ["Estimator"]
 
 TEXT = ("sentences", "corpus_file")  # what an estimator is fitted to, and not a parameter of it
 
 
-class Estimator:
+class Estimator(NamedArguments):
     """Base of the trainers: the arguments of ``__init__``, less the text, are attributes of the same name."""
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if "__init__" in vars(cls):
-            cls.__init__ = naming_keywords(cls.__init__)  # type: ignore[method-assign]
 
     def _check(self) -> None:
         """Raise TypeError or ValueError if a parameter is out of bounds."""

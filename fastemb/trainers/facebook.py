@@ -19,6 +19,15 @@ def load_facebook_model(path: PathLike) -> FastText:
     ------
     ValueError
         If the file is no such model, or cannot be trained: a classifier, or quantized.
+
+    Examples
+    --------
+    See `save_facebook_model`; a file is the same:
+
+    >>> load_facebook_model("model.bin")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: [Errno 2] No such file or directory: 'model.bin'
     """
     return FastText.load(path)
 
@@ -35,6 +44,13 @@ def load_facebook_vectors(path: PathLike) -> FastTextKeyedVectors:
     ------
     ValueError
         If the file holds no n-grams.
+
+    Examples
+    --------
+    >>> load_facebook_vectors("model.bin")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: no such file: 'model.bin'
     """
     return FastTextKeyedVectors.load(path, format="fasttext")
 
@@ -51,7 +67,7 @@ def save_facebook_model(model: FastText, path: PathLike) -> None:
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> model = FastText([["to", "be"]] * 5, vector_size=4, bucket=10, epochs=1)
+    >>> model = FastText([["to", "be"]] * 5, vector_size=4, bucket=10, epochs=1, sample=0)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_facebook_model(model, pathlib.Path(folder, "model.bin"))
     ...     load_facebook_model(pathlib.Path(folder, "model.bin")).wv.index_to_key

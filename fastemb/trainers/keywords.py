@@ -1,14 +1,11 @@
 """Errors that tell the name an argument has here: those of older gensims and of fastText, and slips of the pen."""
 
 import difflib
-import functools
 import inspect
-from collections.abc import Callable, Collection
-from typing import Any, TypeVar, cast
+from collections.abc import Collection, Iterable
+from typing import Any, Self
 
-__all__ = ["naming_keywords"]
-
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["NamedArguments", "check_keywords"]
 
 # Names of gensim before 4, of the fasttext package and of scikit-learn; the first that a function has is meant.
 RENAMED = {
@@ -48,29 +45,35 @@ IS_HERE = {
 }
 
 
-def naming_keywords(function: F) -> F:
-    """Return `function` with errors that tell the right names of keyword arguments that it does not have.
+def check_keywords(what: str, names: Collection[str], given: Iterable[str]) -> None:
+    """Raise TypeError if keyword arguments are not among those that there are, and tell their right names.
 
     Examples
     --------
-    >>> @naming_keywords
-    ... def train(vector_size, epochs=5): ...
-    >>> train(size=100)
+    >>> check_keywords("train", ["vector_size", "epochs"], ["size"])
     Traceback (most recent call last):
         ...
     TypeError: train() has no argument 'size': it is called vector_size here
     """
-    parameters = inspect.signature(function).parameters
-    names = [name for name, one in parameters.items() if one.kind is not one.POSITIONAL_ONLY]
-
-    @functools.wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        for name in kwargs.keys() - set(names):
-            what = function.__qualname__.removesuffix(".__init__")
+    for name in given:
+        if name not in names:
             raise TypeError(f"{what}() has no argument {name!r}{_hint(name, names)}")
-        return function(*args, **kwargs)
 
-    return cast(F, checked)
+
+class NamedArguments:
+    """A class that is made by arguments of certain names, and tells them where it gets others."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        signature = inspect.signature(cls.__init__)
+        _, *parameters = signature.parameters.values()
+        # Not a wrapper of __init__: warnings tell the caller's line by the number of calls between.
+        cls.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Check the names of the arguments that `__init__` will get."""
+        check_keywords(cls.__name__, cls.__signature__.parameters, kwargs)  # type: ignore[attr-defined]
+        return super().__new__(cls)
 
 
 def _hint(name: str, names: Collection[str]) -> str:

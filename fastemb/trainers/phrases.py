@@ -15,7 +15,7 @@ from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
 from fastemb.trainers.frozen_phrases import FrozenPhrases, check_delimiter, is_json
-from fastemb.trainers.keywords import naming_keywords
+from fastemb.trainers.keywords import NamedArguments
 from fastemb.trainers.model_files import reading_model, write_model
 from fastemb.trainers.phrase_scores import PhraseScores, Scorer, Split, checked_scoring, checked_threshold
 from fastemb.trainers.phrasing import PhraseModel, read_words
@@ -28,7 +28,7 @@ FORMAT = "fastemb.Phrases/1"
 Phraser = FrozenPhrases
 
 
-class Phrases(PhraseModel):
+class Phrases(NamedArguments, PhraseModel):
     """Learns phrases of two words, with connector words between them: those that score more than a threshold.
 
     The arguments and the scores are gensim 4's; `scoring="word2phrase"` is the arithmetic of the program that comes
@@ -101,7 +101,6 @@ class Phrases(PhraseModel):
     10
     """
 
-    @naming_keywords
     def __init__(
         self,
         sentences: Sentences | None = None,
