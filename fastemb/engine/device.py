@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastemb.engine.streams import cuda, current_stream, is_simulated, number_of, synchronize
 
-__all__ = ["DeviceArray", "empty", "on_host", "upload", "zeros"]
+__all__ = ["DeviceArray", "empty", "on_host", "there", "upload", "zeros"]
 
 
 class _Flags(NamedTuple):
@@ -215,6 +215,11 @@ def upload(values: NDArray) -> DeviceArray:
     new = empty(values.shape, values.dtype)
     new.fill_from(values)
     return new
+
+
+def there(values: Any) -> DeviceArray:
+    """Return an array of a GPU as it is, and one of NumPy as a copy in the GPU's memory."""
+    return values if isinstance(values, DeviceArray) else upload(values)
 
 
 def on_host(values: Any) -> Any:

@@ -23,6 +23,7 @@ __all__ = [
     "as_bags",
     "check",
     "check_indices",
+    "check_offsets",
     "first_fault",
     "index_error",
     "padding_number",
@@ -290,6 +291,11 @@ def check(bags: Bags, num_embeddings: int) -> None:
     ValueError: offsets must not fall, got 1 after 2 at position 2
     """
     check_indices(bags.indices, num_embeddings, bags.padding_idx, bags.shape, bags.offsets)
+    check_offsets(bags, num_embeddings)
+
+
+def check_offsets(bags: Bags, num_embeddings: int) -> None:
+    """Raise a ValueError if the offsets, which are on the host, fall or exceed the number of lookups."""
     bad = _indices.bad_bag(bags.offsets, len(bags.indices))
     if bad != -1:
         raise index_error(-2 - bad, bags, num_embeddings)
