@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from fastemb import functional, optim
     from fastemb.corpus.selection import RULE_DEFAULT, RULE_DISCARD, RULE_KEEP
     from fastemb.corpus.sentences import LineSentence, PathLineSentences, Text8Corpus
-    from fastemb.engine.device import DeviceArray, deferred_errors
+    from fastemb.engine.device import DeviceArray
+    from fastemb.engine.faults import deferred_errors
     from fastemb.engine.parallel import get_num_threads, num_threads, set_num_threads
     from fastemb.layers.bag import EmbeddingBag
     from fastemb.layers.collection import EmbeddingBagCollection
@@ -80,7 +81,7 @@ _HOME = {
     "get_num_threads": "fastemb.engine.parallel",
     "num_threads": "fastemb.engine.parallel",
     "DeviceArray": "fastemb.engine.device",
-    "deferred_errors": "fastemb.engine.device",
+    "deferred_errors": "fastemb.engine.faults",
     "set_num_threads": "fastemb.engine.parallel",
 }
 _PARTS = ("functional", "keras", "optim", "torch")  # `fastemb.torch.Embedding` needs no other import

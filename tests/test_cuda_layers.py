@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastemb import Embedding, EmbeddingBag, EmbeddingBagCollection, functional, optim
-from fastemb.engine import device
+from fastemb.engine import device, faults
 from fastemb.layers.quantized import QuantizedEmbedding, QuantizedEmbeddingBag
 
 pytest.importorskip("numba.cuda", reason="Numba has no CUDA target and no simulator")
@@ -138,10 +138,10 @@ def test_errors_are_the_cpus():
 
 def test_deferred_errors():
     layer, ids = Embedding(V, D, device="cuda").eval(), Foreign(np.array([1, V]))
-    with pytest.raises(IndexError, match=r"indices must be in \[0, 6\), got 6 at position 1"), device.deferred_errors():
+    with pytest.raises(IndexError, match=r"indices must be in \[0, 6\), got 6 at position 1"), faults.deferred_errors():
         layer(ids)
         layer(Foreign(np.array([-1])))
-    with device.deferred_errors():
+    with faults.deferred_errors():
         assert layer(Foreign(np.array([2]))).shape == (1, D)
 
 

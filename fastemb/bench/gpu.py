@@ -18,7 +18,7 @@ from fastemb import EmbeddingBag, functional, optim
 from fastemb.bench.gpu_training import compare
 from fastemb.bench.layers.cases import ZIPF_EXPONENT
 from fastemb.bench.machine import describe
-from fastemb.engine import backend, device
+from fastemb.engine import backend, device, faults, streams
 from fastemb.formats.files import replacing
 
 __all__ = ["Clock", "run"]
@@ -89,20 +89,20 @@ class Clock:
             end.synchronize()
             elapsed = time.perf_counter() - began
             # The simulator's events keep no time.
-            found.append(elapsed if device.is_simulated() else self._cuda.event_elapsed_time(begin, end) / 1e3)
+            found.append(elapsed if streams.is_simulated() else self._cuda.event_elapsed_time(begin, end) / 1e3)
         return statistics.median(found)
 
     def call_seconds(self, call: Callable[[], object]) -> float:
         """Return the host's seconds for a call, of many in a row that do not wait for the GPU."""
         for _ in range(10):
             call()
-        device.synchronize()
+        streams.synchronize()
         calls = 20 * self._repeats
         began = time.perf_counter()
         for _ in range(calls):
             call()
         elapsed = time.perf_counter() - began
-        device.synchronize()
+        streams.synchronize()
         return elapsed / calls
 
 
@@ -194,7 +194,7 @@ def _require_torch() -> None:
 def _driver() -> str:
     from numba import cuda
 
-    return "none" if device.is_simulated() else ".".join(map(str, cuda.cudadrv.driver.driver.get_version()))
+    return "none" if streams.is_simulated() else ".".join(map(str, cuda.cudadrv.driver.driver.get_version()))
 
 
 def _copy_bandwidth(clock: Clock, size: int) -> float:
@@ -232,7 +232,7 @@ def _bags(clock: Clock, size: Size, peers: Sequence[str], dtype: Any, ids: str) 
     wanted = block[given[: 4 * LENGTH] % len(block)].astype(np.float64).reshape(4, LENGTH, DIM).sum(axis=1)
     np.testing.assert_allclose(ours()[:4], wanted, rtol=1e-2 if item == 2 else 1e-5, atol=2e-2 if item == 2 else 1e-4)
     moved = (len(given) + size.num_bags) * DIM * item + given.nbytes
-    with device.deferred_errors():
+    with faults.deferred_errors():
         found = {"case": f"bags, {np.dtype(dtype).name}, {ids}", **_timed(clock, "fastemb", ours)}
         if "torch" in peers:
             import torch
@@ -261,7 +261,7 @@ def _step(clock: Clock, size: Size, peers: Sequence[str], name: str) -> dict[str
         layer(indices, offsets)
         layer.backward(gradient)
 
-    with device.deferred_errors():
+    with faults.deferred_errors():
         found = {"case": f"step, {name}", **_timed(clock, "fastemb", ours)}
         if "torch" in peers and theirs is not None:
             found |= _timed(clock, "torch", _torch_step(size.step_rows, theirs, indices, offsets, gradient))
@@ -295,7 +295,7 @@ def _calls(clock: Clock, num_bags: int, peers: Sequence[str]) -> list[dict[str, 
         places, weight, starts = arrays
         return lambda: functional.embedding_bag(places, weight, starts, mode="sum")
 
-    with device.deferred_errors():
+    with faults.deferred_errors():
         held = {"case": "a small call, fastemb's arrays"}
         found: list[dict[str, Any]] = [{**held, "fastemb": clock.call_seconds(ours(indices, table, offsets))}]
         if "torch" in peers:

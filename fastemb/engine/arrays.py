@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastemb.engine.device import DeviceArray, in_kind, is_foreign, on_host, upload, wrap
+from fastemb.engine.device import DeviceArray, on_host, upload
+from fastemb.engine.foreign import in_kind, is_foreign, wrap
 
 __all__ = [
     "accumulator",

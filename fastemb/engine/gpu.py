@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.arrays import FLOAT16, INT32, INT64, accumulator
-from fastemb.engine.device import DeviceArray, empty, on_host, run, upload, width_of, width_of_codes
+from fastemb.engine.device import DeviceArray, empty, on_host, upload
+from fastemb.engine.launch import run, width_of, width_of_codes
 from fastemb.engine.ragged import Bags, first_fault, index_error, padding_number
 
 __all__ = [

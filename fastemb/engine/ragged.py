@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastemb.engine import _indices
 from fastemb.engine.arrays import BEHAVED, INDEX_DTYPES, INT64, accumulator, as_floats, as_indices, as_integers
-from fastemb.engine.device import is_foreign, on_host, upload, wrap
+from fastemb.engine.device import on_host, upload
+from fastemb.engine.foreign import is_foreign, wrap
 from fastemb.engine.sequences import flatten, is_array
 from fastemb.engine.validate import choice, integer
 

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastemb.engine import gpu, gradients, operations
 from fastemb.engine.arrays import BEHAVED, as_indices, as_integers, as_output, bits, give_back
-from fastemb.engine.device import DeviceArray, in_kind, is_foreign, on_host, upload, wrap, zeros
+from fastemb.engine.device import DeviceArray, on_host, upload, zeros
+from fastemb.engine.foreign import in_kind, is_foreign, wrap
 from fastemb.engine.grouping import group
 from fastemb.engine.ragged import Bags, check_indices, padding_row, settle_invalid
 

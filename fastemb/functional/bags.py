@@ -6,7 +6,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastemb.engine import gpu, gradients, operations
 from fastemb.engine.arrays import as_rows, as_table, give_back
-from fastemb.engine.device import DeviceArray, in_kind, upload
+from fastemb.engine.device import DeviceArray, upload
+from fastemb.engine.foreign import in_kind
 from fastemb.engine.ragged import as_bags, check
 from fastemb.engine.validate import choice
 from fastemb.functional.arguments import limit_norms, same_place, settle, table_gradient, target

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastemb.engine import gradients, updates
 from fastemb.engine.arrays import accumulator, as_integers, as_rows, as_table
-from fastemb.engine.device import is_foreign
+from fastemb.engine.foreign import is_foreign
 from fastemb.engine.ragged import Bags, check_indices
 from fastemb.engine.validate import real
 from fastemb.functional.arguments import limit_norms, table_indices

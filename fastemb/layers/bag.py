@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastemb.engine import operations
 from fastemb.engine.arrays import accumulator, as_rows
-from fastemb.engine.device import DeviceArray, in_kind, upload
+from fastemb.engine.device import DeviceArray, upload
+from fastemb.engine.foreign import in_kind
 from fastemb.engine.gradients import gradient_of_bags, gradient_of_coefficients
 from fastemb.engine.ragged import Bags, as_bags
 from fastemb.engine.validate import boolean, choice

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.arrays import as_table
-from fastemb.engine.device import DeviceArray, is_foreign, upload, wrap
+from fastemb.engine.device import DeviceArray, upload
+from fastemb.engine.foreign import is_foreign, wrap
 from fastemb.engine.memory import empty
 from fastemb.formats.files import replacing
 from fastemb.layers.rows import kept_dtype, stored

@@ -10,7 +10,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastemb.engine import operations
 from fastemb.engine.backend import checked_device
-from fastemb.engine.device import DeviceArray, in_kind, is_foreign, on_host
+from fastemb.engine.device import DeviceArray, on_host
+from fastemb.engine.foreign import in_kind, is_foreign
 from fastemb.engine.grouping import group
 from fastemb.engine.ragged import POLICIES, padding_row
 from fastemb.engine.validate import boolean, choice, integer, real

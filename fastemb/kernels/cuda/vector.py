@@ -4,7 +4,7 @@ A vector is a tuple of numbers in the accumulator dtype: float64 for float64 arr
 int16, its bits), bfloat16 (as uint16) and uint8 (codes); integers stay what they are. How many there are is told by the
 length of a `width`, a compile-time constant. Numba reads an array number by number; `load` and `store` move up to 16
 bytes at once. They address ``array[row, column]`` of an array of two dimensions with unit inner stride, unchecked, in
-64 bits. What is moved at once must be aligned to its size: `fastemb.engine.device` sees to it, and `W1` always is.
+64 bits. What is moved at once must be aligned to its size: `fastemb.engine.launch` sees to it, and `W1` always is.
 
 A team is the threads of one ``threadIdx.y``: ``blockDim.x`` of them, a power of two up to 32, side by side in a warp.
 

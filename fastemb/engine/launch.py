@@ -1,0 +1,130 @@
+"""How kernels are launched on a GPU: grids of teams, and how many columns a thread moves at a time.
+
+Work is queued in the thread's current stream, and nothing waits for it but a look at the flag of bad indices.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastemb.engine.backend import kernels
+from fastemb.engine.device import DeviceArray, upload
+from fastemb.engine.faults import new_flag, settle
+from fastemb.engine.streams import cuda, current_stream, is_simulated
+
+__all__ = ["has_vector_atomics", "lanes_of", "launch", "run", "width_of", "width_of_codes"]
+
+WARP, BLOCK, VECTOR_BYTES = 32, 256, 16
+MOST_BLOCKS = 1 << 22  # teams stride over what is left
+SIMULATED_BLOCK, SIMULATED_LANES, SIMULATED_BLOCKS = 4, 2, 2  # each thread of the simulator is one of Python's
+
+
+def run(
+    module: str,
+    name: str,
+    arguments: tuple,
+    size: int,
+    error: Callable[[int], Exception] | None = None,
+    *,
+    columns: int = 0,
+    width: int = 1,
+) -> None:
+    """Run a range kernel over ``[0, size)`` as a grid of teams.
+
+    Parameters
+    ----------
+    module, name : str
+        The kernel.
+    arguments : tuple
+        The kernel's arguments before the range; arrays of NumPy are copied to the GPU.
+    size : int
+        The end of the range.
+    error : callable, optional
+        What makes an exception of the first item in which a kernel that has a `fault` finds something wrong.
+    columns : int, default 0
+        Of the rows that a team's threads share; 0 for a kernel of which each thread has an item of its own.
+    width : int, default 1
+        Columns that a thread moves at a time: see `width_of`.
+    """
+    kernel = getattr(kernels("cuda", module), name)
+    takes = _names(kernel)
+    flag = new_flag() if "fault" in takes else None
+    extra = (0, size, *([] if flag is None else [flag]), *([(0,) * width] if "width" in takes else []))
+    if size:
+        launch(kernel, (*arguments, *extra), size, lanes_of(columns, width if "width" in takes else 1))
+        if flag is not None and error is not None:
+            settle(flag, error)
+
+
+def launch(kernel: Any, arguments: tuple, size: int, lanes: int = 1) -> None:
+    """Queue a kernel in the current stream, with a team of `lanes` threads for each of `size` items, or fewer teams.
+
+    Parameters
+    ----------
+    kernel : kernel of Numba-CUDA
+    arguments : tuple
+        Arrays of NumPy are copied to the GPU and not back.
+    size : int
+        At least 1.
+    lanes : int, default 1
+        Threads of a team: a power of two up to 32.
+    """
+    block, most = (SIMULATED_BLOCK, SIMULATED_BLOCKS) if is_simulated() else (BLOCK, MOST_BLOCKS)
+    teams = block // lanes
+    blocks = min(most, -(-size // teams))
+    given = tuple(upload(a) if isinstance(a, np.ndarray) else a for a in arguments)
+    plain = tuple(a.made if isinstance(a, DeviceArray) else a for a in given)
+    # A host array's copy may be freed when this returns: freeing waits for the kernels that are queued.
+    kernel[blocks, (lanes, teams), current_stream()](*plain)
+
+
+@cache
+def _names(kernel: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(kernel.py_func).parameters)
+
+
+def width_of(*arrays: Any, most: int = 8) -> int:
+    """Return how many columns a thread can move at a time in the rows of all of these arrays: 1, 2, 4 or 8.
+
+    At most 16 bytes of the shortest type, a number that divides the columns, and so that every address is a multiple of
+    what is moved at once.
+    """
+    width = min(most, VECTOR_BYTES // min(a.itemsize for a in arrays))
+    while width > 1 and not all(_fits(a, width * a.itemsize, a.shape[1] % width) for a in arrays):
+        width //= 2
+    return width
+
+
+def width_of_codes(table: DeviceArray, columns: int, half_bytes: int) -> int:
+    """Return how many columns a thread can take at a time in the rows of a quantized table: 1, 4 or 8.
+
+    From 4 on, the scale and the bias behind the codes are read as they are and not byte by byte.
+    """
+    wide = [width for width in (8, 4) if width * half_bytes // 2 <= 4]
+    return next((w for w in wide if _fits(table, max(2, w * half_bytes // 2), columns % w)), 1)
+
+
+def _fits(array: Any, moved: int, left_over: int) -> bool:
+    """Return whether the rows of an array begin at multiples of `moved` bytes, and no columns are left over."""
+    moved = min(VECTOR_BYTES, moved)
+    if not isinstance(array, DeviceArray):  # what is copied to the GPU is aligned there
+        return left_over == 0 and array.shape[1] * array.itemsize % moved == 0
+    stride = array.strides[0] if len(array) > 1 else 0
+    return left_over == 0 and array.pointer % moved == 0 and stride % moved == 0
+
+
+def lanes_of(columns: int, width: int) -> int:
+    """Return the threads of a team for rows of this length."""
+    if columns == 0:
+        return 1
+    most = SIMULATED_LANES if is_simulated() else WARP
+    return min(most, 1 << max(0, -(-columns // width) - 1).bit_length())
+
+
+@cache
+def has_vector_atomics() -> bool:
+    """Return whether the GPU adds four float32 to memory at once: from compute capability 9.0 on."""
+    return not is_simulated() and cuda().get_current_device().compute_capability >= (9, 0)
