@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastemb.engine.streams import cuda, current_stream, is_simulated, number_of, synchronize
+from fastemb.engine.dlpack import CPU, CUDA, Given
+from fastemb.engine.streams import (
+    cuda, current_stream, device_number, is_simulated, let_wait, number_of, synchronize,
+)  # fmt: skip
 
 __all__ = ["DeviceArray", "empty", "on_host", "upload", "zeros"]
 
@@ -23,8 +26,8 @@ class _Flags(NamedTuple):
 class DeviceArray:
     """An array in a GPU's memory, which other packages can use as it is.
 
-    It has ``__cuda_array_interface__``, so that CuPy, torch, JAX and Numba share its memory, and ``__array__``, so that
-    NumPy copies it. Indexing returns a copy in the host's memory.
+    It has ``__dlpack__`` and ``__cuda_array_interface__``, so that CuPy, torch, JAX and Numba share its memory, and
+    ``__array__``, so that NumPy copies it. Indexing returns a copy in the host's memory.
 
     Parameters
     ----------
@@ -104,6 +107,14 @@ class DeviceArray:
             "version": 3,
             "stream": number_of(current_stream()),
         }
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return the device, as DLPack tells it; the simulator's memory is the host's."""
+        return (CPU, 0) if is_simulated() else (CUDA, device_number())
+
+    def __dlpack__(self, *, stream: int | None = None, **options: Any) -> Any:
+        """Return a capsule of DLPack, once the taker's stream waits for what is queued in ours."""
+        return Given(self, self.pointer, self.__dlpack_device__(), let_wait).__dlpack__(stream=stream, **options)
 
     def is_contiguous(self) -> bool:
         """Return whether entries lie one after the other in C order."""

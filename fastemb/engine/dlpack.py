@@ -11,10 +11,23 @@ from numpy.typing import NDArray
 
 from fastemb.engine import _dlpack
 
-__all__ = ["ON_GPU", "ON_HOST", "Given", "borrow", "has_dlpack", "host_array", "interface_of", "place_of", "typed"]
+__all__ = [
+    "CPU",
+    "CUDA",
+    "ON_GPU",
+    "Given",
+    "bfloat16",
+    "borrow",
+    "has_dlpack",
+    "host_array",
+    "interface_of",
+    "named",
+    "place_of",
+    "typed",
+]
 
 CPU, CUDA, CUDA_HOST, CUDA_MANAGED = 1, 2, 3, 13
-ON_HOST, ON_GPU = frozenset((CPU, CUDA_HOST)), frozenset((CUDA, CUDA_MANAGED))
+ON_HOST, ON_GPU = (CPU, CUDA_HOST), (CUDA, CUDA_MANAGED)
 PLACES = {
     CPU: "cpu", CUDA: "cuda", CUDA_HOST: "cuda_host", 4: "opencl", 7: "vulkan", 8: "metal", 9: "vpi", 10: "rocm",
     11: "rocm_host", 12: "ext_dev", CUDA_MANAGED: "cuda_managed", 14: "oneapi", 15: "webgpu", 16: "hexagon",
@@ -33,7 +46,9 @@ def has_dlpack(values: Any) -> bool:
     (False, False)
     """
     kind = type(values)
-    return kind is not np.ndarray and hasattr(kind, "__dlpack__") and not isinstance(values, np.ndarray)
+    if not hasattr(kind, "__dlpack__") or isinstance(values, np.ndarray):
+        return False
+    return not kind.__module__.startswith("pyarrow")  # whose columns may have nulls and lists, and are taken otherwise
 
 
 def place_of(values: Any) -> tuple[int, int]:
@@ -77,7 +92,7 @@ def borrow(values: Any, name: str, stream: int | None = None) -> _dlpack.Taken:
             capsule = values.__dlpack__(**options)
         return _dlpack.take(capsule)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        raise TypeError(f"{name} on {named(place_of(values))} cannot be shared: {error}") from error
+        raise TypeError(f"{name}, of {type(values).__name__}, cannot be shared: {error}") from error
 
 
 def typed(taken: _dlpack.Taken, name: str) -> tuple[np.dtype, np.dtype]:
@@ -90,7 +105,7 @@ def typed(taken: _dlpack.Taken, name: str) -> tuple[np.dtype, np.dtype]:
     """
     code, bits, lanes = taken.dtype
     if lanes == 1 and code == BFLOAT and bits == 16:
-        return np.dtype(np.uint16), _bfloat16(name)
+        return np.dtype(np.uint16), bfloat16(name)
     if lanes == 1 and code in KINDS and bits in (8, 16, 32, 64, 128):
         try:
             dtype = np.dtype(f"{KINDS[code]}{bits // 8}")
@@ -101,7 +116,14 @@ def typed(taken: _dlpack.Taken, name: str) -> tuple[np.dtype, np.dtype]:
     raise TypeError(f"{name} must be of a dtype that NumPy has, got DLPack's code {code} of {bits} bits, {lanes} lanes")
 
 
-def _bfloat16(name: str) -> np.dtype:
+def bfloat16(name: str) -> np.dtype:
+    """Return the dtype that ml_dtypes has for bfloat16.
+
+    Raises
+    ------
+    TypeError
+        If that package is not installed.
+    """
     try:
         import ml_dtypes
     except ImportError:
@@ -128,7 +150,7 @@ def host_array(values: Any, name: str) -> NDArray:
     Raises
     ------
     TypeError
-        If it cannot be shared.
+        If it is on another device, or cannot be shared.
 
     Examples
     --------
@@ -136,6 +158,8 @@ def host_array(values: Any, name: str) -> NDArray:
     array([0, 1, 2])
     """
     taken = borrow(values, name)
+    if taken.device[0] not in ON_HOST:
+        raise TypeError(f"{name} is on {named(taken.device)}, and must be on the CPU or on an NVIDIA GPU")
     dtype, shown = typed(taken, name)
     if 0 in taken.shape:
         return np.empty(taken.shape, shown)
