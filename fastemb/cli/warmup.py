@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "fastemb warmup"
 
-LAYERS = ("lookup", "bags", "grouping", "updates")  # modules of kernels
+LAYERS = ("lookup", "bags", "features", "grouping", "updates")  # modules of kernels
 TABLE = (4096, 64)
 
 
@@ -55,7 +55,7 @@ def _train_layers(device: str) -> None:
     """Look up and update rows in one thread, and then so many that all threads do."""
     import numpy as np
 
-    from fastemb import Embedding, EmbeddingBag
+    from fastemb import Embedding, EmbeddingBag, EmbeddingBagCollection
     from fastemb.optim import SGD, Adagrad, Adam, RowwiseAdagrad
 
     for size in (4, 4096) if device == "cpu" else (4,):
@@ -64,6 +64,7 @@ def _train_layers(device: str) -> None:
             for kind in (Embedding, EmbeddingBag):
                 layer = kind(*TABLE, embeddings_initializer="zeros", optimizer=optimizer(), device=device)
                 layer.backward(layer(bags))
+        EmbeddingBagCollection({"": TABLE}, embeddings_initializer="zeros").eval()({"": bags})
 
 
 def _num_compiled(device: str) -> int:

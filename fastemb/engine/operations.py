@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import _plain, gpu
+from fastemb.engine import _features, _plain, gpu
 from fastemb.engine.arrays import FLOAT16, accumulator
 from fastemb.engine.backend import indexing_device, kernels, require_half
 from fastemb.engine.device import DeviceArray
@@ -24,6 +24,7 @@ __all__ = [
     "dots",
     "extremes",
     "lookup",
+    "plain_features",
     "plain_lookup",
     "plain_reduce",
     "reduce",
@@ -367,6 +368,46 @@ def plain_reduce(weight: Any, indices: Any, offsets: Any, coefficients: Any, mod
     if not module.reduce.overloads:
         return None
     return _plain.reduce(run, module, indices, weight, offsets, coefficients, SUMS[mode])
+
+
+def plain_features(
+    weight: NDArray, batch: dict, names: list[str], features: NDArray, mode: str, device: str = "cpu"
+) -> NDArray | None:
+    """Return the bags of many features in one pass, if all columns of a batch are plain arrays and right; else None.
+
+    Parameters
+    ----------
+    weight : array (num_rows, embedding_dim)
+        The features' tables, one after the other.
+    batch : dict
+        For each name an array of indices, of one dimension or two, or a tuple of indices and offsets.
+    names : list of str
+    features : int64 (num_features, 6)
+        As `kernels.reference.features` has them; the first three columns are not read.
+    mode : {"sum", "mean", "sqrtn"}
+    device : {"cpu", "reference"}, default "cpu"
+
+    Returns
+    -------
+    array (num_bags, num_features * embedding_dim), or None
+
+    Examples
+    --------
+    >>> features = np.array([[0, 0, 0, 0, 2, -2], [0, 0, 0, 2, 1, -2]])
+    >>> batch = {"a": np.array([1, 0]), "b": np.array([[0, 0], [0, 0]])}
+    >>> plain_features(np.array([[0.0], [1.0], [2.0]]), batch, ["a", "b"], features, "sum")
+    array([[1., 4.],
+           [0., 4.]])
+    """
+    found = _features.columns(batch, names, features)
+    if found is None:
+        return None
+    told, like, num_bags, num_lookups, _ = found
+    dim = weight.shape[1]
+    out = empty_rows(num_bags, len(names) * dim, weight.dtype)
+    arguments = (stored(out), stored(weight), told, like, SUMS[mode])
+    cost = num_lookups * dim * weight.itemsize
+    return out if run(kernels(device, "features"), "reduce_features", arguments, num_bags, cost) == -1 else None
 
 
 def _cost(weight: NDArray, bags: Bags) -> int:

@@ -167,17 +167,19 @@ class EmbeddingBagCollection(Remembering):
             raise ValueError(f"per_sample_weights do not go with mode={self.mode!r}")
         calls: list[ArenaLookup] = []
         blocks: list[NDArray] = []
+        serves = per_sample_weights is None and self.mode in operations.SUMS and not self.remembers
         for arena in self._used:
-            gathered = arena.gather(batch, per_sample_weights, self.device)
-            if calls and gathered.num_bags != calls[0].gathered.num_bags:
-                name, wanted = arena.features[0].name, calls[0].gathered.num_bags
-                raise ValueError(f"feature {name!r} must have {wanted} rows as those before, got {gathered.num_bags}")
-            arena.catch_up(gathered.bags.indices)
-            found, winners = reduced(arena.table, gathered.bags, self.mode, self.device)
-            calls.append(ArenaLookup(gathered, winners))
-            found = on_host(found)
-            shown = found if found.dtype == arena.dtype else found.view(arena.dtype)
-            blocks.append(gathered.block(shown, len(arena.features)))
+            block = arena.serve(batch, self.mode, self.device) if serves else None
+            if block is None:
+                gathered = arena.gather(batch, per_sample_weights, self.device)
+                arena.catch_up(gathered.bags.indices)
+                found, winners = reduced(arena.table, gathered.bags, self.mode, self.device)
+                calls.append(ArenaLookup(gathered, winners))
+                block = gathered.block(on_host(found), len(arena.features))
+            if blocks and len(block) != len(blocks[0]):
+                name, wanted = arena.features[0].name, len(blocks[0])
+                raise ValueError(f"feature {name!r} must have {wanted} rows as those before, got {len(block)}")
+            blocks.append(block if block.dtype == arena.dtype else block.view(arena.dtype))
         if self.remembers:
             self._tape.calls.append(calls)
         return self._given_back(blocks)

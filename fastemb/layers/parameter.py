@@ -144,8 +144,13 @@ class Parameter:
 
     def flush(self) -> None:
         """Let the optimizer do what it has put off for all rows, before the whole table is read."""
-        if self._decayed_by is not None and self._decayed_by.decay == "exact":
+        if self.is_behind:
             self._decayed_by.flush(self)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether an optimizer may have put off the weight decay of some rows."""
+        return self._decayed_by is not None and self._decayed_by.decay == "exact"
 
     @property
     def _decayed_by(self) -> Any:
