@@ -136,7 +136,7 @@ def test_a_deleter_may_be_missing():
 def test_another_version_is_refused_and_given_back():
     deleted = []
     capsule, _kept = foreign(Versioned, deleted, major=2)
-    with pytest.raises(TypeError, match="^weight on cpu:0 cannot be shared: DLPack must be of version 1, got 2$"):
+    with pytest.raises(TypeError, match="^weight, of Capsule, cannot be shared: DLPack must be of version 1, got 2$"):
         dlpack.borrow(Capsule(capsule), "weight")
     gc.collect()
     assert len(deleted) == 1
@@ -224,6 +224,6 @@ def test_tensors_of_torch():
     assert held.dtype.name == "bfloat16" and held.astype(float).tolist() == [0, 1, 2]
     assert torch.equal(torch.from_dlpack(dlpack.Given(held)), short)
     assert torch.from_dlpack(dlpack.Given(np.zeros((2, 3), np.float32))).shape == (2, 3)
-    with pytest.raises(TypeError, match="^weight on cpu:0 cannot be shared: .*requires? grad|^weight.*gradient"):
+    with pytest.raises(TypeError, match="^weight, of Tensor, cannot be shared: .*grad"):
         dlpack.host_array(torch.zeros(2, requires_grad=True), "weight")
     assert dlpack.has_dlpack(short) and not dlpack.has_dlpack(np.zeros(2)) and not dlpack.has_dlpack("text")

@@ -64,7 +64,7 @@ def _train_layers(device: str) -> None:
             for kind in (Embedding, EmbeddingBag):
                 layer = kind(*TABLE, embeddings_initializer="zeros", optimizer=optimizer(), device=device)
                 layer.backward(layer(bags))
-        EmbeddingBagCollection({"": TABLE}, embeddings_initializer="zeros").eval()({"": bags})
+        EmbeddingBagCollection({"": TABLE}, embeddings_initializer="zeros", device=device).eval()({"": bags})
 
 
 def _num_compiled(device: str) -> int:
