@@ -3,6 +3,9 @@
 Work on them is queued in the thread's current stream (`streams`), and nothing waits for it but a copy to the host.
 """
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any, NamedTuple
 
@@ -14,7 +17,8 @@ from fastemb.engine.streams import (
     cuda, current_stream, device_number, is_simulated, let_wait, number_of, synchronize,
 )  # fmt: skip
 
-__all__ = ["DeviceArray", "empty", "on_host", "upload", "zeros"]
+__all__ = ["DeviceArray", "empty", "on_host", "upload",
+    "using_memory", "zeros"]
 
 
 class _Flags(NamedTuple):
@@ -189,6 +193,12 @@ class DeviceArray:
             new.made.copy_to_device(self.made, stream=current_stream())
         return new
 
+    def __deepcopy__(self, memo: Any) -> "DeviceArray":
+        return self.copy()
+
+    def __reduce__(self) -> Any:
+        return upload, (self.to_host(),)
+
 
 def _packed(made: Any) -> Any:
     """Return a copy whose entries lie one after the other, as a copy to the host needs them."""
@@ -204,7 +214,30 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
     """Return an array in the GPU's memory, its entries not set."""
     known = np.dtype(dtype)
     kept = np.dtype(np.uint16) if known.kind not in "iufb" else known
+    if _memory.allocate is not None:
+        return DeviceArray(_memory.allocate(shape, kept).made, known)
     return DeviceArray(cuda().device_array(shape, kept, stream=current_stream()), known)
+
+
+class _Memory(threading.local):
+    """Where each thread has the memory of new arrays from."""
+
+    def __init__(self) -> None:
+        self.allocate: Callable[[tuple[int, ...], np.dtype], DeviceArray] | None = None
+
+
+_memory = _Memory()
+
+
+@contextmanager
+def using_memory(allocate: Callable[[tuple[int, ...], np.dtype], DeviceArray]) -> Iterator[None]:
+    """Take the memory of new arrays of this thread from another package, inside a ``with`` block."""
+    before = _memory.allocate
+    _memory.allocate = allocate
+    try:
+        yield
+    finally:
+        _memory.allocate = before
 
 
 def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:

@@ -13,7 +13,7 @@ from fastemb.engine.device import DeviceArray, upload
 from fastemb.engine.dlpack import ON_GPU, Given, borrow, has_dlpack, host_array, interface_of, named, place_of, typed
 from fastemb.engine.streams import cuda, current_stream, device_number, is_simulated, number_of, wait_for
 
-__all__ = ["host_of", "in_kind", "is_foreign", "is_of_others", "wrap"]
+__all__ = ["host_of", "in_kind", "is_foreign", "is_of_others", "shared", "wrap"]
 
 PLAIN = (np.ndarray, list, tuple, int, float, str)
 
@@ -87,6 +87,15 @@ def _of_interface(values: Any, name: str) -> DeviceArray:
     if interface.get("stream") is not None:
         wait_for(interface["stream"])
     return made
+
+
+def shared(
+    owner: Any, address: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, typestr: str
+) -> DeviceArray:
+    """Return an array on memory that its owner has, which is kept alive; strides in bytes."""
+    strides = None if 0 in shape else strides
+    data = address, False
+    return _made({"shape": shape, "strides": strides, "typestr": typestr, "data": data, "version": 3}, owner)
 
 
 def _made(interface: dict[str, Any], owner: Any, dtype: np.dtype | None = None) -> DeviceArray:

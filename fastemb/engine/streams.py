@@ -51,7 +51,12 @@ def is_simulated() -> bool:
 
 
 def current_stream() -> Any:
-    """Return the stream of Numba in which this thread's work is queued; 0 is the default one."""
+    """Return the stream of Numba in which this thread's work is queued; 0 is the simulator's default one.
+
+    A GPU's default stream is named: for 0, Numba waits for copies.
+    """
+    if _local.stream == 0 and not is_simulated():
+        return _external(number_of(0))
     return _local.stream
 
 

@@ -228,7 +228,7 @@ class Optimizer:
             state = self._states.get(parameter)
             if state is not None and state.log_product:
                 weight = table_of(parameter)
-                indices, frozen = as_indices(rows, "rows").reshape(-1), frozen_rows(parameter, len(weight))
+                indices, frozen = on_host(as_indices(rows, "rows")).reshape(-1), frozen_rows(parameter, len(weight))
                 distinct = group(indices, len(weight), frozen=frozen, device=self.device).rows
                 run_decay(self.device, weight, state.fit_reached(len(weight)), distinct, state.log_product)
 

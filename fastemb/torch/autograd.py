@@ -4,6 +4,7 @@ Torch sees the tensors that a result was made of, so it notices when one is chan
 the arrays. Under ``create_graph`` a gradient is made by torch's own operations, which can be differentiated again.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastemb.engine import gradients, operations
+from fastemb.engine.device import DeviceArray, zeros
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.ragged import Bags
 from fastemb.torch import composite
+from fastemb.torch.devices import on_gpu, working
 from fastemb.torch.fused import FusedTable
 from fastemb.torch.tensors import DTYPES, array_of, table_of, tensor_of
 
@@ -25,6 +28,8 @@ def look_up(weight: Tensor, indices: NDArray, shape: tuple[int, ...]) -> Tensor:
     """Return rows as a tensor ``(*shape, embedding_dim)``."""
     table = table_of(weight)
     embedding_dim = table.shape[1]
+    if isinstance(table, DeviceArray):
+        return tensor_of(operations.lookup(table, indices, shape=shape), weight.dtype).view(*shape, embedding_dim)
     rows = np.empty((*shape, embedding_dim), table.dtype)
     operations.lookup(table, indices, out=rows.reshape(len(indices), embedding_dim), shape=shape)
     return tensor_of(rows, weight.dtype)
@@ -67,6 +72,18 @@ class Call(NamedTuple):
     fused: FusedTable | None
 
 
+def _where_it_lies(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a backward queue its work where the gradient lies, in the stream that torch has set."""
+
+    def run(ctx: Any, grad_output: Tensor) -> Any:
+        if not on_gpu(grad_output):
+            return backward(ctx, grad_output)
+        with working(grad_output, tells=False):
+            return backward(ctx, grad_output)
+
+    return run
+
+
 class Lookup(torch.autograd.Function):
     """Rows of a table."""
 
@@ -78,6 +95,7 @@ class Lookup(torch.autograd.Function):
         return look_up(weight, call.lookups, input.shape)
 
     @staticmethod
+    @_where_it_lies
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the weight, or give it to the fused optimizer."""
         (input,) = ctx.saved_tensors
@@ -91,7 +109,7 @@ class Lookup(torch.autograd.Function):
         gradient = gradients.gradient_of_lookup(
             _rows(grad_output), call.lookups, call.shape[0], call.padding_idx, call.scale_grad_by_freq
         )
-        return _deliver(call, gradient, fused), None, None
+        return _deliver(call, gradient, fused, grad_output.device), None, None
 
 
 class Reduce(torch.autograd.Function):
@@ -108,6 +126,7 @@ class Reduce(torch.autograd.Function):
         return out
 
     @staticmethod
+    @_where_it_lies
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of `per_sample_weights` and of the weight, or give that to the fused optimizer."""
         _, _, per_sample_weights, weight = ctx.saved_tensors
@@ -123,10 +142,11 @@ class Reduce(torch.autograd.Function):
             gradient = gradients.gradient_of_bags(
                 rows, call.lookups, call.shape[0], call.mode, call.scale_grad_by_freq, winners=ctx.winners
             )
-            results[0] = _deliver(call, gradient, fused)
+            results[0] = _deliver(call, gradient, fused, grad_output.device)
         if of_samples and not again:
             dots = gradients.gradient_of_coefficients(rows, table_of(weight), call.lookups, call.mode)
-            results[1] = torch.from_numpy(dots).to(per_sample_weights.dtype).view(per_sample_weights.shape)
+            found = tensor_of(dots).to(per_sample_weights.device, per_sample_weights.dtype)
+            results[1] = found.view(per_sample_weights.shape)
         return *results, None, None, None
 
 
@@ -147,20 +167,30 @@ def _stepping(ctx: Any) -> FusedTable | None:
     return fused if runs else None
 
 
-def _deliver(call: Call, gradient: RowGradient, fused: FusedTable | None) -> Tensor | None:
+def _deliver(call: Call, gradient: RowGradient, fused: FusedTable | None, device: torch.device) -> Tensor | None:
     """Return a gradient as torch takes it, or None where an optimizer of ours has taken it."""
     if fused is not None:
         fused.collect(gradient)
         return None
     if call.sparse is None:
-        return tensor_of(gradient.to_dense(call.shape[0], DTYPES[call.dtype]), call.dtype)
+        return _dense(call, gradient, device)
     return _sparse(call, gradient, call.sparse)
+
+
+def _dense(call: Call, gradient: RowGradient, device: torch.device) -> Tensor:
+    dtype = DTYPES[call.dtype]
+    given = gradient.grad_output if gradient.values is None else gradient.values
+    if not isinstance(given, DeviceArray):
+        return tensor_of(gradient.to_dense(call.shape[0], dtype), call.dtype).to(device)
+    dense: Any = zeros(call.shape, dtype)
+    gradient.add_to(dense)
+    return tensor_of(dense, call.dtype)
 
 
 def _sparse(call: Call, gradient: RowGradient, weight: Tensor) -> Tensor:
     """Return a coalesced gradient; torch forgets that it is as it takes it for ``.grad``, so it is told again."""
-    values = torch.from_numpy(gradient.collect()).to(call.dtype)
-    rows = torch.from_numpy(gradient.rows).long()[None]
+    values = tensor_of(gradient.collect()).to(weight.device, call.dtype)
+    rows = tensor_of(gradient.rows).to(weight.device).long()[None]
     if weight.is_leaf and weight.grad is None:
         memory = values.data_ptr()
 
@@ -173,7 +203,7 @@ def _sparse(call: Call, gradient: RowGradient, weight: Tensor) -> Tensor:
     return torch.sparse_coo_tensor(rows, values, call.shape, check_invariants=False, is_coalesced=True)
 
 
-def _rows(grad_output: Tensor) -> NDArray:
+def _rows(grad_output: Tensor) -> Any:
     rows = array_of(grad_output.contiguous())
     return rows if rows.ndim == 2 else rows.reshape(-1, rows.shape[-1])
 
@@ -188,9 +218,9 @@ def _differentiable(
 ) -> list[Tensor | None]:
     """Return the gradients, themselves differentiable."""
     call, bags = ctx.call, ctx.call.lookups
-    indices = torch.from_numpy(bags.indices).long()
+    indices = tensor_of(bags.indices).long()
     if ctx.winners is not None:
-        winners = torch.from_numpy(ctx.winners).long()
+        winners = tensor_of(ctx.winners).long()
         won = grad_output.masked_fill(winners < 0, 0)
         rows = indices[winners.clamp(min=0)] if len(indices) else winners.clamp(min=0)
         return [grad_output.new_zeros(call.shape).scatter_add(0, rows, won) if of_weight else None, None]
@@ -200,7 +230,7 @@ def _differentiable(
     if not wanted:
         return [None, None]
     out = composite.embedding_bag(
-        indices, table, torch.from_numpy(bags.offsets), call.mode, samples, bags.padding_idx, call.scale_grad_by_freq,
+        indices, table, tensor_of(bags.offsets), call.mode, samples, bags.padding_idx, call.scale_grad_by_freq,
         call.sparse is not None,
     )  # fmt: skip
     found = list(torch.autograd.grad(out, wanted, grad_output, create_graph=True))
