@@ -22,7 +22,7 @@ def stored(array):
     return array.view(np.int16) if isinstance(array, np.ndarray) and array.dtype == np.float16 else array
 
 
-def launched(module, name, arguments, size, columns=0, width=1):
+def launched(module, name, arguments, size, columns=0, width=1, **told):
     """Run a kernel on copies of arrays; return them as it leaves them, and the first item that it finds faulty."""
     given = [device.upload(stored(a)) if isinstance(a, np.ndarray) else a for a in arguments]
     found = []
@@ -32,7 +32,7 @@ def launched(module, name, arguments, size, columns=0, width=1):
         return RuntimeError("found")
 
     try:
-        launch.run(module, name, tuple(given), size, error, columns=columns, width=width)
+        launch.run(module, name, tuple(given), size, error, columns=columns, width=width, **told)
     except RuntimeError:
         assert found
     outputs = [
@@ -122,7 +122,8 @@ def test_extremes_and_their_gradient(dtype, sign):
     sums = np.zeros(case.weight.shape, case.accumulator)
     bags.sum_winners(sums, grad, winners, order, sources, starts, 0, len(sums))
     arguments = (np.ones_like(sums), grad, winners, order, sources, starts)
-    close(launched("bags", "sum_winners", arguments, len(sums), case.dim)[0][0], sums)
+    no_pieces = (device.upload(np.empty((0, case.dim), case.accumulator)),)
+    close(launched("bags", "sum_winners", arguments, len(sums), case.dim, then=no_pieces)[0][0], sums)
 
 
 @pytest.mark.parametrize("fault", [None, "index", "offsets"])
@@ -216,7 +217,7 @@ def test_update_and_step(rule, dtype, dim):
     width = launch.width_of(device.upload(stored(weight)), most=4)
     arguments = (weight, *state, rows, sums.astype(accumulator), 0, hyper, getattr(updates, rule))
     found, _ = launched("updates", "update", arguments, 3, dim, width)
-    unused = np.empty(0, np.int64), np.empty(0, accumulator)
+    unused = np.empty(0, np.int64), np.empty((0, dim), accumulator)
     arguments = (*arguments[:4], grad, sources, starts, coefficients, *arguments[6:], *unused)
     stepped, fault = launched("updates", "step", arguments, 3, dim, width)
     assert fault == ALL_WELL

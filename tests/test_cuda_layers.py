@@ -185,8 +185,6 @@ def test_what_is_not_there_is_said(tmp_path):
         Embedding(V, D)(Foreign(np.array([1])))
     with pytest.raises(TypeError, match="input is on a GPU, and weight is not"):
         functional.embedding(Foreign(np.array([1])), table())
-    with pytest.raises(ValueError, match="scatter_add is not there for a table on a GPU"):
-        functional.scatter_add(Foreign(table()), [0], np.ones((1, D)))
 
 
 def test_foreign_indices_are_answered_in_kind():

@@ -72,7 +72,9 @@ def test_a_capsule_that_no_one_takes_frees_its_array(versioned):
     assert follow() is None
 
 
-@pytest.mark.parametrize("wrong", [None, 3, "dltensor", datetime.datetime_CAPI if hasattr(datetime, "datetime_CAPI") else ()])
+@pytest.mark.parametrize(
+    "wrong", [None, 3, "dltensor", datetime.datetime_CAPI if hasattr(datetime, "datetime_CAPI") else ()]
+)
 def test_what_is_no_capsule_of_a_tensor(wrong):
     with pytest.raises(TypeError, match="a capsule of a tensor"):
         _dlpack.take(wrong)

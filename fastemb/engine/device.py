@@ -14,11 +14,16 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastemb.engine.dlpack import CPU, CUDA, Given
 from fastemb.engine.streams import (
-    cuda, current_stream, device_number, is_simulated, let_wait, number_of, synchronize,
+    cuda,
+    current_stream,
+    device_number,
+    is_simulated,
+    let_wait,
+    number_of,
+    synchronize,
 )  # fmt: skip
 
-__all__ = ["DeviceArray", "empty", "on_host", "upload",
-    "using_memory", "zeros"]
+__all__ = ["DeviceArray", "empty", "on_host", "there", "upload", "using_memory", "zeros"]
 
 
 class _Flags(NamedTuple):
@@ -259,6 +264,11 @@ def upload(values: NDArray) -> DeviceArray:
     new = empty(values.shape, values.dtype)
     new.fill_from(values)
     return new
+
+
+def there(values: Any) -> DeviceArray:
+    """Return an array of a GPU as it is, and one of NumPy as a copy in the GPU's memory."""
+    return values if isinstance(values, DeviceArray) else upload(values)
 
 
 def on_host(values: Any) -> Any:

@@ -15,10 +15,11 @@ from fastemb.engine.device import DeviceArray, upload
 from fastemb.engine.faults import new_flag, settle
 from fastemb.engine.streams import cuda, current_stream, is_simulated
 
-__all__ = ["has_vector_atomics", "lanes_of", "launch", "run", "width_of", "width_of_codes"]
+__all__ = ["has_vector_atomics", "lanes_of", "launch", "launch_blocks", "run", "width_of", "width_of_codes"]
 
 WARP, BLOCK, VECTOR_BYTES = 32, 256, 16
 MOST_BLOCKS = 1 << 22  # teams stride over what is left
+BLOCKS_OF_UNKNOWN = 1 << 13  # where only the GPU knows how much there is: enough to fill it, and few that find nothing
 SIMULATED_BLOCK, SIMULATED_LANES, SIMULATED_BLOCKS = 4, 2, 2  # each thread of the simulator is one of Python's
 
 
@@ -29,6 +30,8 @@ def run(
     size: int,
     error: Callable[[int], Exception] | None = None,
     *,
+    end: DeviceArray | None = None,
+    then: tuple = (),
     columns: int = 0,
     width: int = 1,
 ) -> None:
@@ -41,7 +44,11 @@ def run(
     arguments : tuple
         The kernel's arguments before the range; arrays of NumPy are copied to the GPU.
     size : int
-        The end of the range.
+        The end of the range, or what it is at most where `end` is given.
+    end : DeviceArray, int64 (1,), optional
+        The end of the range, where only the GPU knows it.
+    then : tuple, default ()
+        Arguments that a kernel has at its end.
     error : callable, optional
         What makes an exception of the first item in which a kernel that has a `fault` finds something wrong.
     columns : int, default 0
@@ -52,14 +59,16 @@ def run(
     kernel = getattr(kernels("cuda", module), name)
     takes = _names(kernel)
     flag = new_flag() if "fault" in takes else None
-    extra = (0, size, *([] if flag is None else [flag]), *([(0,) * width] if "width" in takes else []))
+    told = [*([] if flag is None else [flag]), *([(0,) * width] if "width" in takes else [])]
+    extra = (0, size if end is None else end, *told, *then)
     if size:
-        launch(kernel, (*arguments, *extra), size, lanes_of(columns, width if "width" in takes else 1))
+        most = MOST_BLOCKS if end is None else BLOCKS_OF_UNKNOWN
+        launch(kernel, (*arguments, *extra), size, lanes_of(columns, width if "width" in takes else 1), most)
         if flag is not None and error is not None:
             settle(flag, error)
 
 
-def launch(kernel: Any, arguments: tuple, size: int, lanes: int = 1) -> None:
+def launch(kernel: Any, arguments: tuple, size: int, lanes: int = 1, most: int = MOST_BLOCKS) -> None:
     """Queue a kernel in the current stream, with a team of `lanes` threads for each of `size` items, or fewer teams.
 
     Parameters
@@ -71,14 +80,20 @@ def launch(kernel: Any, arguments: tuple, size: int, lanes: int = 1) -> None:
         At least 1.
     lanes : int, default 1
         Threads of a team: a power of two up to 32.
+    most : int
+        Blocks that the grid has at most.
     """
-    block, most = (SIMULATED_BLOCK, SIMULATED_BLOCKS) if is_simulated() else (BLOCK, MOST_BLOCKS)
+    block, most = (SIMULATED_BLOCK, SIMULATED_BLOCKS) if is_simulated() else (BLOCK, most)
     teams = block // lanes
-    blocks = min(most, -(-size // teams))
+    launch_blocks(kernel, arguments, min(most, -(-size // teams)), (lanes, teams))
+
+
+def launch_blocks(kernel: Any, arguments: tuple, blocks: int, threads: int | tuple[int, int]) -> None:
+    """Queue a kernel in the current stream as blocks of so many threads; arrays of NumPy are copied to the GPU."""
     given = tuple(upload(a) if isinstance(a, np.ndarray) else a for a in arguments)
     plain = tuple(a.made if isinstance(a, DeviceArray) else a for a in given)
     # A host array's copy may be freed when this returns: freeing waits for the kernels that are queued.
-    kernel[blocks, (lanes, teams), current_stream()](*plain)
+    kernel[blocks, threads, current_stream()](*plain)
 
 
 @cache

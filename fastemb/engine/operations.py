@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import _features, _plain, gpu
+from fastemb.engine import _features, _plain, gpu, gpu_grouping
 from fastemb.engine.arrays import FLOAT16, accumulator
 from fastemb.engine.backend import indexing_device, kernels, require_half
 from fastemb.engine.device import DeviceArray
+from fastemb.engine.grouping import group
 from fastemb.engine.memory import empty_rows
 from fastemb.engine.parallel import run
 from fastemb.engine.ragged import Bags, index_error, padding_number
@@ -23,6 +24,7 @@ __all__ = [
     "SUMS",
     "dots",
     "extremes",
+    "limit_norms",
     "lookup",
     "plain_features",
     "plain_lookup",
@@ -278,6 +280,24 @@ def renormalise(weight: NDArray, rows: NDArray, max_norm: float, norm_type: floa
         return
     cost = len(rows) * weight.shape[1] * weight.itemsize
     run(kernels(device, "renorm"), "renormalise", (stored(weight), rows, max_norm, norm_type), len(rows), cost)
+
+
+def limit_norms(weight: NDArray, indices: NDArray, max_norm: float, norm_type: float, *, device: str = "cpu") -> None:
+    """Renormalise the rows that are looked up, each once; what is outside the table is left out.
+
+    Examples
+    --------
+    >>> weight = np.array([[3.0, 4.0], [0.3, 0.4]])
+    >>> limit_norms(weight, np.array([0, 7, 0]), 1.0, 2.0)
+    >>> weight.round(6)
+    array([[0.6, 0.8],
+           [0.3, 0.4]])
+    """
+    if isinstance(weight, DeviceArray):
+        groups = gpu_grouping.group(indices, len(weight))
+        gpu.renormalise(weight, groups.rows, max_norm, norm_type, groups.count)
+    else:
+        renormalise(weight, group(indices, len(weight), device=device).rows, max_norm, norm_type, device=device)
 
 
 def stored(array: NDArray) -> NDArray:

@@ -23,6 +23,7 @@ __all__ = [
     "as_bags",
     "check",
     "check_indices",
+    "check_offsets",
     "first_fault",
     "index_error",
     "padding_number",
@@ -177,7 +178,9 @@ def _bags_of_gpu(
 
 def _coefficients_of_gpu(weights: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
     """Return `per_sample_weights` that go with indices in a GPU's memory; they may lie on either side."""
-    given = wrap(weights, "per_sample_weights") if is_foreign(weights) else as_floats(weights, dtype, "per_sample_weights")
+    given = (
+        wrap(weights, "per_sample_weights") if is_foreign(weights) else as_floats(weights, dtype, "per_sample_weights")
+    )
     if given.shape != shape:
         raise ValueError(f"per_sample_weights must have input's shape, {shape}, got {given.shape}")
     if given.dtype != dtype or not (isinstance(given, np.ndarray) or given.is_contiguous()):
@@ -290,6 +293,11 @@ def check(bags: Bags, num_embeddings: int) -> None:
     ValueError: offsets must not fall, got 1 after 2 at position 2
     """
     check_indices(bags.indices, num_embeddings, bags.padding_idx, bags.shape, bags.offsets)
+    check_offsets(bags, num_embeddings)
+
+
+def check_offsets(bags: Bags, num_embeddings: int) -> None:
+    """Raise a ValueError if the offsets, which are on the host, fall or exceed the number of lookups."""
     bad = _indices.bad_bag(bags.offsets, len(bags.indices))
     if bad != -1:
         raise index_error(-2 - bad, bags, num_embeddings)

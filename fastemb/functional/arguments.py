@@ -9,14 +9,29 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastemb.engine import gpu, gradients, operations
 from fastemb.engine.arrays import (
-    BEHAVED, as_indices, as_integers, as_output, bits, give_back, output_array, shown_dtype,
+    BEHAVED,
+    as_indices,
+    as_integers,
+    as_output,
+    bits,
+    give_back,
+    output_array,
+    shown_dtype,
 )  # fmt: skip
-from fastemb.engine.device import DeviceArray, on_host, upload, zeros
+from fastemb.engine.device import DeviceArray, zeros
 from fastemb.engine.foreign import in_kind, is_foreign, wrap
-from fastemb.engine.grouping import group
 from fastemb.engine.ragged import Bags, check_indices, padding_row, settle_invalid
 
-__all__ = ["limit_norms", "same_place", "settle", "table_gradient", "table_indices", "target"]
+__all__ = [
+    "check_lookups",
+    "device_of",
+    "limit_norms",
+    "same_place",
+    "settle",
+    "table_gradient",
+    "table_indices",
+    "target",
+]
 
 
 def table_indices(
@@ -31,6 +46,19 @@ def table_indices(
     return as_indices(settled), padding_idx, left_out if padding_idx is None else None
 
 
+def device_of(table: NDArray) -> str:
+    """Return where the gradient of a table is made."""
+    return "cuda" if isinstance(table, DeviceArray) else "cpu"
+
+
+def check_lookups(table: NDArray, bags: Bags) -> None:
+    """Raise an IndexError if an index is outside the table, before it is used."""
+    if isinstance(table, DeviceArray):
+        gpu.check_indices(bags, len(table))
+    else:
+        check_indices(bags.indices, len(table), bags.padding_idx, bags.shape, bags.offsets)
+
+
 def limit_norms(table: NDArray, bags: Bags, max_norm: float, norm_type: float) -> None:
     """Check the arguments, and then renormalise the rows that are looked up."""
     for name, value in (("max_norm", max_norm), ("norm_type", norm_type)):
@@ -40,9 +68,8 @@ def limit_norms(table: NDArray, bags: Bags, max_norm: float, norm_type: float) -
         raise ValueError(f"max_norm must be a number >= 0, got {max_norm}")
     if math.isnan(norm_type):
         raise ValueError("norm_type must be a number, got nan")
-    bags = gpu.bags_on_host(bags)
-    check_indices(bags.indices, len(table), bags.padding_idx, bags.shape, bags.offsets)
-    operations.renormalise(table, group(bags.indices, len(table)).rows, float(max_norm), float(norm_type))
+    check_lookups(table, bags)
+    operations.limit_norms(table, bags.indices, float(max_norm), float(norm_type))
 
 
 def target(out: NDArray, shape: tuple[int, ...], table: NDArray, weight: ArrayLike, mode: str | None = None) -> NDArray:
@@ -69,10 +96,10 @@ def _target_on_gpu(out: Any, shape: tuple[int, ...], table: DeviceArray) -> Any:
     return array
 
 
-def same_place(table: NDArray, indices: NDArray) -> None:
+def same_place(table: NDArray, indices: NDArray, name: str = "input") -> None:
     """Raise a TypeError if indices are on a GPU and the table is not."""
     if isinstance(indices, DeviceArray) and not isinstance(table, DeviceArray):
-        raise TypeError("input is on a GPU, and weight is not: copy one of them to where the other is")
+        raise TypeError(f"{name} is on a GPU, and weight is not: copy one of them to where the other is")
 
 
 def settle(out: NDArray, filled: NDArray) -> NDArray:
@@ -109,7 +136,7 @@ def table_gradient(
     return out
 
 
-def _gradient_on_gpu(gradient: gradients.RowGradient, table: DeviceArray, weight: Any, sparse: bool, out: Any) -> Any:
+def _gradient_on_gpu(gradient: Any, table: DeviceArray, weight: Any, sparse: bool, out: Any) -> Any:
     """Return a gradient as `table_gradient` does, of a table on a GPU and in its package's arrays."""
     if out is not None:
         raise ValueError("out of a gradient is not there for a table on a GPU")
@@ -117,7 +144,5 @@ def _gradient_on_gpu(gradient: gradients.RowGradient, table: DeviceArray, weight
         dense: Any = zeros(table.shape, table.dtype)
         gradient.add_to(dense)
         return give_back(dense, weight)
-    values: Any = gradient.collect()
-    if values.dtype != table.dtype or not isinstance(values, DeviceArray):
-        values = upload(operations.rounded(on_host(values), table.dtype))
-    return in_kind(gradient.rows, weight), give_back(values, weight)
+    rows, values = gradient.collect_as(table.dtype)
+    return in_kind(rows, weight), give_back(values, weight)

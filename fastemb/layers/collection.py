@@ -229,7 +229,7 @@ class EmbeddingBagCollection(Remembering):
             bags = call.gathered.bags
             if bags.coefficients is not None:
                 found = gradient_of_coefficients(grad, arena.table, bags, self.mode, device=self.device)
-                of_weights |= call.gathered.lookups_of(arena.features, found)
+                of_weights |= call.gathered.lookups_of(arena.features, on_host(found))
             if arena.frozen is not True:
                 mask = arena.frozen if isinstance(arena.frozen, np.ndarray) else None
                 size, by_freq = len(arena.table), self.scale_grad_by_freq

@@ -12,7 +12,6 @@ from fastemb.engine import operations
 from fastemb.engine.backend import checked_device
 from fastemb.engine.device import DeviceArray, on_host
 from fastemb.engine.foreign import host_of, in_kind, is_foreign, wrap
-from fastemb.engine.grouping import group
 from fastemb.engine.ragged import POLICIES, padding_row
 from fastemb.engine.validate import boolean, choice, integer, real
 from fastemb.layers import constraints, initializers, regularizers
@@ -341,10 +340,8 @@ class TableLayer(Remembering, Parameter):
         """Do what must be done to rows before they are read."""
         self.catch_up(indices)
         if self.max_norm is not None:
-            indices = on_host(indices)
-            rows = group(indices, self.num_embeddings, device=self.device).rows
             with self._lock:
-                operations.renormalise(self.table, rows, self.max_norm, self.norm_type, device=self.device)
+                operations.limit_norms(self.table, indices, self.max_norm, self.norm_type, device=self.device)
 
     def _given_back(self, found: NDArray) -> NDArray:
         return found if self._shown == found.dtype else found.view(self._shown)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fastemb.engine import gradients, operations
 from fastemb.engine.device import DeviceArray, zeros
+from fastemb.engine.gpu_gradients import DeviceGradient
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.ragged import Bags
 from fastemb.torch import composite
@@ -107,9 +108,10 @@ class Lookup(torch.autograd.Function):
             rows = composite.embedding(input, weight, call.padding_idx, call.scale_grad_by_freq, sparse)
             return *torch.autograd.grad(rows, weight, grad_output, create_graph=True), None, None
         gradient = gradients.gradient_of_lookup(
-            _rows(grad_output), call.lookups, call.shape[0], call.padding_idx, call.scale_grad_by_freq
-        )
-        return _deliver(call, gradient, fused, grad_output.device), None, None
+            _rows(grad_output), call.lookups, call.shape[0], call.padding_idx, call.scale_grad_by_freq,
+            device=_device_of(call),
+        )  # fmt: skip
+        return _deliver(call, gradient, fused), None, None
 
 
 class Reduce(torch.autograd.Function):
@@ -140,13 +142,14 @@ class Reduce(torch.autograd.Function):
         rows = _rows(grad_output)
         if of_weight and (fused is not None or not again):
             gradient = gradients.gradient_of_bags(
-                rows, call.lookups, call.shape[0], call.mode, call.scale_grad_by_freq, winners=ctx.winners
-            )
-            results[0] = _deliver(call, gradient, fused, grad_output.device)
+                rows, call.lookups, call.shape[0], call.mode, call.scale_grad_by_freq, winners=ctx.winners,
+                device=_device_of(call),
+            )  # fmt: skip
+            results[0] = _deliver(call, gradient, fused)
         if of_samples and not again:
-            dots = gradients.gradient_of_coefficients(rows, table_of(weight), call.lookups, call.mode)
-            found = tensor_of(dots).to(per_sample_weights.device, per_sample_weights.dtype)
-            results[1] = found.view(per_sample_weights.shape)
+            table, device = table_of(weight), _device_of(call)
+            dots = gradients.gradient_of_coefficients(rows, table, call.lookups, call.mode, device=device)
+            results[1] = tensor_of(dots).to(per_sample_weights.dtype).view(per_sample_weights.shape)
         return *results, None, None, None
 
 
@@ -167,21 +170,26 @@ def _stepping(ctx: Any) -> FusedTable | None:
     return fused if runs else None
 
 
-def _deliver(call: Call, gradient: RowGradient, fused: FusedTable | None, device: torch.device) -> Tensor | None:
+def _deliver(call: Call, gradient: RowGradient, fused: FusedTable | None) -> Tensor | None:
     """Return a gradient as torch takes it, or None where an optimizer of ours has taken it."""
     if fused is not None:
         fused.collect(gradient)
         return None
     if call.sparse is None:
-        return _dense(call, gradient, device)
+        return _dense(call, gradient)
     return _sparse(call, gradient, call.sparse)
 
 
-def _dense(call: Call, gradient: RowGradient, device: torch.device) -> Tensor:
+def _device_of(call: Call) -> str:
+    """Return where the gradient of a table is made."""
+    indices = call.lookups.indices if isinstance(call.lookups, Bags) else call.lookups
+    return "cuda" if isinstance(indices, DeviceArray) else "cpu"
+
+
+def _dense(call: Call, gradient: RowGradient) -> Tensor:
     dtype = DTYPES[call.dtype]
-    given = gradient.grad_output if gradient.values is None else gradient.values
-    if not isinstance(given, DeviceArray):
-        return tensor_of(gradient.to_dense(call.shape[0], dtype), call.dtype).to(device)
+    if not isinstance(gradient, DeviceGradient):
+        return tensor_of(gradient.to_dense(call.shape[0], dtype), call.dtype)
     dense: Any = zeros(call.shape, dtype)
     gradient.add_to(dense)
     return tensor_of(dense, call.dtype)
@@ -189,8 +197,12 @@ def _dense(call: Call, gradient: RowGradient, device: torch.device) -> Tensor:
 
 def _sparse(call: Call, gradient: RowGradient, weight: Tensor) -> Tensor:
     """Return a coalesced gradient; torch forgets that it is as it takes it for ``.grad``, so it is told again."""
-    values = tensor_of(gradient.collect()).to(weight.device, call.dtype)
-    rows = tensor_of(gradient.rows).to(weight.device).long()[None]
+    if isinstance(gradient, DeviceGradient):
+        places, found = gradient.collect_as(DTYPES[call.dtype])
+        rows, values = tensor_of(places).long()[None], tensor_of(found, call.dtype)
+    else:
+        rows = torch.from_numpy(gradient.rows).long()[None]
+        values = torch.from_numpy(gradient.collect()).to(call.dtype)
     if weight.is_leaf and weight.grad is None:
         memory = values.data_ptr()
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastemb.engine import operations
-from fastemb.engine.device import on_host
 from fastemb.engine.grouping import group
 from fastemb.engine.ragged import Bags, as_bags, padding_row
 from fastemb.engine.validate import choice
@@ -45,7 +44,8 @@ def embedding(
         Of any shape, or jagged nested.
     weight : Tensor (num_embeddings, embedding_dim)
         float64, float32, float16 or bfloat16. On devices other than the CPU and an NVIDIA GPU that fastemb can use, in
-        tensor subclasses and under ``torch.func``, ``torch.jit.trace`` and forward-mode derivatives, torch's own lookup runs.
+        tensor subclasses and under ``torch.func``, ``torch.jit.trace`` and forward-mode derivatives, torch's own lookup
+        runs.
     padding_idx : int, optional
         A row that takes no gradient; negative ones count from the end.
     max_norm : float, optional
@@ -286,12 +286,12 @@ def _before_reading(
     if fused is not None:
         fused.catch_up(indices)
     if max_norm is not None:
-        rows = group(on_host(indices), len(weight)).rows
-        if weight.stride(1) == 1 or on_gpu(weight):
-            operations.renormalise(array_of(weight), rows, max_norm, norm_type)
+        if on_gpu(weight) or weight.stride(1) == 1:
+            operations.limit_norms(array_of(weight), indices, max_norm, norm_type)
             torch.autograd.graph.increment_version(weight)
         else:
-            torch.embedding_renorm_(weight.detach(), torch.from_numpy(rows), max_norm, norm_type)
+            rows = torch.from_numpy(group(indices, len(weight)).rows)
+            torch.embedding_renorm_(weight.detach(), rows, max_norm, norm_type)
 
 
 def _check_samples(per_sample_weights: Tensor, input: Tensor, weight: Tensor) -> None:

@@ -26,8 +26,9 @@ _NARROW = frozenset((torch.uint8, torch.int8, torch.int16))
 def is_native(weight: Tensor) -> bool:
     """Return whether fastemb's kernels can read this table here and now.
 
-    They cannot on devices other than the CPU and an NVIDIA GPU that they can use, in tensor subclasses (fake, distributed, quantised), under ``torch.func``'s
-    transforms, forward-mode derivatives and ``torch.jit.trace``: torch's own operations do the work there.
+    They cannot on devices other than the CPU and an NVIDIA GPU that fastemb can use, in tensor subclasses (fake,
+    distributed, quantised), under ``torch.func``'s transforms, forward-mode derivatives and ``torch.jit.trace``:
+    torch's own operations do the work there.
 
     Examples
     --------
