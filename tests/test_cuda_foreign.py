@@ -188,7 +188,7 @@ def test_errors_name_the_argument_and_the_device(monkeypatch):
     with pytest.raises(TypeError, match="out is on a GPU, and weight is not"):
         functional.embedding([1], weight_of(), out=Array(np.zeros((1, D))))
     monkeypatch.setattr(foreign, "gpu_problem", lambda: "no driver: none")
-    with pytest.raises(RuntimeError, match="^weight is on a GPU, and none can be used: no driver: none$"):
+    with pytest.raises(RuntimeError, match=r"^weight is on a GPU, and none can be used: no driver: none$"):
         functional.embedding([1], table)
 
 

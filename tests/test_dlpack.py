@@ -72,9 +72,7 @@ def test_a_capsule_that_no_one_takes_frees_its_array(versioned):
     assert follow() is None
 
 
-@pytest.mark.parametrize(
-    "wrong", [None, 3, "dltensor", datetime.datetime_CAPI if hasattr(datetime, "datetime_CAPI") else ()]
-)
+@pytest.mark.parametrize("wrong", [None, 3, "dltensor", datetime.datetime_CAPI])
 def test_what_is_no_capsule_of_a_tensor(wrong):
     with pytest.raises(TypeError, match="a capsule of a tensor"):
         _dlpack.take(wrong)
@@ -138,7 +136,7 @@ def test_a_deleter_may_be_missing():
 def test_another_version_is_refused_and_given_back():
     deleted = []
     capsule, _kept = foreign(Versioned, deleted, major=2)
-    with pytest.raises(TypeError, match="^weight, of Capsule, cannot be shared: DLPack must be of version 1, got 2$"):
+    with pytest.raises(TypeError, match=r"^weight, of Capsule, cannot be shared: DLPack must be of version 1, got 2$"):
         dlpack.borrow(Capsule(capsule), "weight")
     gc.collect()
     assert len(deleted) == 1
@@ -226,6 +224,6 @@ def test_tensors_of_torch():
     assert held.dtype.name == "bfloat16" and held.astype(float).tolist() == [0, 1, 2]
     assert torch.equal(torch.from_dlpack(dlpack.Given(held)), short)
     assert torch.from_dlpack(dlpack.Given(np.zeros((2, 3), np.float32))).shape == (2, 3)
-    with pytest.raises(TypeError, match="^weight, of Tensor, cannot be shared: .*grad"):
+    with pytest.raises(TypeError, match=r"^weight, of Tensor, cannot be shared: .*grad"):
         dlpack.host_array(torch.zeros(2, requires_grad=True), "weight")
     assert dlpack.has_dlpack(short) and not dlpack.has_dlpack(np.zeros(2)) and not dlpack.has_dlpack("text")

@@ -1,4 +1,4 @@
-"""fastemb.torch on a GPU: on its tensors where there is one, else on the CPU's, for which the simulator's kernels run."""
+"""fastemb.torch on a GPU: on its tensors where there is one, else on the CPU's, with the simulator's kernels."""
 
 import copy
 import warnings
@@ -212,6 +212,11 @@ def test_nothing_waits(card, monkeypatch):
     ft.embedding(ids, weight)
     ft.embedding_bag(ids.reshape(-1), weight, there([0, 2]), mode="mean")
     ft.embedding_bag(ids, weight, mode="max", padding_idx=1)
+    for made in (ft.Embedding, ft.EmbeddingBag):
+        for optimizer in (None, "adam", "rowwise_adagrad"):
+            module = made(V, D, padding_idx=0, fused_optimizer=optimizer, device=PLACE)
+            for _ in range(2):
+                module(ids).sum().backward()
 
 
 def test_a_bad_index_is_told_by_a_later_call(card):
