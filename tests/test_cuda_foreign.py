@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from fastemb import Embedding, EmbeddingBag, functional
+from fastemb import Embedding, EmbeddingBag, EmbeddingBagCollection, functional, optim
 from fastemb.engine import backend, device, dlpack, foreign, streams
 
 pytest.importorskip("numba.cuda", reason="Numba has no CUDA target and no simulator")
@@ -198,3 +198,42 @@ def test_a_mask_is_refused():
     with pytest.raises(TypeError, match="weight has a mask"):
         functional.embedding([1], masked)
     assert backend.gpu_problem() is None
+
+
+@pytest.mark.parametrize("output", ["dict", "concatenate"])
+def test_a_collection_answers_in_kind(output):
+    def script(put):
+        layer = EmbeddingBagCollection(
+            {"user": (4, 2), "item": (3, D)}, features={"user": "user", "seen": "item", "bought": "item"},
+            seed=1, optimizer=optim.Adagrad(lr=0.1), device="cuda", output=output,
+        )  # fmt: skip
+        seen = put(np.array([1, 2, 2])), put(np.array([0, 3, 3]))
+        batch = {"user": put(np.array([1, 2])), "seen": seen, "bought": put(np.array([[0, 1], [2, 1]]))}
+        weights = {"user": np.ones(2), "seen": put(np.array([1.0, 2.0, 3.0])), "bought": put(np.ones((2, 2)))}
+        found = layer(batch, weights)
+        yield from found.values() if output == "dict" else [found]
+        put_like = {"user": 2, "seen": D, "bought": D}
+        grad = {name: put(np.ones((2, columns))) for name, columns in put_like.items()}
+        yield from layer.backward(grad if output == "dict" else put(np.ones((2, 2 + 2 * D)))).values()
+        found = layer(batch)
+        yield from found.values() if output == "dict" else [found]
+
+    for expected, found in zip(script(lambda a: a), script(Array), strict=True):
+        assert type(expected) is np.ndarray and type(found) is Array
+        np.testing.assert_allclose(found.array.to_host(), expected, rtol=1e-6)
+    layer = EmbeddingBagCollection({"user": (4, 2)})
+    with pytest.raises(ValueError, match="the batch is on a GPU, and the tables on device 'cpu'"):
+        layer({"user": Array(np.array([1]))})
+
+
+def test_gradients_that_were_collected_are_stepped_where_they_lie():
+    results = []
+    for put, back in ((lambda a: a, lambda a: a), (Array, lambda a: a.array.to_host())):
+        layer = Embedding(V, D, W=weight_of(), device="cuda")
+        stepper = optim.Adam(layer, lr=0.1, weight_decay=0.1)
+        for ids in ([1, 2, 2], [2, 5, 0]):
+            back(layer(put(np.array(ids))))
+            layer.backward(put(np.linspace(-1, 1, 3 * D, dtype=np.float32).reshape(3, D)))
+        stepper.step()
+        results.append(np.asarray(layer.weight))
+    assert np.array_equal(*results)
