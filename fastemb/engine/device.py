@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastemb.engine.blocks import Block, block_of
 from fastemb.engine.dlpack import CPU, CUDA, Given
 from fastemb.engine.streams import (
     cuda,
@@ -22,6 +23,7 @@ from fastemb.engine.streams import (
     number_of,
     synchronize,
 )  # fmt: skip
+from fastemb.engine.views import address_of, view_of
 
 __all__ = ["DeviceArray", "empty", "on_host", "there", "upload", "using_memory", "zeros"]
 
@@ -45,6 +47,8 @@ class DeviceArray:
     dtype : dtype, optional
         What its numbers are, where Numba does not know it: bfloat16, whose bits are uint16.
     writeable : bool, default True
+    block : Block, optional
+        Whose memory it is, if it is used again.
 
     Examples
     --------
@@ -57,10 +61,13 @@ class DeviceArray:
     (2, 2)
     """
 
-    __slots__ = ("__weakref__", "dtype", "made", "writeable")
+    __slots__ = ("__weakref__", "block", "dtype", "made", "writeable")
 
-    def __init__(self, made: Any, dtype: DTypeLike | None = None, writeable: bool = True) -> None:
+    def __init__(
+        self, made: Any, dtype: DTypeLike | None = None, writeable: bool = True, block: Block | None = None
+    ) -> None:
         self.made = made
+        self.block = block
         self.dtype = np.dtype(made.dtype if dtype is None else dtype)
         self.writeable = writeable
 
@@ -102,12 +109,11 @@ class DeviceArray:
     @property
     def pointer(self) -> int:
         """The address of the first entry."""
-        if is_simulated():
-            return int(self.made._ary.ctypes.data)
-        return int(self.made.__cuda_array_interface__["data"][0])
+        return address_of(self.made)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
+        self.lend()
         return {
             "shape": self.shape,
             "strides": self.strides,
@@ -123,7 +129,14 @@ class DeviceArray:
 
     def __dlpack__(self, *, stream: int | None = None, **options: Any) -> Any:
         """Return a capsule of DLPack, once the taker's stream waits for what is queued in ours."""
+        if stream != number_of(current_stream()):
+            self.lend()
         return Given(self, self.pointer, self.__dlpack_device__(), let_wait).__dlpack__(stream=stream, **options)
+
+    def lend(self) -> None:
+        """Let the memory be read in other streams, so that it is not used again."""
+        if self.block is not None:
+            self.block.is_lent = True
 
     def is_contiguous(self) -> bool:
         """Return whether entries lie one after the other in C order."""
@@ -157,11 +170,11 @@ class DeviceArray:
         if wanted.itemsize != self.itemsize:
             raise ValueError(f"a view must keep the size of {self.dtype}, got {wanted}")
         made = self.made.view(wanted) if wanted.kind in "iuf" and wanted != self.made.dtype else self.made
-        return DeviceArray(made, wanted, self.writeable)
+        return DeviceArray(made, wanted, self.writeable, self.block)
 
     def rows(self, rows: slice) -> "DeviceArray":
         """Return neighbouring rows in the same memory."""
-        return DeviceArray(self.made[rows], self.dtype, self.writeable)
+        return DeviceArray(self.made[rows], self.dtype, self.writeable, self.block)
 
     def reshape(self, *shape: int) -> "DeviceArray":
         """Return the same memory in another shape; entries must lie one after the other."""
@@ -169,7 +182,7 @@ class DeviceArray:
         wanted = tuple(self.size // known if n == -1 and known else max(n, 0) for n in shape)
         if prod(wanted) != self.size:
             raise ValueError(f"cannot reshape an array of shape {self.shape} into {shape}")
-        return DeviceArray(self.made.reshape(*wanted), self.dtype, self.writeable)
+        return DeviceArray(self.made.reshape(*wanted), self.dtype, self.writeable, self.block)
 
     def to_host(self) -> NDArray:
         """Return a copy as an array of NumPy, once all work in the current stream is done."""
@@ -221,7 +234,13 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
     kept = np.dtype(np.uint16) if known.kind not in "iufb" else known
     if _memory.allocate is not None:
         return DeviceArray(_memory.allocate(shape, kept).made, known)
-    return DeviceArray(cuda().device_array(shape, kept, stream=current_stream()), known)
+    size = prod(shape) * kept.itemsize
+    if not size:
+        return DeviceArray(cuda().device_array(shape, kept), known)
+    block = block_of(size)
+    data = address_of(block.made), False
+    told = {"shape": shape, "strides": None, "typestr": kept.str, "data": data, "version": 3}
+    return DeviceArray(view_of(told, block), known, block=block)
 
 
 class _Memory(threading.local):

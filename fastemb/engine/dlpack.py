@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine import _dlpack
+from fastemb.engine.views import Held
 
 __all__ = [
     "CPU",
@@ -163,17 +164,8 @@ def host_array(values: Any, name: str) -> NDArray:
     dtype, shown = typed(taken, name)
     if 0 in taken.shape:
         return np.empty(taken.shape, shown)
-    array = np.asarray(_Held(taken, interface_of(taken, name)))
+    array = np.asarray(Held(interface_of(taken, name), taken))
     return array if shown == dtype else array.view(shown)
-
-
-class _Held:
-    """Keeps what was taken alive, as the base of NumPy's array on its memory."""
-
-    __slots__ = ("__array_interface__", "taken")
-
-    def __init__(self, taken: _dlpack.Taken, interface: dict[str, Any]) -> None:
-        self.taken, self.__array_interface__ = taken, interface
 
 
 class Given:

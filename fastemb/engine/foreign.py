@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from fastemb.engine.backend import gpu_problem
 from fastemb.engine.device import DeviceArray, upload
 from fastemb.engine.dlpack import ON_GPU, Given, borrow, has_dlpack, host_array, interface_of, named, place_of, typed
-from fastemb.engine.streams import cuda, current_stream, device_number, is_simulated, number_of, wait_for
+from fastemb.engine.streams import current_stream, device_number, number_of, wait_for
+from fastemb.engine.views import view_of
 
 __all__ = ["host_of", "in_kind", "is_foreign", "is_of_others", "shared", "wrap"]
 
@@ -100,21 +101,7 @@ def shared(
 
 def _made(interface: dict[str, Any], owner: Any, dtype: np.dtype | None = None) -> DeviceArray:
     """Return an array on the memory that an interface tells of."""
-    if is_simulated():
-        made = _simulated(interface, owner)
-    else:
-        made = cuda().from_cuda_array_interface({**interface, "stream": None}, owner=owner, sync=False)
-    return DeviceArray(made, dtype, writeable=not interface["data"][1])
-
-
-def _simulated(interface: dict[str, Any], owner: Any) -> Any:
-    """Return an array that shares the memory which the simulator's stands for."""
-    from numba.cuda.cudadrv.devicearray import FakeCUDAArray
-
-    if 0 in interface["shape"]:
-        return FakeCUDAArray(np.empty(interface["shape"], interface["typestr"]))
-    holder = type("Holder", (), {"__array_interface__": {**interface, "version": 3}, "owner": owner})()
-    return FakeCUDAArray(np.asarray(holder))
+    return DeviceArray(view_of(interface, owner), dtype, writeable=not interface["data"][1])
 
 
 def host_of(values: Any, name: str) -> NDArray:
@@ -146,6 +133,7 @@ def in_kind(found: Any, given: Any) -> Any:
     if isinstance(given, DeviceArray):
         return found
     if type(given).__module__.partition(".")[0] in ("numba", "numba_cuda"):
+        found.lend()
         return found.made
     take = _taker(type(given)) or getattr(getattr(given, "__array_namespace__", lambda: None)(), "from_dlpack", None)
     if take is None:
