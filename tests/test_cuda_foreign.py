@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from fastemb import Embedding, EmbeddingBag, EmbeddingBagCollection, functional, optim
+from fastemb import Embedding, EmbeddingBag, EmbeddingBagCollection, deferred_errors, functional, optim
 from fastemb.engine import backend, device, dlpack, foreign, streams
 
 pytest.importorskip("numba.cuda", reason="Numba has no CUDA target and no simulator")
@@ -237,3 +237,39 @@ def test_gradients_that_were_collected_are_stepped_where_they_lie():
         stepper.step()
         results.append(np.asarray(layer.weight))
     assert np.array_equal(*results)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("dtype", [np.int64, np.int32])
+def test_offsets_stay_on_the_gpu_and_are_checked(dtype, last, monkeypatch):
+    weight, ids = Array(weight_of()), Array(np.array([1, 2, 5, 2]))
+    ends = [4] if last else []
+    told = {"mode": "mean", "include_last_offset": last}
+
+    def offsets(*values):
+        return Array(np.array([*values, *ends], dtype))
+
+    expected = functional.embedding_bag([1, 2, 5, 2], weight_of(), [0, 1, 1], mode="mean")
+    given = offsets(0, 1, 1)
+    assert np.array_equal(functional.embedding_bag(ids, weight, given, **told).array.to_host(), expected)
+    with deferred_errors(), monkeypatch.context() as patched:
+        if dtype is np.int64:
+            patched.setattr(device.DeviceArray, "to_host", lambda self: pytest.fail("something waits"))
+        found = functional.embedding_bag(ids, weight, given, **told)
+    assert np.array_equal(found.array.to_host(), expected)
+    for wrong, message in (
+        (offsets(1, 2), "offsets must start at 0, got 1"),
+        (offsets(0, 3, 2), "offsets must not fall, got 2 after 3 at position 2"),
+        (offsets(0, 9), "offsets must be in"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            functional.embedding_bag(ids, weight, wrong, **told)
+        with pytest.raises(ValueError, match=message):
+            functional.embedding_bag_backward(np.ones((len(wrong.array) - last, D)), ids, weight, wrong, **told)
+    with pytest.raises(ValueError, match="offsets must have 1 dimension"):
+        functional.embedding_bag(ids, weight, Array(np.zeros((1, 1), dtype)))
+    with pytest.raises(ValueError, match="offsets must"):
+        functional.embedding_bag(ids, weight, Array(np.zeros(0, dtype)), **told)
+    with deferred_errors():  # nothing is read outside an array, whatever the offsets are
+        wild = Array(np.array([0, 9, 2][: 2 + last], dtype))
+        functional.embedding_bag_backward(np.ones((2, D)), ids, weight, wild, **told)
