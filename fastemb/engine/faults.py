@@ -59,7 +59,8 @@ def watched() -> Iterator[list[tuple[Any, Callable[[int], Exception]]]]:
     if _local.put_off is not None:
         yield []
         return
-    _local.put_off = found = []
+    found: list[tuple[Any, Callable[[int], Exception]]] = []
+    _local.put_off = found
     try:
         yield found
     finally:

@@ -135,13 +135,15 @@ def in_kind(found: Any, given: Any) -> Any:
     if type(given).__module__.partition(".")[0] in ("numba", "numba_cuda"):
         found.lend()
         return found.made
-    take = _taker(type(given)) or getattr(getattr(given, "__array_namespace__", lambda: None)(), "from_dlpack", None)
+    take = _taker(type(given).__module__.partition(".")[0]) or getattr(
+        getattr(given, "__array_namespace__", lambda: None)(), "from_dlpack", None
+    )
     if take is None:
         return found
     return take(found if is_there else Given(found))
 
 
 @cache
-def _taker(kind: type) -> Callable[[Any], Any] | None:
-    """Return what takes an array over to the package that has a type of arrays."""
-    return getattr(sys.modules.get(kind.__module__.partition(".")[0]), "from_dlpack", None)
+def _taker(package: str) -> Callable[[Any], Any] | None:
+    """Return what takes an array over to a package."""
+    return getattr(sys.modules.get(package), "from_dlpack", None)

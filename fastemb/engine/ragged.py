@@ -316,7 +316,7 @@ def check(bags: Bags, num_embeddings: int) -> None:
 
 
 def check_offsets(bags: Bags, num_embeddings: int) -> None:
-    """Raise a ValueError if the offsets fall or exceed the number of lookups; a GPU's kernel tells where errors wait."""
+    """Raise a ValueError if the offsets fall or exceed the number of lookups; of a GPU's, unless errors are put off."""
     if not isinstance(bags.offsets, np.ndarray):
         if is_deferring():
             return

@@ -25,11 +25,11 @@ from fastemb.torch.tensors import DTYPES, array_of, table_of, tensor_of
 __all__ = ["Call", "apply_lookup", "apply_reduce", "look_up", "reduce"]
 
 
-def look_up(weight: Tensor, indices: NDArray, shape: tuple[int, ...]) -> Tensor:
+def look_up(weight: Tensor, indices: Any, shape: tuple[int, ...]) -> Tensor:
     """Return rows as a tensor ``(*shape, embedding_dim)``."""
-    table = table_of(weight)
+    table: Any = table_of(weight)
     embedding_dim = table.shape[1]
-    if isinstance(table, DeviceArray):
+    if on_gpu(weight):
         return tensor_of(operations.lookup(table, indices, shape=shape), weight.dtype).view(*shape, embedding_dim)
     rows = np.empty((*shape, embedding_dim), table.dtype)
     operations.lookup(table, indices, out=rows.reshape(len(indices), embedding_dim), shape=shape)

@@ -1,6 +1,7 @@
 """Where the GPU's compiled kernels are kept; see `fastemb.kernels.caching`."""
 
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,9 +15,7 @@ __all__ = ["cache_folder", "keep"]
 
 def cache_folder() -> Path | None:
     """Return the folder of the GPU's compiled kernels, or None where none can be written."""
-    from numba_cuda import __version__
-
-    return folder_of(__package__, __version__, "cuda")
+    return folder_of(__package__, version("numba-cuda"), "cuda")
 
 
 @cache
