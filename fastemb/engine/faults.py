@@ -9,7 +9,7 @@ import numpy as np
 
 from fastemb.engine.device import DeviceArray, upload
 
-__all__ = ["deferred_errors", "new_flag", "settle"]
+__all__ = ["ALL_WELL", "deferred_errors", "is_deferring", "new_flag", "settle", "watched"]
 
 ALL_WELL = np.iinfo(np.int64).max  # of a flag
 
@@ -51,6 +51,25 @@ def deferred_errors() -> Iterator[None]:
         found = int(flag.to_host()[0])
         if found != ALL_WELL:
             raise error(found)
+
+
+@contextmanager
+def watched() -> Iterator[list[tuple[Any, Callable[[int], Exception]]]]:
+    """Keep the flags of a ``with`` block, which looks at none: in the list that is given, or for `deferred_errors`."""
+    if _local.put_off is not None:
+        yield []
+        return
+    found: list[tuple[Any, Callable[[int], Exception]]] = []
+    _local.put_off = found
+    try:
+        yield found
+    finally:
+        _local.put_off = None
+
+
+def is_deferring() -> bool:
+    """Return whether this thread looks for what is wrong later, and so waits for nothing now."""
+    return _local.put_off is not None
 
 
 def new_flag() -> DeviceArray:
