@@ -8,6 +8,7 @@ import typer
 from fastemb.cli.console import Console
 from fastemb.cli.options import JsonOption, QuietOption
 from fastemb.cli.progress import compiling
+from fastemb.engine.validate import choice
 
 if TYPE_CHECKING:
     from fastemb.trainers.schedule import Progress
@@ -26,6 +27,7 @@ def warmup(
     quiet: QuietOption = False,
 ) -> None:
     """Compile what training and layers of float32 need, once a machine; later starts take it from the cache."""
+    choice("device", device, ("cpu", "cuda"))
     console = Console(quiet=quiet, json=json)
     watch = _Watch(console)
     start = time.perf_counter()
@@ -71,7 +73,7 @@ def _num_compiled(device: str) -> int:
     """Return how many kernels of layers this process has compiled, rather than found in the cache."""
     from fastemb.engine.backend import kernels
 
-    modules = [kernels(device, name) for name in LAYERS if device == "cpu" or name != "grouping"]
+    modules = [kernels(device, name) for name in LAYERS]
     found = [kernel for module in modules for kernel in vars(module).values() if hasattr(kernel, "stats")]
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in found)
 
