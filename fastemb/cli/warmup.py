@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 EXAMPLE = "fastemb warmup"
 
-LAYERS = ("lookup", "bags", "features", "grouping", "updates")  # modules of kernels
+LAYERS = {  # modules of kernels
+    "cpu": ("lookup", "bags", "features", "grouping", "updates"),
+    "cuda": ("lookup", "bags", "grouping", "groups", "sorting", "updates"),
+}
 TABLE = (4096, 64)
 
 
@@ -73,7 +76,7 @@ def _num_compiled(device: str) -> int:
     """Return how many kernels of layers this process has compiled, rather than found in the cache."""
     from fastemb.engine.backend import kernels
 
-    modules = [kernels(device, name) for name in LAYERS]
+    modules = [kernels(device, name) for name in LAYERS[device]]
     found = [kernel for module in modules for kernel in vars(module).values() if hasattr(kernel, "stats")]
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in found)
 
