@@ -24,7 +24,7 @@ ROWS = [
     {"cli"},
     {"bench"},
     {"keras"},  # Keras 3 runs on torch
-    {"torch", "sklearn"},
+    {"torch", "sklearn", "fasttext"},
     {"pipeline"},
     {"trainers", "layers"},
     {"optim", "functional"},
@@ -214,7 +214,7 @@ SHARED = sorted(kernel_modules("reference") & kernel_modules("cpu"))
 TOOLS = {"blocks", "choices", "codes", "compress", "counting", "lending", "options", "outputs", "pieces", "rows"}
 TOOLS |= {"inlining", "scratch", "sentences", "simd"}
 HELPERS = {"allocate_scratch"}
-CUDA_TOOLS = {"blocks", "lending", "near", "rows", "sentences", "simulated", "vector"}
+CUDA_TOOLS = {"blocks", "groups", "lending", "near", "pieces", "rows", "sentences", "simulated", "sorting", "vector"}
 
 
 def test_every_kernel_file_has_a_reference():

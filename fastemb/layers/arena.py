@@ -114,6 +114,12 @@ class Arena(Parameter):
         found = [none if feature.padding_idx is None else feature.padding_idx for feature in self.features]
         some = on_invalid == "pad" or any(padding != none for padding in found)
         self._paddings = np.array(found, np.int64) if some else None
+        self._names = [feature.name for feature in self.features]
+        self._told = np.zeros((len(self.features), 6), np.int64)  # as kernels take them
+        self._told[:, 3:] = [
+            (feature.first, feature.num_embeddings, operations.padding_number(feature.padding_idx))
+            for feature in self.features
+        ]
 
     def freeze(self, names: Collection[str]) -> None:
         """Give no gradient to the tables that are named."""
@@ -146,6 +152,17 @@ class Arena(Parameter):
     def padding_idx(self) -> int | None:
         """What stands for a lookup of no row."""
         return None if self._paddings is None else NO_ROW
+
+    def serve(self, batch: Any, mode: str, device: str) -> NDArray | None:
+        """Return the bags of all features (num_bags, num_features, embedding_dim), read where they are.
+
+        None where the batch is not a dict of plain arrays, or something is wrong with it: then `gather` does it, or
+        says what is wrong.
+        """
+        if type(batch) is not dict or device == "cuda" or self.on_invalid != "raise" or self.is_behind:
+            return None
+        found = operations.plain_features(self.table, batch, self._names, self._told, mode, device)
+        return None if found is None else found.reshape(len(found), len(self.features), self.table.shape[1])
 
     def gather(self, batch: Any, per_sample_weights: Any, device: str) -> Gathered:
         """Return the bags of all features as one batch of bags.

@@ -9,7 +9,8 @@ from fastemb.engine import operations
 from fastemb.engine.arrays import FLOAT16, FLOAT32, as_indices, as_table
 from fastemb.engine.arrays import bits as bits_of
 from fastemb.engine.backend import checked_device, indexing_device
-from fastemb.engine.device import DeviceArray, in_kind, on_host
+from fastemb.engine.device import DeviceArray, on_host
+from fastemb.engine.foreign import in_kind
 from fastemb.engine.memory import empty
 from fastemb.engine.quantized import END_BYTES, CodedRows, ShortRows, placed, quantize, row_bytes, shorten
 from fastemb.engine.ragged import POLICIES, as_bags, padding_row, settle_invalid
