@@ -7,13 +7,15 @@ if TYPE_CHECKING:
     from fastemb import functional, optim
     from fastemb.corpus.selection import RULE_DEFAULT, RULE_DISCARD, RULE_KEEP
     from fastemb.corpus.sentences import LineSentence, PathLineSentences, Text8Corpus
-    from fastemb.engine.device import DeviceArray, deferred_errors
+    from fastemb.engine.device import DeviceArray
+    from fastemb.engine.faults import deferred_errors
     from fastemb.engine.parallel import get_num_threads, num_threads, set_num_threads
     from fastemb.layers.bag import EmbeddingBag
     from fastemb.layers.collection import EmbeddingBagCollection
     from fastemb.layers.embedding import Embedding
     from fastemb.trainers.callbacks import CallbackAny2Vec
     from fastemb.trainers.classification.classifier import FastTextClassifier
+    from fastemb.trainers.facebook import load_facebook_model, load_facebook_vectors, save_facebook_model
     from fastemb.trainers.fasttext import FastText
     from fastemb.trainers.glove import GloVe
     from fastemb.trainers.phrases import FrozenPhrases, Phraser, Phrases
@@ -50,8 +52,11 @@ __all__ = [
     "deferred_errors",
     "functional",
     "get_num_threads",
+    "load_facebook_model",
+    "load_facebook_vectors",
     "num_threads",
     "optim",
+    "save_facebook_model",
     "set_num_threads",
 ]
 
@@ -78,12 +83,15 @@ _HOME = {
     "Text8Corpus": "fastemb.corpus.sentences",
     "Word2Vec": "fastemb.trainers.word2vec",
     "get_num_threads": "fastemb.engine.parallel",
+    "load_facebook_model": "fastemb.trainers.facebook",
+    "load_facebook_vectors": "fastemb.trainers.facebook",
     "num_threads": "fastemb.engine.parallel",
+    "save_facebook_model": "fastemb.trainers.facebook",
     "DeviceArray": "fastemb.engine.device",
-    "deferred_errors": "fastemb.engine.device",
+    "deferred_errors": "fastemb.engine.faults",
     "set_num_threads": "fastemb.engine.parallel",
 }
-_PARTS = ("functional", "keras", "optim", "torch")  # `fastemb.torch.Embedding` needs no other import
+_PARTS = ("fasttext", "functional", "keras", "optim", "torch")  # `fastemb.torch.Embedding` needs no other import
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from fastemb.engine import backend, device
+from fastemb.engine import backend, device, foreign, launch, streams
 
 cuda = pytest.importorskip("numba.cuda", reason="Numba has no CUDA target and no simulator")
 
@@ -63,10 +63,10 @@ def test_foreign_arrays_share_memory():
     class Foreign:
         __cuda_array_interface__ = array.__cuda_array_interface__
 
-    shared = device.wrap(Foreign())
+    shared = foreign.wrap(Foreign())
     array.fill_from(np.full(6, 7, np.float32))
     assert np.array_equal(shared.to_host(), np.full(6, 7))
-    assert device.is_foreign(Foreign()) and not device.is_foreign(np.zeros(2))
+    assert foreign.is_foreign(Foreign()) and not foreign.is_foreign(np.zeros(2))
 
 
 def test_a_strided_array_is_packed_for_the_host():
@@ -81,13 +81,13 @@ def test_widths_divide_columns_and_addresses():
     def table(columns, dtype):
         return device.zeros((3, columns), dtype)
 
-    assert [device.width_of(table(d, np.float32)) for d in (1, 2, 3, 4, 6, 8, 100)] == [1, 2, 1, 4, 2, 4, 4]
-    assert [device.width_of(table(d, np.float16)) for d in (1, 4, 8, 12, 16)] == [1, 4, 8, 4, 8]
-    assert [device.width_of(table(d, np.float64)) for d in (2, 3, 4)] == [2, 1, 2]
-    assert device.width_of(table(8, np.float32), table(8, np.float16)) == 8
+    assert [launch.width_of(table(d, np.float32)) for d in (1, 2, 3, 4, 6, 8, 100)] == [1, 2, 1, 4, 2, 4, 4]
+    assert [launch.width_of(table(d, np.float16)) for d in (1, 4, 8, 12, 16)] == [1, 4, 8, 4, 8]
+    assert [launch.width_of(table(d, np.float64)) for d in (2, 3, 4)] == [2, 1, 2]
+    assert launch.width_of(table(8, np.float32), table(8, np.float16)) == 8
     shifted = device.DeviceArray(table(8, np.float32).made[:, 1:5])
-    assert device.width_of(shifted) == 1
-    assert device.width_of(device.DeviceArray(table(8, np.float32).made[:, 2:6])) == 2
+    assert launch.width_of(shifted) == 1
+    assert launch.width_of(device.DeviceArray(table(8, np.float32).made[:, 2:6])) == 2
 
 
 def test_random_numbers_are_the_references():
@@ -140,7 +140,7 @@ def test_atomic_add():
         atomic_add(out, 0, 0, load(values, cuda.grid(1), 0, (0, 0, 0, 0)), atomics)
 
     values = device.upload(np.arange(16, dtype=np.float32).reshape(4, 4))
-    for atomics in [vector.ATOMIC_SCALARS, vector.ATOMIC_VECTORS][: 1 + device.has_vector_atomics()]:
+    for atomics in [vector.ATOMIC_SCALARS, vector.ATOMIC_VECTORS][: 1 + launch.has_vector_atomics()]:
         out = device.zeros((1, 4), np.float32)
         kernel[2, 2](out.made, values.made, atomics)
         assert out.to_host().tolist() == [[24, 28, 32, 36]]
@@ -148,14 +148,14 @@ def test_atomic_add():
 
 def test_a_stream_is_of_one_thread():
     stream = cuda.stream()
-    with device.using_stream(stream):
-        assert device.current_stream() is stream
+    with streams.using_stream(stream):
+        assert streams.current_stream() is stream
         assert np.array_equal(device.upload(np.arange(3)).to_host(), [0, 1, 2])
         seen = []
-        thread = threading.Thread(target=lambda: seen.append(device.current_stream()))
+        thread = threading.Thread(target=lambda: seen.append(streams.current_stream()))
         thread.start()
         thread.join()
-    assert seen == [0] and device.current_stream() == 0
+    assert seen == [0] and streams.current_stream() == 0
 
 
 def test_the_cpu_path_does_not_touch_cuda():

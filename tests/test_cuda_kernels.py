@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastemb.engine import device
+from fastemb.engine import device, launch
 from fastemb.engine.backend import kernels
 
 pytest.importorskip("numba.cuda", reason="Numba has no CUDA target and no simulator")
@@ -22,7 +22,7 @@ def stored(array):
     return array.view(np.int16) if isinstance(array, np.ndarray) and array.dtype == np.float16 else array
 
 
-def launched(module, name, arguments, size, columns=0, width=1):
+def launched(module, name, arguments, size, columns=0, width=1, **told):
     """Run a kernel on copies of arrays; return them as it leaves them, and the first item that it finds faulty."""
     given = [device.upload(stored(a)) if isinstance(a, np.ndarray) else a for a in arguments]
     found = []
@@ -32,7 +32,7 @@ def launched(module, name, arguments, size, columns=0, width=1):
         return RuntimeError("found")
 
     try:
-        device.run(module, name, tuple(given), size, error, columns=columns, width=width)
+        launch.run(module, name, tuple(given), size, error, columns=columns, width=width, **told)
     except RuntimeError:
         assert found
     outputs = [
@@ -66,7 +66,7 @@ class Case:
             self.indices[len(self.indices) // 2] = random.choice([num_embeddings, -5])
         if fault == "offsets":
             self.offsets[3] = len(self.indices) + 2
-        self.width = device.width_of(device.upload(stored(self.weight)))
+        self.width = launch.width_of(device.upload(stored(self.weight)))
 
     @property
     def given_coefficients(self):
@@ -122,7 +122,8 @@ def test_extremes_and_their_gradient(dtype, sign):
     sums = np.zeros(case.weight.shape, case.accumulator)
     bags.sum_winners(sums, grad, winners, order, sources, starts, 0, len(sums))
     arguments = (np.ones_like(sums), grad, winners, order, sources, starts)
-    close(launched("bags", "sum_winners", arguments, len(sums), case.dim)[0][0], sums)
+    no_pieces = (device.upload(np.empty((0, case.dim), case.accumulator)),)
+    close(launched("bags", "sum_winners", arguments, len(sums), case.dim, then=no_pieces)[0][0], sums)
 
 
 @pytest.mark.parametrize("fault", [None, "index", "offsets"])
@@ -213,10 +214,10 @@ def test_update_and_step(rule, dtype, dim):
     hyper = np.array([0.8, 0.99, 0.1, *RATES[rule]], accumulator)
     expected = [weight.copy(), *(a.copy() for a in state)]
     updates.update(*expected, rows, sums, 0, hyper, getattr(updates, rule), 0, 3)
-    width = device.width_of(device.upload(stored(weight)), most=4)
+    width = launch.width_of(device.upload(stored(weight)), most=4)
     arguments = (weight, *state, rows, sums.astype(accumulator), 0, hyper, getattr(updates, rule))
     found, _ = launched("updates", "update", arguments, 3, dim, width)
-    unused = np.empty(0, np.int64), np.empty(0, accumulator)
+    unused = np.empty(0, np.int64), np.empty((0, dim), accumulator)
     arguments = (*arguments[:4], grad, sources, starts, coefficients, *arguments[6:], *unused)
     stepped, fault = launched("updates", "step", arguments, 3, dim, width)
     assert fault == ALL_WELL
@@ -251,7 +252,7 @@ def test_quantized_rows(halves, dim):
     weight = random.normal(size=(5, dim)).astype(np.float32)
     table = np.zeros((5, dim + 8 if len(halves) == 2 else (dim + 1) // 2 + 4), np.uint8)
     assert quantized.quantize(table, weight, halves, 0, 5) == ALL_WELL
-    width = device.width_of_codes(device.upload(table), dim, len(halves))
+    width = launch.width_of_codes(device.upload(table), dim, len(halves))
     assert width == (1 if dim % 4 or (len(halves) == 2 and dim % 4) else 8 if len(halves) == 1 and dim == 8 else 4)
     indices, offsets = np.array([3, 0, 1, 1, 4, 0]), np.array([0, 4, 4, 6])
     weights = random.normal(size=6).astype(np.float32)

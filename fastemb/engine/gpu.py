@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.arrays import FLOAT16, INT32, INT64, accumulator
-from fastemb.engine.device import DeviceArray, empty, on_host, run, upload, width_of, width_of_codes
+from fastemb.engine.device import DeviceArray, empty, on_host, upload
+from fastemb.engine.launch import run, width_of, width_of_codes
 from fastemb.engine.ragged import Bags, first_fault, index_error, padding_number
 
 __all__ = [
+    "check_indices",
     "coded",
     "decay",
     "dots",
@@ -22,8 +24,8 @@ __all__ = [
     "reduce",
     "renormalise",
     "rows_of",
+    "scales",
     "step",
-    "sum_winners",
     "update",
     "write_rows",
 ]
@@ -94,6 +96,26 @@ def dots(weight: DeviceArray, bags: Bags, grad_output: Any) -> DeviceArray:
     return made
 
 
+def scales(bags: Bags, mode: int, dtype: np.dtype) -> DeviceArray:
+    """Return what the sum of each bag is multiplied by: see `operations.scales`."""
+    made = empty((bags.num_bags,), dtype)
+    none = np.empty(0, dtype)
+    given = bags.indices, bags.offsets, none if bags.coefficients is None else bags.coefficients
+    run("bags", "scales", (made, *given, padding_number(bags.padding_idx), mode), bags.num_bags)
+    return made
+
+
+def check_indices(bags: Bags, num_embeddings: int) -> None:
+    """Raise an IndexError, or put that off, if an index is neither in the table nor left out."""
+
+    def error(place: int) -> Exception:
+        return index_error(place, bags_on_host(bags), num_embeddings)
+
+    unused = empty((len(bags.indices),), INT64)
+    arguments = (unused, bags.indices, 0, num_embeddings, padding_number(bags.padding_idx))
+    run("lookup", "shift", arguments, len(bags.indices), error)
+
+
 def _bags(bags: Bags, dtype: np.dtype) -> tuple[Any, Any, Any]:
     """Return the indices, offsets and coefficients of bags as kernels take them: none of these for ones."""
     none = np.empty(0, accumulator(dtype))
@@ -145,48 +167,54 @@ def coded(
     return made
 
 
-def renormalise(weight: DeviceArray, rows: NDArray, max_norm: float, norm_type: float) -> None:
-    """Limit the norm of rows: see `operations.renormalise`."""
+def renormalise(weight: DeviceArray, rows: Any, max_norm: float, norm_type: float, end: Any = None) -> None:
+    """Limit the norm of rows: see `operations.renormalise`; `end` is as `launch.run` takes it."""
     arguments = (stored(weight), rows, float(max_norm), float(norm_type))
-    run("renorm", "renormalise", arguments, len(rows), columns=weight.shape[1])
+    run("renorm", "renormalise", arguments, len(rows), end=end, columns=weight.shape[1])
 
 
-def sum_winners(grad_output: Any, winners: DeviceArray, order: NDArray, bags: NDArray, starts: NDArray) -> DeviceArray:
-    """Return the gradient of each row of bags that were compared: see `kernels.reference.bags`."""
-    made = empty((len(starts) - 1, winners.shape[1]), accumulator(grad_output.dtype))
-    arguments = (made, stored(grad_output), winners, order, bags, starts)
-    run("bags", "sum_winners", arguments, len(made), columns=made.shape[1])
-    return made
-
-
-def update(weight: DeviceArray, state: tuple[Any, Any], rows: NDArray, values: Any, hyper: NDArray, rule: str) -> None:
+def update(
+    weight: DeviceArray,
+    state: tuple[Any, Any],
+    rows: Any,
+    values: Any,
+    hyper: NDArray,
+    rule: str,
+    end: DeviceArray | None = None,
+) -> None:
     """Apply a rule with gradients that are summed: see `kernels.reference.updates.update`."""
     table = stored(weight)
     width = width_of(table, values, *_rows_of_state(state, weight), most=MOST_OF_UPDATES)
     arguments = (table, *state, rows, values, 0, hyper, _rule(rule))
-    run("updates", "update", arguments, len(rows), columns=weight.shape[1], width=width)
+    run("updates", "update", arguments, len(rows), end=end, columns=weight.shape[1], width=width)
 
 
 def step(
     weight: DeviceArray,
     state: tuple[Any, Any],
-    rows: NDArray,
-    lookups: tuple[Any, NDArray, NDArray, NDArray | None],
+    rows: Any,
+    lookups: tuple[Any, Any, Any, Any],
     hyper: NDArray,
     rule: str,
+    end: DeviceArray | None = None,
+    pieces: DeviceArray | None = None,
 ) -> None:
-    """Apply a rule with gradients that are yet to be summed: see `kernels.reference.updates.step`."""
+    """Apply a rule with gradients that are yet to be summed: see `kernels.reference.updates.step`.
+
+    With `end` and `pieces` the lookups are those of `gpu_grouping`, which fit.
+    """
     grad_output, sources, starts, coefficients = lookups
     table, grad = stored(weight), stored(grad_output)
-    none = np.empty(0, INT64), np.empty(0, hyper.dtype)
-    factors = none[1] if coefficients is None else coefficients
+    factors = np.empty(0, hyper.dtype) if coefficients is None else coefficients
+    sums = np.empty((0, weight.shape[1]), hyper.dtype) if pieces is None else pieces
     width = width_of(table, grad, *_rows_of_state(state, weight), most=MOST_OF_UPDATES)
-    arguments = (table, *state, rows, grad, sources, starts, factors, hyper, _rule(rule), *none)
+    arguments = (table, *state, rows, grad, sources, starts, factors, hyper, _rule(rule), np.empty(0, INT64), sums)
 
     def error(row: int) -> Exception:
         return ValueError(f"the lookups of a gradient do not fit its grad_output {grad_output.shape}")
 
-    run("updates", "step", arguments, len(rows), error, columns=weight.shape[1], width=width)
+    told = error if end is None else None
+    run("updates", "step", arguments, len(rows), told, end=end, columns=weight.shape[1], width=width)
 
 
 def _rows_of_state(state: tuple[Any, Any], weight: DeviceArray) -> list[Any]:
@@ -200,10 +228,10 @@ def _rule(name: str) -> tuple[int, ...]:
     return getattr(kernels("reference", "updates"), name)
 
 
-def decay(weight: DeviceArray, reached: DeviceArray, rows: NDArray, log_product: float) -> None:
-    """Catch up on weight decay: see `kernels.reference.updates.decay`."""
+def decay(weight: DeviceArray, reached: DeviceArray, rows: Any, log_product: float, end: Any = None) -> None:
+    """Catch up on weight decay: see `kernels.reference.updates.decay`; `end` is as `launch.run` takes it."""
     arguments = (stored(weight), reached, rows, float(log_product))
-    run("updates", "decay", arguments, len(rows), columns=weight.shape[1])
+    run("updates", "decay", arguments, len(rows), end=end, columns=weight.shape[1])
 
 
 def rows_of(weight: DeviceArray, rows: NDArray) -> NDArray:

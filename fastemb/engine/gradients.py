@@ -1,168 +1,22 @@
-"""The gradient of a table, as the rows that were looked up: summed when asked for, or in the optimizer's kernel."""
+"""Gradients of lookups and of bags."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import _indices, gpu, operations, updates
-from fastemb.engine import device as devices
+from fastemb.engine import _indices, gpu_gradients, operations
 from fastemb.engine.arrays import accumulator
-from fastemb.engine.backend import indexing_device, kernels
+from fastemb.engine.backend import kernels
+from fastemb.engine.device import on_host
 from fastemb.engine.grouping import Groups, group
-from fastemb.engine.memory import empty_rows, zeros
+from fastemb.engine.memory import empty_rows
 from fastemb.engine.parallel import run
 from fastemb.engine.ragged import Bags
+from fastemb.engine.row_gradient import RowGradient, check_rows
 
 __all__ = ["RowGradient", "check_rows", "gradient_of_bags", "gradient_of_coefficients", "gradient_of_lookup", "merge"]
-
-
-@dataclass(slots=True)
-class RowGradient:
-    """The gradient of a table's rows: their sums, or what is to be summed.
-
-    Either `values` is there, or the other arrays are: the gradient of ``rows[r]`` is then the sum of
-    ``coefficients[n] * grad_output[sources[n]]`` for n in ``[starts[r], starts[r + 1])``.
-
-    Parameters
-    ----------
-    rows : int32 or int64 (num_rows,)
-        Distinct, ascending. All others have no gradient.
-    values : array (num_rows, embedding_dim), optional
-        In the accumulator dtype of the table.
-    grad_output : array (num_bags, embedding_dim), optional
-        Of the table's dtype or its accumulator dtype.
-    sources : int32 or int64 (num_grouped,), optional
-    starts : int64 (num_rows + 1,), optional
-    coefficients : array (num_grouped,), optional
-        In the accumulator dtype; None for ones.
-    """
-
-    rows: NDArray
-    values: NDArray | None = None
-    grad_output: NDArray | None = None
-    sources: NDArray | None = None
-    starts: NDArray[np.int64] | None = None
-    coefficients: NDArray | None = None
-
-    def collect(self, *, device: str = "cpu") -> NDArray:
-        """Return the gradient of each of `rows`, (num_rows, embedding_dim), in the accumulator dtype; keep it.
-
-        Examples
-        --------
-        >>> gradient = gradient_of_lookup(np.array([[1.0], [2.0], [4.0]]), np.array([7, 3, 7]), 10)
-        >>> gradient.rows, gradient.collect()
-        (array([3, 7]), array([[2.],
-               [5.]]))
-        """
-        if self.values is None:
-            assert self.grad_output is not None and self.sources is not None and self.starts is not None
-            is_there = isinstance(self.grad_output, devices.DeviceArray)
-            dim, dtype = self.grad_output.shape[1], accumulator(self.grad_output.dtype)
-            values: Any = (
-                devices.empty((len(self.rows), dim), dtype) if is_there else empty_rows(len(self.rows), dim, dtype)
-            )
-            bags = Bags(self.sources, self.starts, self.coefficients)
-            self.values = operations.reduce(self.grad_output, bags, "sum", out=values, device=device)
-            self.grad_output = self.sources = self.starts = self.coefficients = None
-        return self.values
-
-    def to_dense(self, num_embeddings: int, dtype: np.dtype | None = None, *, device: str = "cpu") -> NDArray:
-        """Return the gradient of the whole table, with zeros where nothing was looked up.
-
-        Parameters
-        ----------
-        num_embeddings : int
-            Rows of the table.
-        dtype : numpy.dtype, optional
-            Of the table; default the accumulator dtype.
-
-        Examples
-        --------
-        >>> gradient_of_lookup(np.array([[1.0], [4.0]]), np.array([1, 1]), 3).to_dense(3)
-        array([[0.],
-               [5.],
-               [0.]])
-        """
-        shape = num_embeddings, self._given.shape[1]
-        dense = zeros(shape, self.dtype if dtype is None else dtype)
-        self.add_to(dense, device=device)
-        return dense
-
-    def add_to(self, weight: NDArray, factor: float = 1.0, *, device: str = "cpu") -> None:
-        """Add the gradient, times a factor, to a table, in place and in the accumulator dtype.
-
-        Parameters
-        ----------
-        weight : array (num_embeddings, embedding_dim)
-            Of the gradient's accumulator dtype, or a short dtype if that is float32.
-        factor : float, default 1
-
-        Raises
-        ------
-        ValueError
-            If a row is outside the table, or the gradient has other columns.
-
-        Examples
-        --------
-        >>> weight = np.ones((3, 1))
-        >>> gradient_of_lookup(np.array([[1.0], [4.0]]), np.array([1, 1]), 3).add_to(weight, -0.1)
-        >>> weight
-        array([[1. ],
-               [0.5],
-               [1. ]])
-        """
-        check_rows(self.rows, len(weight))
-        columns, sums = self._given.shape[1], len(self.rows if self.values is None else self.values)
-        if columns != weight.shape[1] or sums != len(self.rows):
-            wanted = len(self.rows), weight.shape[1]
-            raise ValueError(f"a gradient's values must be of shape {wanted}, got {(sums, columns)}")
-        no_state = np.zeros((0, 1), self.dtype)
-        updates.apply(device, weight, (no_state, no_state), self, np.array([0, 0, 0, factor], self.dtype), "ADD")
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The accumulator dtype."""
-        return accumulator(self._given.dtype)
-
-    @property
-    def _given(self) -> NDArray:
-        given = self.grad_output if self.values is None else self.values
-        if given is None:
-            raise ValueError("a gradient must have values or grad_output")
-        return given
-
-    def norm(self, *, device: str = "cpu") -> float:
-        """Return the Euclidean norm of the gradient.
-
-        Examples
-        --------
-        >>> gradient_of_lookup(np.array([[3.0], [4.0]]), np.array([1, 2]), 3).norm()
-        5.0
-        """
-        values = devices.on_host(self.collect(device=device))
-        return float(np.sqrt(np.einsum("rd,rd->", values, values, dtype=np.float64)))
-
-
-def check_rows(rows: NDArray, num_embeddings: int) -> None:
-    """Raise a ValueError if the rows of a gradient are not distinct, ascending and in the table.
-
-    Examples
-    --------
-    >>> check_rows(np.array([1, 3]), 3)
-    Traceback (most recent call last):
-        ...
-    ValueError: a gradient's rows must be in [0, 3), got 3 at position 1
-    """
-    if len(rows) and (rows[0] < 0 or rows[-1] >= num_embeddings):
-        place = 0 if rows[0] < 0 else len(rows) - 1
-        raise ValueError(f"a gradient's rows must be in [0, {num_embeddings}), got {rows[place]} at position {place}")
-    place = _indices.fall(rows)
-    if place != -1:
-        raise ValueError(f"a gradient's rows must be distinct and ascending, got {rows[place]} at position {place}")
 
 
 def gradient_of_lookup(
@@ -199,7 +53,8 @@ def gradient_of_lookup(
     array([[2. ],
            [2.5]])
     """
-    indices, device = devices.on_host(indices), indexing_device(device)
+    if device == "cuda":
+        return gpu_gradients.of_lookup(grad_output, indices, num_embeddings, padding_idx, scale_grad_by_freq, frozen)
     groups = group(indices, num_embeddings, padding_idx=padding_idx, frozen=frozen, device=device)
     coefficients = _inverse_counts(groups, grad_output.dtype) if scale_grad_by_freq else None
     return RowGradient(groups.rows, None, grad_output, groups.order, groups.starts, coefficients)
@@ -242,14 +97,14 @@ def gradient_of_bags(
     (array([3, 7]), array([[0.5],
            [4.5]]))
     """
-    bags, device = gpu.bags_on_host(bags), indexing_device(device)
+    if device == "cuda":
+        return gpu_gradients.of_bags(grad_output, bags, num_embeddings, mode, scale_grad_by_freq, frozen, winners)
     ordered = bags.coefficients is not None or mode in operations.EXTREMES
     groups, sources = _grouped(bags, num_embeddings, frozen, ordered, device)
     frequency = _inverse_counts(groups, grad_output.dtype) if scale_grad_by_freq else None
     if mode in operations.EXTREMES:
         values = _sum_winners(grad_output, winners, groups, sources, device)
         if frequency is not None:
-            values = devices.on_host(values)
             values *= frequency[groups.starts[:-1], None]
         return RowGradient(groups.rows, values)
     coefficients = None if bags.coefficients is None else bags.coefficients[groups.order]
@@ -282,7 +137,7 @@ def gradient_of_coefficients(
     Returns
     -------
     array (num_lookups,), accumulator dtype
-        0 where a lookup is left out.
+        In the GPU's memory, if the table is. 0 where a lookup is left out.
 
     Raises
     ------
@@ -295,8 +150,9 @@ def gradient_of_coefficients(
     >>> gradient_of_coefficients(np.array([[8.0], [8.0]]), np.array([[0.0], [1.0], [2.0]]), bags, "mean")
     array([ 1., -3.,  0.])
     """
-    gradient = devices.on_host(operations.dots(weight, bags, grad_output, device=device))
-    bags, device = gpu.bags_on_host(bags), indexing_device(device)
+    if device == "cuda":
+        return gpu_gradients.of_coefficients(grad_output, weight, bags, mode)
+    gradient = operations.dots(weight, bags, grad_output, device=device)
     if mode == "sum":
         return gradient
     coefficients = gradient.dtype.type(1) if bags.coefficients is None else bags.coefficients
@@ -334,7 +190,7 @@ def merge(gradients: Sequence[RowGradient], *, device: str = "cpu") -> RowGradie
     if len(gradients) == 1:
         return gradients[0]
     rows = np.concatenate([gradient.rows for gradient in gradients])
-    values = np.concatenate([devices.on_host(gradient.collect(device=device)) for gradient in gradients])
+    values = np.concatenate([on_host(gradient.collect(device=device)) for gradient in gradients])
     num_embeddings = int(rows.max()) + 1 if len(rows) else 0
     return gradient_of_lookup(values, rows, num_embeddings, device=device)
 
@@ -364,8 +220,6 @@ def _inverse_counts(groups: Groups, dtype: np.dtype) -> NDArray:
 def _sum_winners(
     grad_output: NDArray, winners: NDArray | None, groups: Groups, sources: NDArray, device: str
 ) -> NDArray:
-    if isinstance(winners, devices.DeviceArray):
-        return gpu.sum_winners(grad_output, winners, groups.order, sources, groups.starts)
     values = empty_rows(len(groups.rows), grad_output.shape[1], accumulator(grad_output.dtype))
     arguments = (values, operations.stored(grad_output), winners, groups.order, sources, groups.starts)
     cost = 2 * len(sources) * grad_output.shape[1] * grad_output.itemsize

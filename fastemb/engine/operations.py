@@ -5,17 +5,19 @@ int64 and contiguous; `arrays` and `ragged` make them so of what users pass. Tab
 so does what is returned.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import _plain, gpu
-from fastemb.engine.arrays import FLOAT16, accumulator
+from fastemb.engine import _features, _plain, gpu, gpu_grouping
+from fastemb.engine.arrays import FLOAT16, FLOAT32, FLOAT64, accumulator
 from fastemb.engine.backend import indexing_device, kernels, require_half
 from fastemb.engine.device import DeviceArray
-from fastemb.engine.memory import empty_rows
-from fastemb.engine.parallel import run
+from fastemb.engine.grouping import group
+from fastemb.engine.memory import empty, empty_rows
+from fastemb.engine.parallel import SERIAL_BYTES, run
 from fastemb.engine.ragged import Bags, index_error, padding_number
 
 __all__ = [
@@ -23,7 +25,10 @@ __all__ = [
     "SUMS",
     "dots",
     "extremes",
+    "join",
+    "limit_norms",
     "lookup",
+    "plain_features",
     "plain_lookup",
     "plain_reduce",
     "reduce",
@@ -279,6 +284,24 @@ def renormalise(weight: NDArray, rows: NDArray, max_norm: float, norm_type: floa
     run(kernels(device, "renorm"), "renormalise", (stored(weight), rows, max_norm, norm_type), len(rows), cost)
 
 
+def limit_norms(weight: NDArray, indices: NDArray, max_norm: float, norm_type: float, *, device: str = "cpu") -> None:
+    """Renormalise the rows that are looked up, each once; what is outside the table is left out.
+
+    Examples
+    --------
+    >>> weight = np.array([[3.0, 4.0], [0.3, 0.4]])
+    >>> limit_norms(weight, np.array([0, 7, 0]), 1.0, 2.0)
+    >>> weight.round(6)
+    array([[0.6, 0.8],
+           [0.3, 0.4]])
+    """
+    if isinstance(weight, DeviceArray):
+        groups = gpu_grouping.group(indices, len(weight))
+        gpu.renormalise(weight, groups.rows, max_norm, norm_type, groups.count)
+    else:
+        renormalise(weight, group(indices, len(weight), device=device).rows, max_norm, norm_type, device=device)
+
+
 def stored(array: NDArray) -> NDArray:
     """Return float16 as its bits, int16, as kernels take them: Numba has no float16 on a CPU. Others as they are.
 
@@ -367,6 +390,79 @@ def plain_reduce(weight: Any, indices: Any, offsets: Any, coefficients: Any, mod
     if not module.reduce.overloads:
         return None
     return _plain.reduce(run, module, indices, weight, offsets, coefficients, SUMS[mode])
+
+
+def plain_features(
+    weight: NDArray, batch: dict, names: list[str], features: NDArray, mode: str, device: str = "cpu"
+) -> NDArray | None:
+    """Return the bags of many features in one pass, if all columns of a batch are plain arrays and right; else None.
+
+    Parameters
+    ----------
+    weight : array (num_rows, embedding_dim)
+        The features' tables, one after the other.
+    batch : dict
+        For each name an array of indices, of one dimension or two, or a tuple of indices and offsets.
+    names : list of str
+    features : int64 (num_features, 6)
+        As `kernels.reference.features` has them; the first three columns are not read.
+    mode : {"sum", "mean", "sqrtn"}
+    device : {"cpu", "reference"}, default "cpu"
+
+    Returns
+    -------
+    array (num_bags, num_features * embedding_dim), or None
+
+    Examples
+    --------
+    >>> features = np.array([[0, 0, 0, 0, 2, -2], [0, 0, 0, 2, 1, -2]])
+    >>> batch = {"a": np.array([1, 0]), "b": np.array([[0, 0], [0, 0]])}
+    >>> plain_features(np.array([[0.0], [1.0], [2.0]]), batch, ["a", "b"], features, "sum")
+    array([[1., 4.],
+           [0., 4.]])
+    """
+    found = _features.columns(batch, names, features)
+    if found is None:
+        return None
+    told, like, num_bags, num_lookups, _ = found
+    dim = weight.shape[1]
+    out = empty_rows(num_bags, len(names) * dim, weight.dtype)
+    arguments = (stored(out), stored(weight), told, like, SUMS[mode])
+    cost = num_lookups * dim * weight.itemsize
+    return out if run(kernels(device, "features"), "reduce_features", arguments, num_bags, cost) == -1 else None
+
+
+def join(pieces: Sequence[NDArray], by_sample: bool, device: str = "cpu") -> NDArray:
+    """Return pieces of the same shape in one array: ``np.stack``, in all threads where that pays.
+
+    Parameters
+    ----------
+    pieces : sequence of array (num_bags, embedding_dim)
+    by_sample : bool
+        Whether the rows of a sample lie side by side, or those of a piece.
+    device : {"cpu", "reference", "cuda"}, default "cpu"
+
+    Returns
+    -------
+    array (num_bags, num_pieces, embedding_dim), or (num_pieces, num_bags, embedding_dim)
+
+    Examples
+    --------
+    >>> join([np.array([[1.0], [2.0]]), np.array([[3.0], [4.0]])], by_sample=True).tolist()
+    [[[1.0], [3.0]], [[2.0], [4.0]]]
+    """
+    first = pieces[0]
+    dtypes = {piece.dtype for piece in pieces}
+    are_plain = dtypes <= {FLOAT32, FLOAT64} and len(dtypes) == 1
+    are_plain = are_plain and all(piece.flags.aligned and piece.strides[1] == first.itemsize for piece in pieces)
+    if not are_plain or len(pieces) * first.nbytes < SERIAL_BYTES:
+        return np.stack(pieces, axis=1 if by_sample else 0)
+    (num_bags, dim), count = first.shape, len(pieces)
+    out = empty((num_bags, count, dim) if by_sample else (count, num_bags, dim), first.dtype)
+    told = np.array([(piece.__array_interface__["data"][0], piece.strides[0]) for piece in pieces], np.int64)
+    arguments = (out if by_sample else out.transpose(1, 0, 2), told)
+    run(kernels(indexing_device(device), "features"), "join", arguments, num_bags, 2 * out.nbytes)
+    return out
 
 
 def _cost(weight: NDArray, bags: Bags) -> int:

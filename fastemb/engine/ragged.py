@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastemb.engine import _indices
 from fastemb.engine.arrays import BEHAVED, INDEX_DTYPES, INT64, accumulator, as_floats, as_indices, as_integers
-from fastemb.engine.device import is_foreign, on_host, upload, wrap
+from fastemb.engine.device import joined, on_host, upload
+from fastemb.engine.faults import is_deferring
+from fastemb.engine.foreign import is_foreign, wrap
 from fastemb.engine.sequences import flatten, is_array
 from fastemb.engine.validate import choice, integer
 
@@ -22,6 +24,7 @@ __all__ = [
     "as_bags",
     "check",
     "check_indices",
+    "check_offsets",
     "first_fault",
     "index_error",
     "padding_number",
@@ -145,7 +148,7 @@ def _bags_of_gpu(
     weights: Any,
     on_invalid: str,
 ) -> Bags:
-    """Return bags whose indices stay in a GPU's memory; offsets, which are few, are checked on the host.
+    """Return bags whose indices, and offsets that are there, stay in a GPU's memory.
 
     A policy for indices outside the table looks at them on the host.
     """
@@ -162,7 +165,9 @@ def _bags_of_gpu(
     else:
         if indices.ndim != 1:
             raise ValueError(f"offsets go with an input of one dimension, got input of shape {shape}")
-        found = _csr(as_integers(starts, "offsets"), shape[0], include_last_offset)
+        are_there = is_foreign(starts)
+        given = as_indices(starts, "offsets") if are_there else as_integers(starts, "offsets")
+        found = (_csr_of_gpu if are_there else _csr)(given, shape[0], include_last_offset)
     if padding_idx is not None:
         padding_idx = padding_row(padding_idx, num_embeddings)
     if on_invalid != "raise":
@@ -174,9 +179,27 @@ def _bags_of_gpu(
     return Bags(indices.reshape(-1), found, coefficients, padding_idx, shape)
 
 
+def _csr_of_gpu(given: Any, num_lookups: int, include_last_offset: bool) -> Any:
+    """Return offsets in a GPU's memory with the last one; kernels find where they fall.
+
+    Inside `deferred_errors` nothing waits for the ends to be looked at: lookups before the first offset, and behind the
+    last, are of no bag then.
+    """
+    if given.ndim != 1 or not len(given):
+        return upload(_csr(on_host(given), num_lookups, include_last_offset))
+    if not is_deferring():
+        _csr(np.array([given[0], given[-1]]), num_lookups, include_last_offset)
+    if include_last_offset and given.dtype == INT64:
+        return given
+    starts = given if given.dtype == INT64 else upload(on_host(given).astype(INT64))
+    return starts if include_last_offset else joined((starts, np.array([num_lookups])))
+
+
 def _coefficients_of_gpu(weights: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
     """Return `per_sample_weights` that go with indices in a GPU's memory; they may lie on either side."""
-    given = wrap(weights) if is_foreign(weights) else as_floats(weights, dtype, "per_sample_weights")
+    given = (
+        wrap(weights, "per_sample_weights") if is_foreign(weights) else as_floats(weights, dtype, "per_sample_weights")
+    )
     if given.shape != shape:
         raise ValueError(f"per_sample_weights must have input's shape, {shape}, got {given.shape}")
     if given.dtype != dtype or not (isinstance(given, np.ndarray) or given.is_contiguous()):
@@ -289,6 +312,15 @@ def check(bags: Bags, num_embeddings: int) -> None:
     ValueError: offsets must not fall, got 1 after 2 at position 2
     """
     check_indices(bags.indices, num_embeddings, bags.padding_idx, bags.shape, bags.offsets)
+    check_offsets(bags, num_embeddings)
+
+
+def check_offsets(bags: Bags, num_embeddings: int) -> None:
+    """Raise a ValueError if the offsets fall or exceed the number of lookups; of a GPU's, unless errors are put off."""
+    if not isinstance(bags.offsets, np.ndarray):
+        if is_deferring():
+            return
+        bags = Bags(on_host(bags.indices), on_host(bags.offsets), None, bags.padding_idx, bags.shape)
     bad = _indices.bad_bag(bags.offsets, len(bags.indices))
     if bad != -1:
         raise index_error(-2 - bad, bags, num_embeddings)

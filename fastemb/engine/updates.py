@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import backend, gpu, parallel
+from fastemb.engine import backend, parallel
 from fastemb.engine.arrays import writable
 from fastemb.engine.device import DeviceArray, on_host
 from fastemb.engine.memory import empty
 from fastemb.engine.operations import stored
 
 if TYPE_CHECKING:
-    from fastemb.engine.gradients import RowGradient
+    from fastemb.engine.row_gradient import RowGradient
 
 __all__ = ["add_rows", "apply", "lookups_of", "parts_of"]
 
@@ -33,10 +33,7 @@ def apply(
 ) -> None:
     """Apply a rule to the rows of a gradient that was checked; a pending sum is made in the same pass."""
     if isinstance(weight, DeviceArray):
-        if gradient.values is not None:
-            gpu.update(weight, state, gradient.rows, gradient.values, hyper, rule)
-        else:
-            gpu.step(weight, state, gradient.rows, lookups_of(gradient), hyper, rule)
+        gradient.apply_to(weight, state, hyper, rule)
         return
     kernels, table = backend.kernels(device, "updates"), stored(weight)
     rows, num_rows, dim = gradient.rows, len(gradient.rows), weight.shape[1]

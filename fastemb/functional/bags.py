@@ -4,12 +4,20 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastemb.engine import gpu, gradients, operations
+from fastemb.engine import gradients, operations
 from fastemb.engine.arrays import as_rows, as_table, give_back
-from fastemb.engine.device import DeviceArray, in_kind, upload
-from fastemb.engine.ragged import as_bags, check
+from fastemb.engine.foreign import in_kind
+from fastemb.engine.ragged import as_bags, check_offsets
 from fastemb.engine.validate import choice
-from fastemb.functional.arguments import limit_norms, same_place, settle, table_gradient, target
+from fastemb.functional.arguments import (
+    check_lookups,
+    device_of,
+    limit_norms,
+    same_place,
+    settle,
+    table_gradient,
+    target,
+)
 
 __all__ = ["embedding_bag", "embedding_bag_backward", "per_sample_weights_backward"]
 
@@ -112,7 +120,7 @@ def embedding_bag(
     if mode not in operations.SUMS:
         _check_extreme(mode, per_sample_weights)
     if max_norm is not None:
-        check(gpu.bags_on_host(bags), len(table))
+        check_offsets(bags, len(table))
         limit_norms(table, bags, max_norm, norm_type)
     filled = None if out is None else target(out, (bags.num_bags, table.shape[1]), table, weight, mode)
     if mode in operations.SUMS:
@@ -190,11 +198,14 @@ def embedding_bag_backward(
     rows = as_rows(grad_output, (bags.num_bags, table.shape[1]), table.dtype, "grad_output")
     winners = None
     if mode in operations.SUMS:
-        check(gpu.bags_on_host(bags), len(table))
+        check_offsets(bags, len(table))
+        check_lookups(table, bags)
     else:
         _check_extreme(mode, per_sample_weights)
         _, winners = operations.extremes(table, bags, operations.EXTREMES[mode])
-    gradient = gradients.gradient_of_bags(rows, bags, len(table), mode, scale_grad_by_freq, winners=winners)
+    gradient = gradients.gradient_of_bags(
+        rows, bags, len(table), mode, scale_grad_by_freq, winners=winners, device=device_of(table)
+    )
     return table_gradient(gradient, table, weight, sparse, out)
 
 
@@ -250,9 +261,9 @@ def per_sample_weights_backward(
     )
     same_place(table, bags.indices)
     rows = as_rows(grad_output, (bags.num_bags, table.shape[1]), table.dtype, "grad_output")
-    gradient = gradients.gradient_of_coefficients(rows, table, bags, mode)
-    shaped = gradient if bags.shape is None else gradient.reshape(bags.shape)
-    return in_kind(upload(shaped), weight) if isinstance(table, DeviceArray) else shaped
+    gradient = gradients.gradient_of_coefficients(rows, table, bags, mode, device=device_of(table))
+    shaped = gradient if bags.shape is None else gradient.reshape(*bags.shape)
+    return in_kind(shaped, weight)
 
 
 def _check_extreme(mode: str, per_sample_weights: Any) -> None:

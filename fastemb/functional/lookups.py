@@ -5,10 +5,19 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastemb.engine import gradients, operations
 from fastemb.engine.arrays import as_integers, as_output, as_rows, as_table, give_back
-from fastemb.engine.device import on_host
+from fastemb.engine.foreign import in_kind
 from fastemb.engine.ragged import Bags, check_indices
 from fastemb.engine.validate import integer
-from fastemb.functional.arguments import limit_norms, same_place, settle, table_gradient, table_indices, target
+from fastemb.functional.arguments import (
+    check_lookups,
+    device_of,
+    limit_norms,
+    same_place,
+    settle,
+    table_gradient,
+    table_indices,
+    target,
+)
 
 __all__ = ["embedding", "embedding_backward", "one_hot"]
 
@@ -143,8 +152,10 @@ def embedding_backward(
     same_place(table, indices)
     rows = as_rows(grad_output, (*indices.shape, table.shape[1]), table.dtype, "grad_output")
     flat = indices.reshape(-1)
-    check_indices(on_host(flat), len(table), no_row, indices.shape)
-    gradient = gradients.gradient_of_lookup(rows, flat, len(table), padding, scale_grad_by_freq)
+    check_lookups(table, Bags(flat, flat, None, no_row, indices.shape))
+    gradient = gradients.gradient_of_lookup(
+        rows, flat, len(table), padding, scale_grad_by_freq, device=device_of(table)
+    )
     return table_gradient(gradient, table, weight, sparse, out)
 
 
@@ -208,4 +219,4 @@ def one_hot(
     filled.reshape(flat.size * size)[present * size + flat[present]] = 1
     if filled is not result:
         result[...] = filled
-    return result
+    return in_kind(result, input) if out is None else out

@@ -2,15 +2,14 @@
 
 import math
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastemb.engine import gradients, updates
-from fastemb.engine.arrays import accumulator, as_integers, as_rows, as_table
-from fastemb.engine.device import is_foreign
-from fastemb.engine.ragged import Bags, check_indices
+from fastemb.engine import gradients, operations, updates
+from fastemb.engine.arrays import accumulator, as_rows, as_table, give_back
+from fastemb.engine.ragged import Bags
 from fastemb.engine.validate import real
-from fastemb.functional.arguments import limit_norms, table_indices
-from fastemb.functional.lookups import embedding
+from fastemb.functional.arguments import check_lookups, device_of, limit_norms, same_place, table_indices
 
 __all__ = ["embedding_renorm_", "scatter_add", "scatter_add_backward"]
 
@@ -65,8 +64,8 @@ def scatter_add(
     """Add rows to rows of a table, in place: ``weight[indices[i]] += alpha * source[i]``, duplicates and all.
 
     It is ``torch.Tensor.index_add_`` along the first axis. Rows are added in order, so that the result depends neither
-    on chance nor on the number of threads; those that go to one place of a table of short floats are summed first, in
-    float32.
+    on chance nor on the number of threads; those that go to one row of a table of short floats are summed first, in
+    float32, and so are those of a table on a GPU, 256 at a time.
 
     Parameters
     ----------
@@ -98,17 +97,16 @@ def scatter_add(
            [5.]])
     """
     factor = real("alpha", alpha, -math.inf)
-    if is_foreign(weight):
-        raise ValueError("scatter_add is not there for a table on a GPU: weight must be an array of NumPy")
     table = as_table(weight, change=True)
     settled, _, no_row = table_indices(indices, len(table), None, on_invalid, "indices")
+    same_place(table, settled, "indices")
     rows = as_rows(source, (*settled.shape, table.shape[1]), table.dtype, "source")
-    flat = settled.reshape(-1)
-    check_indices(flat, len(table), no_row, settled.shape)
-    if accumulator(table.dtype) == table.dtype == rows.dtype:
+    flat, device = settled.reshape(-1), device_of(table)
+    check_lookups(table, Bags(flat, flat, None, no_row, settled.shape))
+    if device == "cpu" and accumulator(table.dtype) == table.dtype == rows.dtype:
         updates.add_rows(table, flat, rows, factor)
     else:
-        gradients.gradient_of_lookup(rows, flat, len(table)).add_to(table, factor)
+        gradients.gradient_of_lookup(rows, flat, len(table), device=device).add_to(table, factor)
     return weight
 
 
@@ -144,6 +142,10 @@ def scatter_add_backward(
            [2. ]])
     """
     factor = real("alpha", alpha, -math.inf)
-    rows = embedding(as_integers(indices, "indices"), as_table(grad_output, "grad_output"), on_invalid=on_invalid)
-    rows *= rows.dtype.type(factor)
-    return rows
+    table = as_table(grad_output, "grad_output")
+    settled, _, no_row = table_indices(indices, len(table), None, on_invalid, "indices")
+    same_place(table, settled, "indices")
+    size = settled.size
+    coefficients = np.full(size, factor, accumulator(table.dtype))
+    bags = Bags(settled.reshape(-1), np.arange(size + 1), coefficients, no_row, settled.shape)
+    return give_back(operations.reduce(table, bags, "sum").reshape(*settled.shape, table.shape[1]), grad_output)

@@ -184,21 +184,35 @@ class Arena(Parameter):
         found = on_host(found)
         if self.lora is not None:
             low = self.lora.add_to(found, gathered)
-        shown = found if found.dtype == self.dtype else found.view(self.dtype)
-        return shown, ArenaLookup(gathered, winners, low, len(self.moves))
+        return found, ArenaLookup(gathered, winners, low, len(self.moves))
+
+    def serve(self, batch: Any) -> NDArray | None:
+        """Return the bags of all features (num_bags, num_features, embedding_dim), read where they are.
+
+        None where the batch is not a dict of plain arrays, where rows are changed before they are read, or where
+        something is wrong: then `gather` and `look_up` do it, or say what is wrong.
+        """
+        if self.device == "cuda" or self.is_behind or self._bounded or self.lora is not None:
+            return None
+        return self._gatherer.serve(self.table, batch, self.mode, self.device)
 
     def prepare(self, indices: NDArray) -> None:
         """Do what must be done to rows before they are read: put-off decay, and the bounds of norms."""
         self.catch_up(indices)
         if not self._bounded:
             return
-        rows = group(on_host(indices), len(self.table), device=self.device).rows
+        # On a GPU each table groups for itself: the rows of all would have to come to the host to be parted.
+        is_on_gpu = isinstance(self.table, DeviceArray)
+        rows = indices if is_on_gpu else group(indices, len(self.table), device=self.device).rows
         with self._lock:
             for plan in self._bounded:
-                table = self.tables[plan.name]
-                part = rows[slice(*np.searchsorted(rows, [table.start, table.stop]))]
                 assert plan.max_norm is not None
-                operations.renormalise(self.table, part, plan.max_norm, plan.norm_type, device=self.device)
+                own, norms = self.tables[plan.name], (plan.max_norm, plan.norm_type)
+                if is_on_gpu:
+                    operations.limit_norms(rows_of(self.table, own), rows - own.start, *norms, device=self.device)
+                else:
+                    part = rows[slice(*np.searchsorted(rows, [own.start, own.stop]))]
+                    operations.renormalise(self.table, part, *norms, device=self.device)
 
     def undo(self, call: ArenaLookup, grad: NDArray, by_freq: bool) -> list[tuple[Parameter, RowGradient]]:
         """Return the gradients of what is trained."""
@@ -222,7 +236,7 @@ class Arena(Parameter):
         found = gradient_of_coefficients(grad, self.table, bags, self.mode, device=self.device)
         if self.lora is not None:
             found = found + self.lora.gradient_of_weights(call.gathered, grad)
-        return call.gathered.lookups_of(self.features, found)
+        return call.gathered.lookups_of(self.features, on_host(found))
 
     # Changes of the whole table.
 

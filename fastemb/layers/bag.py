@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastemb.engine import operations
 from fastemb.engine.arrays import accumulator, as_rows
-from fastemb.engine.device import DeviceArray, in_kind, upload
+from fastemb.engine.device import DeviceArray
+from fastemb.engine.foreign import in_kind
 from fastemb.engine.gradients import gradient_of_bags, gradient_of_coefficients
 from fastemb.engine.ragged import Bags, as_bags
 from fastemb.engine.validate import boolean, choice
@@ -205,9 +206,11 @@ class EmbeddingBag(TableLayer):
         result = None
         if call.weights_shape is not None:
             found = gradient_of_coefficients(grad, self.table, bags, self.mode, device=self.device)
-            result = found.reshape(call.weights_shape)
-            if isinstance(bags.coefficients, DeviceArray):
-                result = in_kind(upload(result), grad_output)
+            result = found.reshape(*call.weights_shape)
+            if isinstance(result, DeviceArray):
+                result = (
+                    in_kind(result, grad_output) if isinstance(bags.coefficients, DeviceArray) else result.to_host()
+                )
         if self._frozen is True:
             return result
         gradient = gradient_of_bags(

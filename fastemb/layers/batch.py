@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine import operations
+from fastemb.engine.foreign import in_kind
 from fastemb.engine.validate import choice
-from fastemb.layers.features import has_column
+from fastemb.layers.features import foreign_column, has_column
 from fastemb.layers.gathering import Feature, Gathered
 
 __all__ = ["FeatureTables", "checked_features"]
@@ -30,7 +31,14 @@ class Tables(Protocol):
         """Return the bags of all features as one batch of bags."""
 
     def look_up(self, gathered: Gathered) -> tuple[NDArray, Any]:
-        """Return a row for each bag, and what is to be remembered."""
+        """Return a row for each bag as kernels do, and what is to be remembered."""
+
+    def serve(self, batch: Any) -> NDArray | None:
+        """Return all that `gather` and `look_up` do of a batch of plain arrays, but what is to be remembered."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """What the rows are shown in."""
 
 
 class FeatureTables:
@@ -43,6 +51,8 @@ class FeatureTables:
     output : {"dict", "concatenate"}
     """
 
+    device: str
+
     def __init__(self, features: dict[str, str], output: str) -> None:
         self.features, self.output = features, choice("output", output, OUTPUTS)
 
@@ -54,23 +64,34 @@ class FeatureTables:
         self._columns = {name: slice(end - widths[name], end) for name, end in zip(self.features, ends, strict=True)}
         self._total = ends[-1]
 
-    def _look_up(self, batch: Any, per_sample_weights: Any) -> tuple[Any, list[Any]]:
-        """Return the rows of a batch as the user wants them, and what each arena remembers of it."""
+    def _look_up(self, batch: Any, per_sample_weights: Any, serves: bool) -> tuple[Any, list[Any]]:
+        """Return the rows of a batch as the user wants them, and what each arena remembers of it unless it serves."""
         if per_sample_weights is not None and all(arena.mode in operations.EXTREMES for arena in self._used):
             raise ValueError(f"per_sample_weights do not go with mode={self._used[0].mode!r}")
         calls: list[Any] = []
         blocks: list[NDArray] = []
-        wanted = -1
         for arena in self._used:
-            gathered = arena.gather(batch, _weights_of(arena, per_sample_weights))
-            if calls and gathered.num_bags != wanted:
-                name = arena.features[0].name
-                raise ValueError(f"feature {name!r} must have {wanted} rows as those before, got {gathered.num_bags}")
-            wanted = gathered.num_bags
-            found, call = arena.look_up(gathered)
-            calls.append(call)
-            blocks.append(gathered.block(found, len(arena.features)))
-        return self._given_back(blocks), calls
+            block = arena.serve(batch) if serves and per_sample_weights is None else None
+            if block is None:
+                gathered = arena.gather(batch, _weights_of(arena, per_sample_weights))
+                found, call = arena.look_up(gathered)
+                calls.append(call)
+                block = gathered.block(found, len(arena.features))
+            if blocks and len(block) != len(blocks[0]):
+                name, wanted = arena.features[0].name, len(blocks[0])
+                raise ValueError(f"feature {name!r} must have {wanted} rows as those before, got {len(block)}")
+            blocks.append(block if block.dtype == arena.dtype else block.view(arena.dtype))
+        return self._in_kind(self._given_back(blocks), foreign_column(batch, self.features)), calls
+
+    def _in_kind(self, found: Any, like: Any) -> Any:
+        """Return arrays of NumPy as those of a package whose arrays in a GPU's memory were given, if there were any."""
+        if like is None:
+            return found
+        if self.device != "cuda":
+            raise ValueError(f"the batch is on a GPU, and the tables on device {self.device!r}")
+        if isinstance(found, dict):
+            return {name: in_kind(rows, like) for name, rows in found.items()}
+        return in_kind(found, like)
 
     def _given_back(self, blocks: list[NDArray]) -> Any:
         """Return what arenas found, each (num_bags, num_features, embedding_dim), as the user wants it."""

@@ -7,9 +7,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastemb.engine import operations
 from fastemb.engine.arrays import as_rows
 from fastemb.engine.backend import checked_device
-from fastemb.engine.device import is_foreign
+from fastemb.engine.foreign import host_of, in_kind, is_foreign, wrap
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.validate import boolean
 from fastemb.layers.arena import Arena, ArenaLookup
@@ -58,8 +59,8 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
     dtype : dtype or dict, default float32
         Kind.
     device : {"cpu", "reference", "cuda"}, default "cpu"
-        With "cuda" the tables lie in a GPU's memory; a batch, its rows and their gradients are arrays of NumPy. Not by
-        table.
+        With "cuda" the tables lie in a GPU's memory; arrays in a GPU's memory are answered in kind, through the host's.
+        Not by table.
     seed : int, SeedSequence or Generator, optional
     embeddings_initializer : str, callable, array or dict, optional
         Default torch's N(0, 1).
@@ -171,7 +172,7 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
             if isinstance(table, str | os.PathLike):
                 given[name] = MappedMemory(table, "r" if frozen.get(name) is True else "r+")
             else:
-                given[name] = table if is_foreign(table) or isinstance(table, Memory) else np.asarray(table)
+                given[name] = table if isinstance(table, Memory) else _as_array(table)
         shapes = {name: getattr(table, "array", table).shape for name, table in given.items()}
         return cls(shapes, W=given, freeze=freeze, **options)
 
@@ -201,7 +202,7 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
         TypeError, ValueError, IndexError
             As in `EmbeddingBag`; the message names the feature.
         """
-        out, calls = self._look_up(batch, per_sample_weights)
+        out, calls = self._look_up(batch, per_sample_weights, serves=not self.remembers)
         if self.remembers or (self.training and per_sample_weights is not None):
             self._tape.calls.append(calls)
         return out
@@ -239,7 +240,9 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
             of_weights |= arena.gradient_of_weights(call, grad)
             found += arena.undo(call, grad, self.scale_grad_by_freq)
         accept_together(found)
-        return {name: of_weights[name] for name in self.features if name in of_weights} or None
+        grads_of = grad_output.values() if isinstance(grad_output, Mapping) else [grad_output]
+        like = next((grad for grad in grads_of if is_foreign(grad)), None)
+        return {name: in_kind(of_weights[name], like) for name in self.features if name in of_weights} or None
 
     def _remembered(self) -> list[ArenaLookup]:
         calls = super()._remembered()
@@ -254,7 +257,7 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
         if isinstance(grad_output, Mapping):
             pieces = [_piece(grad_output, feature.name, (num_bags, width)) for feature in arena.features]
         else:
-            whole = np.asarray(grad_output)
+            whole = host_of(grad_output, "grad_output")
             if whole.shape != (num_bags, self._total):
                 raise ValueError(f"grad_output must have shape {(num_bags, self._total)}, got {whole.shape}")
             pieces = [whole[:, self._columns[feature.name]] for feature in arena.features]
@@ -263,7 +266,7 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
                     whole.reshape(-1, width), (num_bags * len(pieces), width), arena.table.dtype, "grad_output"
                 )
                 return rows if arena.optimizer is not None else apart(rows, whole)
-        block = np.stack(pieces, axis=1 if call.gathered.by_sample else 0)
+        block = operations.join(pieces, call.gathered.by_sample, self.device)
         return as_rows(block, block.shape, arena.table.dtype, "grad_output")
 
     @property
@@ -311,10 +314,14 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
         return f"EmbeddingBagCollection({tables}, features={self.features}, mode={self.mode!r})"
 
 
+def _as_array(table: Any) -> Any:
+    return wrap(table, "W") if is_foreign(table) else host_of(table, "W")
+
+
 def _piece(grad_output: Mapping[str, Any], name: str, shape: tuple[int, int]) -> NDArray:
     if name not in grad_output:
         raise KeyError(f"grad_output must have the feature {name!r}, got {', '.join(map(repr, grad_output))}")
-    piece = np.asarray(grad_output[name])
+    piece = host_of(grad_output[name], f"grad_output[{name!r}]")
     if piece.shape != shape:
         raise ValueError(f"grad_output[{name!r}] must have shape {shape}, got {piece.shape}")
     return piece

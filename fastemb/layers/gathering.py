@@ -98,6 +98,20 @@ class Gatherer:
         some = on_invalid == "pad" or any(padding != none for padding in found)
         self._paddings = np.array(found, np.int64) if some else None
 
+        self._names = [feature.name for feature in self.features]
+        self._told = np.zeros((len(self.features), 6), np.int64)  # as kernels take them
+        self._told[:, 3:] = [
+            (feature.first, feature.num_embeddings, operations.padding_number(feature.padding_idx))
+            for feature in self.features
+        ] or np.zeros((0, 3))
+
+    def serve(self, table: NDArray, batch: Any, mode: str, device: str) -> NDArray | None:
+        """Return the bags of all features, (num_bags, num_features, embedding_dim), if they are plain arrays."""
+        if type(batch) is not dict or self.on_invalid != "raise" or mode not in operations.SUMS:
+            return None
+        found = operations.plain_features(table, batch, self._names, self._told, mode, device)
+        return None if found is None else found.reshape(len(found), len(self.features), table.shape[1])
+
     @property
     def padding_idx(self) -> int | None:
         """What stands for a lookup of no row."""

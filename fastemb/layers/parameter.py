@@ -1,6 +1,6 @@
 """An array that is trained by rows: its gradient, what is added to it, and what the rows must satisfy afterwards."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -146,8 +146,13 @@ class Parameter:
 
     def flush(self) -> None:
         """Let the optimizer do what it has put off for all rows, before the whole table is read."""
-        if self._decayed_by is not None and self._decayed_by.decay == "exact":
+        if self.is_behind:
             self._decayed_by.flush(self)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether an optimizer may have put off the weight decay of some rows."""
+        return self._decayed_by is not None and self._decayed_by.decay == "exact"
 
     @property
     def _decayed_by(self) -> Any:
@@ -155,22 +160,21 @@ class Parameter:
             return None
         return self.caught_up_by if self.optimizer is None else self.optimizer
 
-    def after_update(self, rows: NDArray) -> None:
-        """Apply the constraint to rows that have changed; an optimizer calls it.
+    @property
+    def after_update(self) -> Callable[[NDArray], None] | None:
+        """What applies the constraint to rows that have changed, distinct ones; an optimizer calls it if it is there.
 
-        Parameters
-        ----------
-        rows : int32 or int64 (num_rows,)
-            Distinct.
+        The rows of a gradient on a GPU are on the host only if they are asked for, which waits.
         """
-        if self.embeddings_constraint is not None:
-            values = read_rows(self.table, rows)
-            constrained = np.asarray(self.embeddings_constraint(values))
-            if constrained.shape != values.shape:
-                raise ValueError(
-                    f"embeddings_constraint must keep the rows' shape {values.shape}, got {constrained.shape}"
-                )
-            write_rows(self.table, rows, constrained)
+        return None if self.embeddings_constraint is None else self._constrain
+
+    def _constrain(self, rows: NDArray) -> None:
+        assert self.embeddings_constraint is not None
+        values = read_rows(self.table, rows)
+        constrained = np.asarray(self.embeddings_constraint(values))
+        if constrained.shape != values.shape:
+            raise ValueError(f"embeddings_constraint must keep the rows' shape {values.shape}, got {constrained.shape}")
+        write_rows(self.table, rows, constrained)
 
     def regularization(self) -> float:
         """Return the regularizer's penalty of the whole table, 0 without one; of a frozen table it is 0, too."""

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fastemb.engine import operations
 from fastemb.engine.arrays import FLOAT32, as_indices
 from fastemb.engine.arrays import bits as bits_of
-from fastemb.engine.device import DeviceArray, in_kind
+from fastemb.engine.device import DeviceArray
+from fastemb.engine.foreign import in_kind
 from fastemb.engine.quantized import CodedRows, ShortRows
 from fastemb.engine.ragged import POLICIES, as_bags, padding_row, settle_invalid
 from fastemb.engine.validate import boolean, choice

@@ -56,6 +56,14 @@ class QuantizedArena:
         """Return the bags of all features as one batch of bags."""
         return self._gatherer.gather(batch, per_sample_weights, self.rows.device)
 
+    @property
+    def dtype(self) -> np.dtype:
+        """What is returned: float32."""
+        return FLOAT32
+
+    def serve(self, batch: Any) -> None:
+        """Return None: the pass over plain arrays is for tables of floats."""
+
     def look_up(self, gathered: Gathered) -> tuple[NDArray, None]:
         """Return a row for each bag, and that there is nothing to remember."""
         return on_host(reduced_rows(self.rows, gathered.bags, self.mode)), None
@@ -88,7 +96,7 @@ class QuantizedEmbeddingBagCollection(FeatureTables):
 
     def __init__(self, arenas: list[QuantizedArena], features: dict[str, str], output: str) -> None:
         super().__init__(features, output)
-        self.arenas = arenas
+        self.arenas, self.device = arenas, arenas[0].rows.device
         self._use(arenas)
 
     @classmethod
@@ -127,7 +135,7 @@ class QuantizedEmbeddingBagCollection(FeatureTables):
         KeyError, TypeError, ValueError, IndexError
             As `EmbeddingBagCollection.forward`.
         """
-        return self._look_up(batch, per_sample_weights)[0]
+        return self._look_up(batch, per_sample_weights, serves=False)[0]
 
     __call__ = forward
 

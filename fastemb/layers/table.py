@@ -9,8 +9,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastemb.engine import operations
 from fastemb.engine.backend import checked_device
-from fastemb.engine.device import DeviceArray, in_kind, is_foreign, on_host
-from fastemb.engine.grouping import group
+from fastemb.engine.device import DeviceArray, on_host
+from fastemb.engine.foreign import host_of, in_kind, is_foreign, wrap
 from fastemb.engine.ragged import POLICIES, padding_row
 from fastemb.engine.validate import boolean, choice, integer
 from fastemb.layers import constraints, initializers, regularizers
@@ -236,9 +236,10 @@ class TableLayer(Remembering, Parameter):
         given: Any = embeddings
         if isinstance(embeddings, str | os.PathLike):
             given = MappedMemory(embeddings, "r" if freeze is True else "r+")
-        table = given.array if isinstance(given, Memory) else given if is_foreign(given) else np.asarray(given)
-        if is_foreign(table):
+        if is_foreign(given):
+            given = wrap(given, "W")
             options.setdefault("device", "cuda")
+        table = given.array if isinstance(given, Memory) else given if is_foreign(given) else host_of(given, "W")
         if table.ndim != 2:
             raise ValueError(f"embeddings must have 2 dimensions, got shape {table.shape}")
         return cls(*table.shape, *arguments, W=given, freeze=freeze, **options)
@@ -337,10 +338,8 @@ class TableLayer(Remembering, Parameter):
         """Do what must be done to rows before they are read."""
         self.catch_up(indices)
         if self.max_norm is not None:
-            indices = on_host(indices)
-            rows = group(indices, self.num_embeddings, device=self.device).rows
             with self._lock:
-                operations.renormalise(self.table, rows, self.max_norm, self.norm_type, device=self.device)
+                operations.limit_norms(self.table, indices, self.max_norm, self.norm_type, device=self.device)
 
     def _given_back(self, found: NDArray) -> NDArray:
         return found if self._shown == found.dtype else found.view(self._shown)

@@ -6,7 +6,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine.device import DeviceArray, is_foreign
+from fastemb.engine.device import DeviceArray
+from fastemb.engine.foreign import is_foreign
 from fastemb.engine.validate import boolean
 
 __all__ = ["Remembering", "Tape", "apart"]

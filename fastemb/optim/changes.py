@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import backend, gpu, parallel
+from fastemb.engine import backend, gpu, gpu_grouping, grouping, parallel
 from fastemb.engine.arrays import accumulator, as_indices
-from fastemb.engine.device import DeviceArray, upload
+from fastemb.engine.device import DeviceArray, on_host
+from fastemb.engine.gpu_gradients import DeviceGradient
 from fastemb.engine.gradients import RowGradient, check_rows
 from fastemb.engine.operations import stored
 from fastemb.engine.updates import lookups_of
 
-__all__ = ["checked", "run_decay", "squared_norm", "summed", "without"]
+__all__ = ["checked", "decay_looked_up", "run_decay", "squared_norm", "summed", "without"]
 
 
 def checked(gradient: RowGradient, weight: NDArray, device: str) -> RowGradient:
@@ -24,6 +25,8 @@ def checked(gradient: RowGradient, weight: NDArray, device: str) -> RowGradient:
     ValueError
         If its rows are not ascending inside the table, or its arrays not of the shapes that go with them.
     """
+    if isinstance(gradient, DeviceGradient) and gradient.fits(weight):
+        return gradient
     rows = as_indices(gradient.rows, "a gradient's rows")
     if rows is not gradient.rows:
         gradient = replace(gradient, rows=rows)
@@ -57,8 +60,12 @@ def _agree(name: str, array: NDArray, shape: tuple[int, ...]) -> None:
 
 def without(gradient: RowGradient, frozen: NDArray[np.bool_], device: str) -> RowGradient:
     """Return a gradient without the rows that are frozen."""
+    if isinstance(gradient, DeviceGradient) and gradient.groups.frozen is frozen:
+        return gradient  # which were left out as it was made
     kept = ~frozen[gradient.rows]
-    return gradient if kept.all() else RowGradient(gradient.rows[kept], gradient.collect(device=device)[kept])
+    if kept.all():
+        return gradient
+    return RowGradient(gradient.rows[kept], on_host(gradient.collect(device=device))[kept])
 
 
 def squared_norm(values: NDArray) -> float:
@@ -66,12 +73,34 @@ def squared_norm(values: NDArray) -> float:
     return float(np.einsum("ij,ij->i", values, values).sum(dtype=np.float64))
 
 
-def run_decay(device: str, weight: NDArray, reached: NDArray[np.float64], rows: NDArray, log_product: float) -> None:
-    """Multiply distinct rows by the decay that they have missed."""
+def run_decay(device: str, weight: Any, reached: Any, change: RowGradient, product: float) -> None:
+    """Multiply the rows of a gradient by the decay that they have missed; `product` is the logarithm of it all."""
+    if isinstance(change, DeviceGradient):
+        gpu.decay(weight, reached, change.groups.rows, product, change.groups.count)
+    else:
+        _decay(device, weight, reached, change.rows, product)
+
+
+def decay_looked_up(
+    device: str,
+    weight: NDArray,
+    reached: NDArray[np.float64],
+    indices: NDArray,
+    frozen: NDArray[np.bool_] | None,
+    product: float,
+) -> None:
+    """Multiply rows that are looked up, frozen ones apart, by the decay that they have missed."""
     if isinstance(weight, DeviceArray):
-        there = upload(reached)
-        gpu.decay(weight, there, rows, log_product)
-        reached[:] = there.to_host()
+        groups = gpu_grouping.group(indices, len(weight), frozen=frozen)
+        gpu.decay(weight, reached, groups.rows, product, groups.count)
+    else:
+        rows = grouping.group(indices, len(weight), frozen=frozen, device=device).rows
+        _decay(device, weight, reached, rows, product)
+
+
+def _decay(device: str, weight: NDArray, reached: NDArray[np.float64], rows: NDArray, log_product: float) -> None:
+    if isinstance(weight, DeviceArray):
+        gpu.decay(weight, reached, rows, log_product)
         return
     kernels, cost = backend.kernels(device, "updates"), len(rows) * (weight.shape[1] * weight.itemsize + 64)
     parallel.run(kernels, "decay", (stored(weight), reached, rows, log_product), len(rows), cost)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fastemb.engine.backend import kernels
 from fastemb.engine.device import DeviceArray
+from fastemb.engine.gradients import RowGradient
 from fastemb.engine.validate import real
 from fastemb.optim.optimizer import LearningRate, Optimizer
 from fastemb.optim.state import Parameter, State
@@ -92,13 +93,13 @@ class FTRL(Optimizer):
     def _rate_at(self, step: int) -> float:
         return real(f"alpha({step})", self.alpha(step), 0, low_open=True) if callable(self.alpha) else self.alpha
 
-    def _before(self, state: State, weight: NDArray, rows: NDArray, lr: float) -> None:
+    def _before(self, state: State, weight: NDArray, change: RowGradient, lr: float) -> None:
         """Let z of the rows know of a new alpha; `state.reached` is the inverse of that of their last update."""
         if not callable(self.alpha):
             return
         if isinstance(weight, DeviceArray):
             raise ValueError("alpha must be a number for a table on a GPU, got a callable")
-        last = state.fit_reached(len(weight))
+        rows, last = change.rows, state.fit_reached(weight)
         moved = rows[(last[rows] != 0) & (last[rows] != 1 / lr)]
         if len(moved):
             z, n = state.fit(weight, self._widths(weight.shape[1]))

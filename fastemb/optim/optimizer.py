@@ -13,11 +13,10 @@ from fastemb.engine.arrays import accumulator, as_indices
 from fastemb.engine.backend import checked_device, indexing_device
 from fastemb.engine.device import on_host
 from fastemb.engine.gradients import RowGradient
-from fastemb.engine.grouping import group
 from fastemb.engine.locks import ForkedLock
 from fastemb.engine.updates import apply
 from fastemb.engine.validate import choice, integer, real
-from fastemb.optim.changes import checked, run_decay, squared_norm, summed, without
+from fastemb.optim.changes import checked, decay_looked_up, run_decay, squared_norm, summed, without
 from fastemb.optim.state import Parameter, State, array_of, frozen_rows, listed, table_of
 
 __all__ = ["LearningRate", "Optimizer", "Options"]
@@ -133,8 +132,8 @@ class Optimizer:
         """Return what the rule takes as ``hyper[RULE:]`` in the update number `step`, from 1."""
         raise NotImplementedError
 
-    def _before(self, state: State, weight: NDArray, rows: NDArray, lr: float) -> None:
-        """Do what a rule needs besides its kernel, before it is applied to the rows."""
+    def _before(self, state: State, weight: NDArray, change: RowGradient, lr: float) -> None:
+        """Do what a rule needs besides its kernel, before it is applied to the rows of a gradient."""
 
     def _has_no_closed_form(self) -> str:
         """Return what stands against exact decay, or an empty string."""
@@ -241,8 +240,8 @@ class Optimizer:
             if state is not None and state.log_product:
                 weight = table_of(parameter)
                 indices, frozen = as_indices(rows, "rows").reshape(-1), frozen_rows(parameter, len(weight))
-                distinct = group(indices, len(weight), frozen=frozen, device=self.device).rows
-                run_decay(self.device, weight, state.fit_reached(len(weight)), distinct, state.log_product)
+                reached = state.fit_reached(weight)
+                decay_looked_up(self.device, weight, reached, indices, frozen, state.log_product)
 
     def flush(self, parameter: Parameter | None = None) -> None:
         """Bring all rows up to date with exact weight decay: before a table is saved, or its frozen rows are changed.
@@ -256,12 +255,13 @@ class Optimizer:
             return
         with self._lock:
             for known in list(self._states) if parameter is None else [parameter]:
-                state, num_embeddings = self._state(known), len(known.weight)
+                state, weight = self._state(known), table_of(known)
+                num_embeddings = len(weight)
                 frozen = frozen_rows(known, num_embeddings)
                 for start in range(0, num_embeddings, FLUSH_ROWS):
                     self.catch_up(known, np.arange(start, min(start + FLUSH_ROWS, num_embeddings)))
                 if frozen is not None:  # what they have missed is not theirs
-                    state.fit_reached(num_embeddings)[frozen] = state.log_product
+                    state.reach(weight, frozen)
 
     def state_of(self, parameter: Parameter) -> dict[str, Any]:
         """Return what the optimizer remembers of a parameter.
@@ -368,13 +368,13 @@ class Optimizer:
             keep, pull = self._decay_at(lr)
             if self.decay == "exact" and self.weight_decay:
                 state.log_product += math.log(keep)
-                run_decay(self.device, weight, state.fit_reached(len(weight)), change.rows, state.log_product)
+                run_decay(self.device, weight, state.fit_reached(weight), change, state.log_product)
                 keep = 1.0
             state.step += 1
             clip = math.inf if self.clip_value is None else self.clip_value
             hyper = np.array([clip, keep, pull, *self._rates(lr, state.step)], accumulator(weight.dtype))
             arrays = state.fit(weight, self._widths(weight.shape[1]))
-            self._before(state, weight, change.rows, lr)
+            self._before(state, weight, change, lr)
             apply(self.device, weight, arrays, change, hyper, self._rule())
             after_update = getattr(parameter, "after_update", None)
             if after_update is not None:
@@ -409,7 +409,7 @@ class Optimizer:
         if state.arrays is not None:
             named |= {name: on_host(a) for name, a in zip(self._names, state.arrays, strict=False) if a.shape != (0, 1)}
         if state.reached is not None:
-            named |= {"log_product": state.log_product, "reached": state.reached}
+            named |= {"log_product": state.log_product, "reached": on_host(state.reached)}
         return named
 
     def _restored(self, parameter: Parameter, saved: dict[str, Any]) -> State:

@@ -71,16 +71,15 @@ class State:
         self.arrays = (_beside(self.arrays[0], is_on_gpu), _beside(self.arrays[1], is_on_gpu))
         return self.arrays
 
-    def fit_reached(self, num_embeddings: int) -> NDArray[np.float64]:
-        """Return `reached` for a table of this many rows; rows that are new have missed no decay.
-
-        It is in the host's memory: `changes.run_decay` takes it to a GPU and back.
-        """
+    def fit_reached(self, weight: NDArray) -> NDArray[np.float64]:
+        """Return `reached` for a table of this many rows, beside it; rows that are new have missed no decay."""
+        num_embeddings, is_on_gpu = len(weight), isinstance(weight, device.DeviceArray)
         if self.reached is None:
             self.reached = np.zeros(num_embeddings)
         elif len(self.reached) != num_embeddings:
-            old, self.reached = self.reached, np.full(num_embeddings, self.log_product)
+            old, self.reached = device.on_host(self.reached), np.full(num_embeddings, self.log_product)
             self.reached[: len(old)] = old[:num_embeddings]
+        self.reached = _beside(self.reached, is_on_gpu)
         return self.reached
 
     def follow(self, moves: Sequence[tuple[int, list[tuple[int, int, int]]]]) -> None:
@@ -96,11 +95,17 @@ class State:
                 first, second = (moved(device.on_host(array), num_embeddings, spans) for array in self.arrays)
                 self.arrays = first, second
             if self.reached is not None:
-                reached = np.full(num_embeddings, self.log_product)
+                old, reached = device.on_host(self.reached), np.full(num_embeddings, self.log_product)
                 for source, target, length in spans:
-                    reached[target : target + length] = self.reached[source : source + length]
+                    reached[target : target + length] = old[source : source + length]
                 self.reached = reached
         self.num_moves = len(moves)
+
+    def reach(self, weight: NDArray, frozen: NDArray[np.bool_]) -> None:
+        """Let the rows of a table that are frozen have missed no decay."""
+        reached = device.on_host(self.fit_reached(weight))
+        reached[frozen] = self.log_product
+        self.reached = reached
 
 
 def moved(array: NDArray, num_embeddings: int, spans: list[tuple[int, int, int]]) -> NDArray:

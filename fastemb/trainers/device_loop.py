@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.backend import kernels
-from fastemb.engine.device import has_vector_atomics
+from fastemb.engine.launch import has_vector_atomics
 from fastemb.engine.staging import MOST_SHARED, Placed, Staging, empty, fixed, free_bytes, launch_blocks
 
 __all__ = ["BLOCK_IDS", "DeviceTrainer", "Text", "row_uses", "sentences_in_flight"]

@@ -195,6 +195,12 @@ pointer, mutable_pointer = _pointer(mutable=False), _pointer(mutable=True)
 
 
 @intrinsic
+def pointer_at(typingctx, like, address):
+    """Return a pointer of the kind of `like` to an address."""
+    return like(like, types.int64), lambda context, builder, sig, args: args[1]
+
+
+@intrinsic
 def bytes_behind(typingctx, p):
     """Return a pointer to the same place that knows nothing but bytes."""
     return Pointer(types.uint8, p.mutable)(p), lambda context, builder, sig, args: args[0]
@@ -524,4 +530,4 @@ def lookahead(num_rows, row_bytes):
         return 0
     if num_rows * row_bytes <= SHARED_CACHE:
         return 16
-    return max(16, min(64, 12288 // row_bytes))
+    return 24 if row_bytes <= 512 else 16

@@ -6,8 +6,9 @@ import numpy as np
 from numba import cuda
 
 from fastemb.kernels.cuda.lookup import BAD, row_of
+from fastemb.kernels.cuda.pieces import PIECE, whole_pieces
 from fastemb.kernels.cuda.vector import (
-    dot, first_team, load, multiply_add, num_teams, number, scale, select, store, team_sum, zeros,
+    add, dot, first_team, load, multiply_add, num_teams, number, scale, select, store, team_sum, until, zeros,
 )  # fmt: skip
 
 __all__ = ["MEAN", "SQRTN", "SUM", "dots", "extremes", "reduce", "scales", "sum_winners"]
@@ -57,6 +58,31 @@ def sum_rows(table, indices, coefficients, first, last, padding_idx, column, wid
 
 
 @cuda.jit(device=True)
+def sum_grouped(table, indices, coefficients, pieces, first, last, column, width):
+    """Return what `sum_rows` does of the lookups of one group, some of which are summed in `pieces`: see there."""
+    begin, end = whole_pieces(first, last, pieces.shape[0])
+    total, outside = sum_rows(
+        table, indices, coefficients, first, begin * PIECE if begin < end else last, -2, column, width
+    )
+    if begin < end:
+        for p in range(begin, end):
+            total = add(total, load(pieces, p, column, width))
+        rest, beyond = sum_rows(table, indices, coefficients, end * PIECE, last, -2, column, width)
+        total, outside = add(total, rest), outside or beyond
+    return total, outside
+
+
+@cuda.jit(device=True)
+def sum_won(grad_output, winners, order, bags, first, last, column):
+    """Return the sum of a column of the gradients that the lookups in ``[first, last)`` have won."""
+    total = number(grad_output, 0.0)
+    for j in range(first, last):
+        if winners[bags[j], column] == order[j]:
+            total += load(grad_output, np.int64(bags[j]), column, (0,))[0]
+    return total
+
+
+@cuda.jit(device=True)
 def scale_of(indices, coefficients, first, last, padding_idx, mode, one):
     """Return what the sum of a bag is multiplied by."""
     if mode == SUM:
@@ -92,6 +118,8 @@ def reduce(out, weight, indices, offsets, coefficients, padding_idx, mode, start
 def scales(out, indices, offsets, coefficients, padding_idx, mode, start, stop):
     for b in range(start + first_team(), stop, num_teams()):
         first, last = offsets[b], offsets[b + 1]
+        if not fits(first, last, len(indices)):
+            first = last = 0
         out[b] = scale_of(indices, coefficients, first, last, padding_idx, mode, number(out, 1.0))
 
 
@@ -141,12 +169,15 @@ def dots(out, grad_output, weight, indices, offsets, padding_idx, start, stop, f
 
 
 @cuda.jit
-def sum_winners(out, grad_output, winners, order, bags, starts, start, stop):
+def sum_winners(out, grad_output, winners, order, bags, starts, start, stop, pieces):
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    for r in range(start + first_team(), stop, num_teams()):
+    for r in range(start + first_team(), until(stop), num_teams()):
+        first, last = starts[r], starts[r + 1]
+        begin, end = whole_pieces(first, last, pieces.shape[0])
         for column in range(lane, out.shape[1], lanes):
-            total = number(out, 0.0)
-            for j in range(starts[r], starts[r + 1]):
-                if winners[bags[j], column] == order[j]:
-                    total += load(grad_output, np.int64(bags[j]), column, (0,))[0]
-            out[r, column] = total
+            total = sum_won(grad_output, winners, order, bags, first, begin * PIECE if begin < end else last, column)
+            if begin < end:
+                for p in range(begin, end):
+                    total += load(pieces, p, column, (0,))[0]
+                total += sum_won(grad_output, winners, order, bags, end * PIECE, last, column)
+            store(out, r, column, (total,))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import cuda
 
-from fastemb.kernels.cuda.vector import first_team, load, num_teams, number, store, team_max, team_min, team_sum
+from fastemb.kernels.cuda.vector import first_team, load, num_teams, number, store, team_max, team_min, team_sum, until
 
 __all__ = ["renormalise"]
 
@@ -43,7 +43,7 @@ def norm_of(weight, row, norm_type):
 @cuda.jit
 def renormalise(weight, rows, max_norm, norm_type, start, stop):
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    for r in range(start + first_team(), stop, num_teams()):
+    for r in range(start + first_team(), until(stop), num_teams()):
         row = np.int64(rows[r])
         norm = np.float64(norm_of(weight, row, norm_type))
         if norm > max_norm:

@@ -110,6 +110,10 @@ def num_teams():
     return here().gridDim.x * here().blockDim.y
 
 
+def until(stop):
+    return stop if isinstance(stop, int | np.integer) else stop[0]
+
+
 def _of_team(value):
     """The numbers of all threads of a team; all threads of a block that are not done must come here."""
     cuda = here()

@@ -1,7 +1,10 @@
 """Optimizers' rules on the rows of a table: a team has a row, and each of its threads a vector of the columns.
 
 `step` takes a range of rows where the reference takes a range of parts: each row is one of its own, summed in
-registers, so that `bounds` and `scratch` are not used. It returns a fault where the reference returns a status.
+registers, so that `bounds` is not used, and `scratch` has the sums of pieces of the lookups: see `pieces`. It returns a
+fault where the reference returns a status.
+
+The end of a range of rows may be an array of one number, which the GPU knows and the host does not: see `grouping`.
 """
 
 import math
@@ -9,9 +12,9 @@ import math
 import numpy as np
 from numba import cuda
 
-from fastemb.kernels.cuda.bags import fits, sum_rows
+from fastemb.kernels.cuda.bags import fits, sum_grouped
 from fastemb.kernels.cuda.vector import (
-    SIMULATED, first_team, load, num_teams, number, store, team_sum, zeros,
+    SIMULATED, first_team, load, num_teams, number, store, team_sum, until, zeros,
 )  # fmt: skip
 
 __all__ = [
@@ -165,7 +168,7 @@ def whole_of(weight, first, second, row, total, hyper, rule):
 @cuda.jit
 def update(weight, first, second, rows, gradients, base, hyper, rule, start, stop, width):
     lane, lanes, dim = cuda.threadIdx.x, cuda.blockDim.x, weight.shape[1]
-    for r in range(start + first_team(), stop, num_teams()):
+    for r in range(start + first_team(), until(stop), num_teams()):
         row, whole = np.int64(rows[r]), number(weight, 0.0)
         if is_rowwise(rule):
             for column in range(lane * len(width), dim, lanes * len(width)):
@@ -183,18 +186,18 @@ def step(
     fault, width,
 ):  # fmt: skip
     lane, lanes, dim = cuda.threadIdx.x, cuda.blockDim.x, weight.shape[1]
-    for r in range(start + first_team(), stop, num_teams()):
+    for r in range(start + first_team(), until(stop), num_teams()):
         row, begin, end, whole = np.int64(rows[r]), starts[r], starts[r + 1], number(weight, 0.0)
         bad = not fits(begin, end, len(bags))
         if bad:
             begin = end = 0
         if is_rowwise(rule):
             for column in range(lane * len(width), dim, lanes * len(width)):
-                g, outside = sum_rows(grad_output, bags, coefficients, begin, end, -2, column, width)
+                g, outside = sum_grouped(grad_output, bags, coefficients, scratch, begin, end, column, width)
                 whole = squares(weight, row, column, g, hyper, whole)
             whole = whole_of(weight, first, second, row, whole, hyper, rule)
         for column in range(lane * len(width), dim, lanes * len(width)):
-            g, outside = sum_rows(grad_output, bags, coefficients, begin, end, -2, column, width)
+            g, outside = sum_grouped(grad_output, bags, coefficients, scratch, begin, end, column, width)
             bad = bad or outside
             change(weight, first, second, row, column, g, whole, hyper, rule)
         if bad and lane == 0:
@@ -204,7 +207,7 @@ def step(
 @cuda.jit
 def decay(weight, reached, rows, log_product, start, stop):
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    for r in range(start + first_team(), stop, num_teams()):
+    for r in range(start + first_team(), until(stop), num_teams()):
         row, behind = np.int64(rows[r]), 0.0
         if lane == 0:
             behind = log_product - reached[row]

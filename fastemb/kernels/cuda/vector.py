@@ -4,7 +4,7 @@ A vector is a tuple of numbers in the accumulator dtype: float64 for float64 arr
 int16, its bits), bfloat16 (as uint16) and uint8 (codes); integers stay what they are. How many there are is told by the
 length of a `width`, a compile-time constant. Numba reads an array number by number; `load` and `store` move up to 16
 bytes at once. They address ``array[row, column]`` of an array of two dimensions with unit inner stride, unchecked, in
-64 bits. What is moved at once must be aligned to its size: `fastemb.engine.device` sees to it, and `W1` always is.
+64 bits. What is moved at once must be aligned to its size: `fastemb.engine.launch` sees to it, and `W1` always is.
 
 A team is the threads of one ``threadIdx.y``: ``blockDim.x`` of them, a power of two up to 32, side by side in a warp.
 
@@ -19,7 +19,7 @@ from numba import config, cuda
 __all__ = [
     "ATOMIC_SCALARS", "ATOMIC_VECTORS", "SIMULATED", "W1", "W2", "W4", "W8", "add", "affine", "atomic_add", "codes",
     "copy", "dot", "ends", "first_team", "load", "multiply_add", "num_teams", "number", "scale", "select", "store",
-    "team_max", "team_min", "team_sum", "zeros",
+    "team_max", "team_min", "team_sum", "until", "zeros",
 ]  # fmt: skip
 
 W1, W2, W4, W8 = (0,), (0,) * 2, (0,) * 4, (0,) * 8
@@ -29,13 +29,13 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 if SIMULATED:
     from fastemb.kernels.cuda.simulated import (
         add, affine, atomic_add, codes, copy, dot, ends, first_team, load, multiply_add, num_teams, number, scale,
-        select, store, team_max, team_min, team_sum, zeros,
+        select, store, team_max, team_min, team_sum, until, zeros,
     )  # fmt: skip
 else:
     from llvmlite import ir
     from numba.cuda import types
     from numba.cuda.core.errors import TypingError
-    from numba.cuda.extending import intrinsic
+    from numba.cuda.extending import intrinsic, overload
 
     _I1, _I16, _I32, _I64 = ir.IntType(1), ir.IntType(16), ir.IntType(32), ir.IntType(64)
     _F16, _F32 = ir.HalfType(), ir.FloatType()
@@ -341,6 +341,19 @@ else:
             return context.make_tuple(builder, sig.return_type, values)
 
         return types.UniTuple(types.float32, 2)(table, types.int64, types.int64, halves, width), codegen
+
+    def until(stop: Any) -> Any:
+        """Return the end of a range: a number, or the first entry of an array where only the GPU knows it."""
+
+    @overload(until)
+    def _until(stop: Any) -> Any:
+        return _entry if isinstance(stop, types.Array) else _itself
+
+    def _entry(stop: Any) -> Any:
+        return stop[0]
+
+    def _itself(stop: Any) -> Any:
+        return stop
 
     @cuda.jit(device=True)
     def first_team():

@@ -1,0 +1,72 @@
+"""Bags of many features, each of a table of its own, in one pass: the specification of `kernels/cpu/features.py`.
+
+The tables lie one after the other in one array. The indices and offsets of the features stay where they are: a feature
+is told by numbers, one row of `features` each, which are, in this order, the address of its indices, how many there
+are, the address of its ``num_bags + 1`` offsets (int64), the first row of its table in the array, the rows of its
+table, and its padding index (see `lookup`).
+"""
+
+import numpy as np
+
+from fastemb.kernels.reference.bags import reduce
+
+__all__ = ["join", "reduce_features"]
+
+
+def reduce_features(out, weight, features, like, mode, start, stop):
+    """Fill ``out[b, f]`` with the bag b of feature f, reduced as by `bags.reduce`, for b in ``[start, stop)``.
+
+    Parameters
+    ----------
+    out : array (num_bags, num_features * embedding_dim)
+        Of the table's dtype; the features of a bag side by side. Changed in place.
+    weight : float64, float32, float16 or uint16 (num_rows, embedding_dim)
+        All tables.
+    features : int64 (num_features, 6)
+        See above. The memory behind the addresses must be contiguous and aligned.
+    like : int32 or int64 array
+        Of the dtype of all indices.
+    mode : {SUM, MEAN, SQRTN}
+    start, stop : int
+        The range of bags.
+
+    Returns
+    -------
+    int
+        -1, or the first feature that has an index outside its table, or offsets that fall or leave its indices.
+    """
+    dim, num_bags = weight.shape[1], len(out)
+    for f, (indices, num_lookups, offsets, first, rows, padding_idx) in enumerate(features.tolist()):
+        ids, bounds = _array_at(indices, num_lookups, like.dtype), _array_at(offsets, num_bags + 1, np.int64)
+        columns = out[:, f * dim : (f + 1) * dim]
+        table = weight[first : first + rows]
+        if reduce(columns, table, ids, bounds, None, padding_idx, mode, start, stop) != -1:
+            return f
+    return -1
+
+
+def join(out, pieces, start, stop):
+    """Fill ``out[b, f]`` with row b of piece f, for b in ``[start, stop)``.
+
+    Parameters
+    ----------
+    out : float32 or float64 (num_bags, num_features, embedding_dim)
+        Changed in place.
+    pieces : int64 (num_features, 2)
+        The address of each piece, of the dtype of `out`, and how many bytes its rows lie apart.
+    start, stop : int
+        The range of bags.
+    """
+    for f, (address, row_bytes) in enumerate(pieces.tolist()):
+        for b in range(start, stop):
+            out[b, f] = _array_at(address + b * row_bytes, out.shape[2], out.dtype)
+
+
+class _Memory:
+    def __init__(self, address, size, dtype):
+        what = {"data": (address, True), "shape": (size,), "typestr": np.dtype(dtype).str}
+        self.__array_interface__ = {"version": 3, **what}
+
+
+def _array_at(address, size, dtype):
+    return np.asarray(_Memory(address, size, dtype))

@@ -1,0 +1,187 @@
+"""Bags of many features in one pass: the kernel against the reference, and which batches take that short way."""
+
+import numpy as np
+import pytest
+
+from fastemb import EmbeddingBagCollection, num_threads, optim
+from fastemb.engine import _features, operations
+from fastemb.engine.backend import kernels
+
+cpu, reference = kernels("cpu", "features"), kernels("reference", "features")
+NO_PADDING = -2
+TABLES = {"a": (40, 4), "b": (7, 4), "c": (90, 4), "wide": (20, 20)}
+NAMES = ["a", "b", "c"]
+B = 5
+rng = np.random.default_rng(0)
+
+
+def ragged(rows, num_bags, ids=np.int64):
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 4, num_bags))]).astype(np.int64)
+    return rng.integers(0, rows, offsets[-1]).astype(ids), offsets
+
+
+def told(sizes, paddings):
+    firsts = np.cumsum([0, *sizes[:-1]])
+    return np.array([[0, 0, 0, *each] for each in zip(firsts, sizes, paddings, strict=True)], np.int64)
+
+
+@pytest.mark.parametrize(("dtype", "ids"), [(np.float64, np.int64), (np.float32, np.int32)])
+@pytest.mark.parametrize("dim", [1, 4, 20, 150])
+@pytest.mark.parametrize("fault", [None, "index", "offsets"])
+def test_kernel_matches_the_reference(dtype, ids, dim, fault):
+    sizes, num_bags = [9, 1, 30], 150  # more bags than a block has
+    weight = rng.standard_normal((sum(sizes), dim)).astype(dtype)
+    batch = {name: ragged(size, num_bags, ids) for name, size in zip(NAMES, sizes, strict=True)}
+    if fault == "index":
+        for name in "bc":
+            batch[name][0][-1] = 30
+    elif fault == "offsets":
+        batch["c"][1][70] = -1
+    features, like, found_bags, num_lookups, kept = _features.columns(batch, NAMES, told(sizes, [0, NO_PADDING, 29]))
+    assert found_bags == num_bags and num_lookups == sum(len(values) for values, _ in batch.values())
+    for mode in range(3):
+        expected, found, in_parallel = (np.full((num_bags, 3 * dim), 7, dtype) for _ in range(3))
+        status = reference.reduce_features(expected, weight, features, like, mode, 0, num_bags)
+        assert status == {None: -1, "index": 1, "offsets": 2}[fault]
+        assert cpu.reduce_features(found, weight, features, like, mode, 0, num_bags) == status
+        failed = cpu.parallel_reduce_features(in_parallel, weight, features, like, mode, 0, num_bags, 4)
+        assert (failed == 0) == (fault is None)
+        if fault is None:
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+            np.testing.assert_array_equal(in_parallel, found)
+            part = np.full_like(found, 7)
+            cpu.reduce_features(part, weight, features, like, mode, 10, 80)
+            np.testing.assert_array_equal(part[10:80], found[10:80])
+            assert (part[:10] == 7).all() and (part[80:] == 7).all()
+    assert len(kept) == 6
+
+
+def test_join_matches_the_reference():
+    for dtype, dim in ((np.float64, 1), (np.float64, 9), (np.float32, 20), (np.float32, 33)):
+        whole = rng.standard_normal((70, 4 * dim)).astype(dtype)
+        parts = [
+            whole[:, dim : 2 * dim],
+            whole[::-1, :dim],
+            np.broadcast_to(whole[3, :dim], (70, dim)),
+            whole[:, -dim:],
+        ]
+        pieces = np.array([(part.__array_interface__["data"][0], part.strides[0]) for part in parts])
+        for axis in (0, 1):
+            expected, found = np.zeros((4, 70, dim), dtype), np.zeros((70, 4, dim), dtype)
+            target = found if axis else expected.transpose(1, 0, 2)
+            cpu.join(target, pieces, 3, 60)
+            reference.join(expected.transpose(1, 0, 2) if axis else found, pieces, 3, 60)
+            np.testing.assert_array_equal(found, expected.transpose(1, 0, 2))
+            np.testing.assert_array_equal(found[3:60], np.stack(parts, axis=1)[3:60])
+            assert not found[:3].any() and not found[60:].any()
+
+
+@pytest.mark.parametrize("by_sample", [True, False])
+def test_join_is_stack(by_sample):
+    pieces = [rng.standard_normal((3000, 8)) for _ in range(3)]
+    for each in (pieces, [pieces[0].astype(np.float32), *pieces[1:]], [piece[:, ::2] for piece in pieces]):
+        found = operations.join(each, by_sample)
+        np.testing.assert_array_equal(found, np.stack(each, axis=int(by_sample)))
+    assert not np.shares_memory(operations.join(pieces[:1], by_sample), pieces[0])
+
+
+def layer(**options):
+    return EmbeddingBagCollection(TABLES, **{"dtype": "float64", "seed": 0, **options})
+
+
+def columns():
+    return {name: ragged(rows, B) for name, (rows, _) in TABLES.items()}
+
+
+ONE = {name: rng.integers(0, rows, B) for name, (rows, _) in TABLES.items()}
+TWO = {name: rng.integers(0, rows, (B, 2 + len(name))) for name, (rows, _) in TABLES.items()}
+BATCHES = {"pairs": columns(), "one": ONE, "two": TWO, "mixed": {**columns(), "b": ONE["b"], "c": TWO["c"]}}
+
+
+def is_served(layer, batch):
+    return all(arena.serve(batch) is not None for arena in layer.arenas)
+
+
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
+@pytest.mark.parametrize("options", [{}, {"padding_idx": 0}, {"mode": "mean", "output": "concatenate"}])
+def test_inference_gives_what_training_gives(batch, options):
+    bags = layer(**options)
+    wanted = bags(batch)
+    bags.eval()
+    assert is_served(bags, batch)
+    found = bags(batch)
+    if options.get("output") == "concatenate":
+        np.testing.assert_allclose(found, wanted, atol=1e-12)
+    else:
+        assert list(found) == list(wanted)
+        for name, rows in wanted.items():
+            np.testing.assert_allclose(found[name], rows, atol=1e-12)
+
+
+def test_any_number_of_threads():
+    bags = layer().eval()
+    batch = {name: ragged(rows, 5000) for name, (rows, _) in TABLES.items()}
+    found = []
+    for threads in (1, 2, 3):
+        with num_threads(threads):
+            found.append(bags(batch))
+    for name in TABLES:
+        np.testing.assert_array_equal(found[0][name], found[1][name])
+        np.testing.assert_array_equal(found[0][name], found[2][name])
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def test_read_only_columns_are_read():
+    batch = {name: (read_only(values), read_only(offsets)) for name, (values, offsets) in BATCHES["pairs"].items()}
+    assert is_served(layer(), batch)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [1, 2, 3, 4, 5],
+        ONE["a"].astype(np.int32),
+        ONE["a"].astype(np.uint64),
+        ONE["a"].astype(float),
+        np.repeat(ONE["a"], 2)[::2],
+        ONE["a"][:4],
+        np.zeros((B, 0), np.int64),
+        np.zeros((B, 1, 1), np.int64),
+        (ONE["a"], [0, 1, 2, 3, 4, 5]),
+        (ONE["a"], np.arange(B)),
+        (ONE["a"], np.arange(1, B + 2)),
+        (ONE["a"], np.arange(B + 1).astype(np.int32)),
+        (ONE["a"], np.zeros(0, np.int64)),
+        (ONE["a"],),
+        np.full(B, 40),
+        np.full(B, -1),
+        (ONE["a"], np.array([0, 3, 1, 3, 4, 5])),
+        None,
+    ],
+)
+def test_other_columns_give_way(column):
+    batch = {**ONE, "a": column}
+    assert layer().arenas[0].serve(batch) is None
+
+
+def test_other_layers_give_way():
+    bags = layer(on_invalid="clip")
+    assert not is_served(bags, ONE)
+    bags = layer(optimizer=optim.SGD(lr=0.1, weight_decay=0.1, decay="exact"))
+    assert not is_served(bags, ONE)
+    assert operations.plain_features(np.zeros((1, 1)), {}, ["a"], told([1], [NO_PADDING]), "sum") is None
+
+
+@pytest.mark.parametrize("value", [40, -1])
+def test_errors_are_those_of_training(value):
+    bags = layer().eval()
+    batch = {**BATCHES["pairs"], "a": (np.array([3, value]), np.array([0, 0, 1, 2, 2, 2]))}
+    with pytest.raises(IndexError, match=rf"feature 'a': .*{value}"):
+        bags(batch)
+    with pytest.raises(ValueError, match=r"feature 'wide' must have 5 rows as those before, got 4"):
+        bags({**ONE, "wide": ONE["wide"][:4]})
