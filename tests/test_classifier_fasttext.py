@@ -184,6 +184,8 @@ def test_what_is_no_classifier(theirs, folder):
         (folder / "cut.bin").write_bytes(data[:size])
         with pytest.raises(ValueError):
             FastTextClassifier.load(folder / "cut.bin")
-    FastText([["of", "a"]] * 9, sg=1, sample=0, vector_size=4, min_count=1, bucket=10, epochs=1).save(folder / "vectors.bin")
+    FastText([["of", "a"]] * 9, sg=1, sample=0, vector_size=4, min_count=1, bucket=10, epochs=1).save(
+        folder / "vectors.bin"
+    )
     with pytest.raises(ValueError, match="a fastText model of skipgram vectors, not a classifier"):
         FastTextClassifier.load(folder / "vectors.bin")
