@@ -3,15 +3,16 @@
 Work on them is queued in the thread's current stream (`streams`), and nothing waits for it but a copy to the host.
 """
 
+from functools import cache
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastemb.engine.streams import cuda, current_stream, is_simulated, number_of, synchronize
+from fastemb.engine.streams import copying_stream, cuda, current_stream, is_simulated, number_of, synchronize
 
-__all__ = ["DeviceArray", "empty", "on_host", "there", "upload", "zeros"]
+__all__ = ["DeviceArray", "empty", "nothing", "on_host", "there", "upload", "zeros"]
 
 
 class _Flags(NamedTuple):
@@ -157,7 +158,7 @@ class DeviceArray:
             return np.empty(self.shape, self.dtype)
         made = self.made if self.is_contiguous() or self.ndim == 0 else _packed(self.made)
         found = np.empty(self.shape, made.dtype)
-        made.copy_to_host(found, stream=current_stream())
+        made.copy_to_host(found, stream=copying_stream())
         synchronize()
         return found if found.dtype == self.dtype else found.view(self.dtype)
 
@@ -167,7 +168,7 @@ class DeviceArray:
             given = np.ascontiguousarray(values)
             if given.shape != self.shape or given.dtype != self.dtype:
                 raise ValueError(f"{self.dtype} of shape {self.shape} is needed, got {given.dtype} of {given.shape}")
-            self.made.copy_to_device(given.view(self.made.dtype), stream=current_stream())
+            self.made.copy_to_device(given.view(self.made.dtype), stream=copying_stream())
 
     def copy(self) -> "DeviceArray":
         """Return a copy in the GPU's memory."""
@@ -175,7 +176,7 @@ class DeviceArray:
             return upload(self.to_host())
         new = empty(self.shape, self.dtype)
         if self.size:
-            new.made.copy_to_device(self.made, stream=current_stream())
+            new.made.copy_to_device(self.made, stream=copying_stream())
         return new
 
 
@@ -206,8 +207,14 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
     else:
         from numba.cuda.cudadrv.driver import device_memset
 
-        device_memset(new.made, 0, new.nbytes, stream=current_stream())
+        device_memset(new.made, 0, new.nbytes, stream=copying_stream())
     return new
+
+
+@cache
+def nothing(shape: tuple[int, ...], dtype: np.dtype) -> DeviceArray:
+    """Return an array without entries, which has no memory and so may be one for all."""
+    return empty(shape, dtype)
 
 
 def upload(values: NDArray) -> DeviceArray:
