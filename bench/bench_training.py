@@ -44,7 +44,7 @@ def bench_words(benchmark, text, name, vector_size, hs):
                 staleness, num_private = 32, 0
                 how += (staleness, result, scratch, num_private, staleness)
             else:
-                how += (sigmoid_table(6.0, 1000), (6.0, 1000 / 12, True, False, False), result, scratch)
+                how += (sigmoid_table(6.0, 1000), (6.0, 1000 / 12, True, False, False, False), result, scratch)
             getattr(kernels("cpu", model), name)(
                 corpus.ids, corpus.offsets, 0, len(corpus.offsets) - 1, weight_in, weight_out, None, None, tree, keep,
                 noise, WINDOW, True, 0 if hs else NEGATIVE, 0.05, 0.0, np.uint64(1), *how, simd_width(),

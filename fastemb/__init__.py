@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastemb.layers.embedding import Embedding
     from fastemb.trainers.callbacks import CallbackAny2Vec
     from fastemb.trainers.classification.classifier import FastTextClassifier
+    from fastemb.trainers.facebook import load_facebook_model, load_facebook_vectors, save_facebook_model
     from fastemb.trainers.fasttext import FastText
     from fastemb.trainers.glove import GloVe
     from fastemb.trainers.phrases import FrozenPhrases, Phraser, Phrases
@@ -51,8 +52,11 @@ __all__ = [
     "deferred_errors",
     "functional",
     "get_num_threads",
+    "load_facebook_model",
+    "load_facebook_vectors",
     "num_threads",
     "optim",
+    "save_facebook_model",
     "set_num_threads",
 ]
 
@@ -79,12 +83,15 @@ _HOME = {
     "Text8Corpus": "fastemb.corpus.sentences",
     "Word2Vec": "fastemb.trainers.word2vec",
     "get_num_threads": "fastemb.engine.parallel",
+    "load_facebook_model": "fastemb.trainers.facebook",
+    "load_facebook_vectors": "fastemb.trainers.facebook",
     "num_threads": "fastemb.engine.parallel",
+    "save_facebook_model": "fastemb.trainers.facebook",
     "DeviceArray": "fastemb.engine.device",
     "deferred_errors": "fastemb.engine.faults",
     "set_num_threads": "fastemb.engine.parallel",
 }
-_PARTS = ("functional", "keras", "optim", "torch")  # `fastemb.torch.Embedding` needs no other import
+_PARTS = ("fasttext", "functional", "keras", "optim", "torch")  # `fastemb.torch.Embedding` needs no other import
 
 
 def __getattr__(name: str) -> Any:

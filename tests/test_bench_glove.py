@@ -68,7 +68,7 @@ def test_both_sides_are_measured_and_rendered(corpus, tmp_path):
     )  # fmt: skip
     counting, training = found["measures"]["counting"], found["measures"]["training"]
     assert [each["label"] for each in counting] == ["fastemb", "GloVe program"]
-    assert [each["label"] for each in training] == ["fastemb", 'fastemb, compat="glove"', "GloVe program"]
+    assert [each["label"] for each in training] == ["fastemb", 'fastemb, compat="glove-1.2"', "GloVe program"]
     assert len(lines) == 5 and found["benchmark"] == "glove"
     for each in (*counting, *training):
         assert each["seconds"] > 0 and each["peak_bytes"] > 0  # sampled, and stand-ins are short

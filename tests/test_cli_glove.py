@@ -129,7 +129,7 @@ def test_train(text, tmp_path, capsys):
         (["--no-distance-weighting"], "distance_weighting", False),
         (["--max-final-vocab", "4"], "max_final_vocab", 4),
         (["--vectors", "context"], "vectors", "context"),
-        (["--compat", "glove"], "compat", "glove"),
+        (["--compat", "glove-1.2"], "compat", "glove-1.2"),
         (["--min-count", "2"], "min_count", 2),
         (["--lowercase"], "lowercase", True),
         (["--errors", "ignore"], "errors", "ignore"),

@@ -24,7 +24,7 @@ ROWS = [
     {"cli"},
     {"bench"},
     {"keras"},  # Keras 3 runs on torch
-    {"torch", "sklearn"},
+    {"torch", "sklearn", "fasttext"},
     {"pipeline"},
     {"trainers", "layers"},
     {"optim", "functional"},

@@ -12,6 +12,7 @@ from fastemb import FastTextKeyedVectors, KeyedVectors
 from fastemb.cli.app import app
 from fastemb.corpus.subwords import Subwords
 from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.engine.means import mean_rows
 from fastemb.formats import read
 from fastemb.formats.subwords import SubwordTable
 
@@ -66,6 +67,18 @@ def test_a_word_reads_its_own_rows_only():
     with pytest.raises(ValueError, match="read-only"):
         kv["night"][0] = 1
     assert len(kv) == len(WORDS)
+
+
+def test_vectors_are_made_block_by_block(tmp_path):
+    words = [f"{'ab' * (i % 7)}{i}" for i in range(20_000)]  # more than a block of words, and of a file's entries
+    kv = make(words, dim=2)
+    kv.save(tmp_path / "many.bin")
+    found = FastTextKeyedVectors.load(tmp_path / "many.bin")
+    assert found.index_to_key == words
+    np.testing.assert_array_equal(found.counts, kv.counts)
+    np.testing.assert_array_equal(found.vectors, kv.vectors)
+    table = kv._subword_table
+    np.testing.assert_array_equal(kv.vectors, mean_rows(table.rows, *table.parts()))
 
 
 def test_words_without_ngrams():

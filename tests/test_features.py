@@ -56,6 +56,35 @@ def test_kernel_matches_the_reference(dtype, ids, dim, fault):
     assert len(kept) == 6
 
 
+def test_join_matches_the_reference():
+    for dtype, dim in ((np.float64, 1), (np.float64, 9), (np.float32, 20), (np.float32, 33)):
+        whole = rng.standard_normal((70, 4 * dim)).astype(dtype)
+        parts = [
+            whole[:, dim : 2 * dim],
+            whole[::-1, :dim],
+            np.broadcast_to(whole[3, :dim], (70, dim)),
+            whole[:, -dim:],
+        ]
+        pieces = np.array([(part.__array_interface__["data"][0], part.strides[0]) for part in parts])
+        for axis in (0, 1):
+            expected, found = np.zeros((4, 70, dim), dtype), np.zeros((70, 4, dim), dtype)
+            target = found if axis else expected.transpose(1, 0, 2)
+            cpu.join(target, pieces, 3, 60)
+            reference.join(expected.transpose(1, 0, 2) if axis else found, pieces, 3, 60)
+            np.testing.assert_array_equal(found, expected.transpose(1, 0, 2))
+            np.testing.assert_array_equal(found[3:60], np.stack(parts, axis=1)[3:60])
+            assert not found[:3].any() and not found[60:].any()
+
+
+@pytest.mark.parametrize("by_sample", [True, False])
+def test_join_is_stack(by_sample):
+    pieces = [rng.standard_normal((3000, 8)) for _ in range(3)]
+    for each in (pieces, [pieces[0].astype(np.float32), *pieces[1:]], [piece[:, ::2] for piece in pieces]):
+        found = operations.join(each, by_sample)
+        np.testing.assert_array_equal(found, np.stack(each, axis=int(by_sample)))
+    assert not np.shares_memory(operations.join(pieces[:1], by_sample), pieces[0])
+
+
 def layer(**options):
     return EmbeddingBagCollection(TABLES, **{"dtype": "float64", "seed": 0, **options})
 

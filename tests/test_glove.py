@@ -96,13 +96,13 @@ def test_memory_and_sources_change_nothing(tmp_path):
     )
 
 
-@pytest.mark.parametrize("compat", [None, "glove"])
+@pytest.mark.parametrize("compat", [None, "glove", "glove-1.2"])
 def test_training_equals_the_reference(many_blocks, compat):
     """The whole of it, step by step, in float64 and in the order of the blocks."""
     model = GloVe(sentences(40), **small(vector_size=6, compat=compat, eta=0.1, x_max=7.0, alpha=0.5))
     with read_corpus(sentences(40), min_count=1) as corpus:
         blocks = Blocks.of_matrix(count_cooccurrences(corpus, window=5), 1, 1)
-        state = GloVeState.start(corpus.vocabulary, 6, 1, 0.1**2 if compat else 1.0)
+        state = GloVeState.start(corpus.vocabulary, 6, 1, 1.0 if compat == "glove-1.2" else 0.1**2)
     state.word, state.context = state.word.astype(np.float64), state.context.astype(np.float64)
     assert blocks.num_strata > 1
     losses = []

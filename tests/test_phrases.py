@@ -506,14 +506,25 @@ def test_models_can_be_copied_and_pickled(model):
 
 
 def test_models_are_written_as_what_they_are(model, tmp_path):
-    with pytest.raises(ValueError, match=r"path must end in '\.safetensors'"):
+    with pytest.raises(ValueError, match=r"path must not end in '\.json'"):
         model.save(tmp_path / "model.json")
-    with pytest.raises(ValueError, match=r"path must end in '\.json'"):
-        model.freeze().save(tmp_path / "model.pkl")
+    with pytest.raises(ValueError, match=r"path must not end in '\.safetensors'"):
+        model.freeze().save(tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="there must be at least one pass"):
         FrozenPhrases([])
     with pytest.raises(TypeError, match="phrases_model must be Phrases"):
         FrozenPhrases({"a_b": 3})
+
+
+def test_files_of_any_name(model, tmp_path):
+    model.save(tmp_path / "counted.pkl")
+    model.freeze().save(tmp_path / "frozen.pkl")
+    assert dict(Phrases.load(tmp_path / "counted.pkl").vocab) == dict(model.vocab)
+    for kind in (Phrases, FrozenPhrases):
+        assert kind.load(tmp_path / "frozen.pkl").export_phrases() == model.export_phrases()
+        (tmp_path / "gensims.pkl").write_bytes(pickle.dumps(model.freeze()))
+        with pytest.raises(ValueError, match=r"gensims\.pkl: a Python pickle"):
+            kind.load(tmp_path / "gensims.pkl")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ class Case:
 
     def __init__(
         self, seed=0, dim=20, window=5, negative=5, sample=1e-2, scale=0.5, shrink=True, ids=None, extras=(),
-        limit=6.0, rule=(True, False, False), cbow=(True, False),
+        limit=6.0, rule=(True, False, False, False), cbow=(True, False),
     ):  # fmt: skip
         random = np.random.default_rng(seed)
         if ids is None:
@@ -161,7 +161,7 @@ def test_shared_equals_the_reference(
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 1000), variant=variants, dim=sizes, window=st.integers(1, 12), negative=st.integers(0, 20),
-    shrink=st.booleans(), limit=st.sampled_from([6.0, 8.0]), rule=st.tuples(*[st.booleans()] * 3),
+    shrink=st.booleans(), limit=st.sampled_from([6.0, 8.0]), rule=st.tuples(*[st.booleans()] * 4),
     cbow=st.tuples(*[st.booleans()] * 2),
 )  # fmt: skip
 def test_pairwise_equals_the_reference(model, seed, variant, dim, window, negative, shrink, limit, rule, cbow):
@@ -443,7 +443,7 @@ def test_hierarchical_softmax_by_hand(model):
 def test_beyond_the_limit(hierarchical, saturates):
     """A centre word that is sure to be wrong: its pair gets a gradient of alpha, or is skipped."""
     case = Case(6, dim=8, window=1, negative=int(not hierarchical), sample=0, ids=np.array([1, 2], np.int32),
-                extras=("tree",), rule=(saturates, saturates, False))  # fmt: skip
+                extras=("tree",), rule=(saturates, saturates, False, False))  # fmt: skip
     case.offsets = np.array([0, 2], np.int64)
     case.keep[:] = 1
     case.noise[:] = [0, 5]
@@ -454,6 +454,28 @@ def test_beyond_the_limit(hierarchical, saturates):
     outputs = case.run("skipgram_pairwise", alpha=0.1)[2 if hierarchical else 1]
     change = outputs[1] - case.tables[1][1]
     np.testing.assert_allclose(change, 0.1 * case.tables[0][2] * saturates, rtol=1e-3)
+
+
+def test_the_centre_as_input_is_trained_with_one_context_word_after_the_other():
+    """fastText's way: the second context word meets the input that the first has changed."""
+    case = Case(6, dim=8, window=1, negative=1, sample=0, ids=np.array([1, 2, 3], np.int32), extras=("subwords",),
+                rule=(True, False, True, True), limit=8.0)  # fmt: skip
+    case.offsets = np.array([0, 3], np.int64)
+    case.keep[:] = 1
+    case.noise[:] = [0, 9]  # every negative is word 9
+    rows, outputs = case.tables[0][:, :8].astype(float), case.tables[1][:, :8].astype(float)
+    values, ends = case.subwords
+    for centre, context in ((1, 2), (2, 1), (2, 3), (3, 2)):
+        members = values[ends[centre] : ends[centre + 1]]
+        hidden, error = rows[members].mean(axis=0), np.zeros(8)
+        for output, label in ((context, 1), (9, 0)):
+            gradient = 0.1 * (label - 1 / (1 + np.exp(-hidden @ outputs[output])))
+            error += gradient * outputs[output]
+            outputs[output] += gradient * hidden
+        np.add.at(rows, members, error)
+    got = case.run("skipgram_pairwise", alpha=0.1)
+    np.testing.assert_allclose(got[0][:, :8], rows, atol=3e-3)
+    np.testing.assert_allclose(got[1][:, :8], outputs, atol=3e-3)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -469,14 +491,14 @@ def test_a_negative_equal_to_the_centre_is_skipped(mode):
 
 @pytest.mark.parametrize("mode", ["skipgram_pairwise", "cbow_pairwise"])
 def test_a_negative_equal_to_the_centre_is_drawn_again(mode):
-    case = Case(7, negative=3, sample=0, ids=np.arange(2, dtype=np.int32).repeat(40), rule=(True, False, True))
+    case = Case(7, negative=3, sample=0, ids=np.arange(2, dtype=np.int32).repeat(40), rule=(True, False, True, False))
     case.noise = np.array([[2**31, 1], [2**31, 0]], np.uint32)  # two words, equally likely
     redrawn = case.run(mode)[-1][1]
-    case.rule = (6.0, 83.0, True, False, False)
+    case.rule = (6.0, 83.0, True, False, False, False)
     skipped = case.run(mode)[-1][1]
     assert redrawn % 4 == 0 and skipped < 0.8 * redrawn
     case.noise[:] = [0, 0]  # word 0 alone: there is nothing else to draw
-    case.rule = (6.0, 83.0, True, False, True)
+    case.rule = (6.0, 83.0, True, False, True, False)
     assert_close(case.run(mode), case.reference(mode), atol=1e-3)
 
 

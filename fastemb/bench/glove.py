@@ -212,14 +212,14 @@ def _compare(ours: Path, theirs: Path) -> None:
 
 
 def _training(work: _Work, rounds: int) -> list[Run]:
-    """Train on the same file: fastemb, fastemb with the program's step of biases, and the program, in turn."""
+    """Train on the same file: fastemb, fastemb with the biases' step of the program's release 1.2, and the program."""
     runs = []
     num_pairs = work.matrix.stat().st_size // 16
     shuffled = work.folder / "shuffled.bin"
     if work.programs is not None:
         _tool(work, "shuffle", "-memory", PROGRAM_MEMORY, source=work.matrix, target=shuffled)
     for seed in range(1, rounds + 1):
-        for label, options in (("fastemb", []), ('fastemb, compat="glove"', ["--compat", "glove"])):
+        for label, options in (("fastemb", []), ('fastemb, compat="glove-1.2"', ["--compat", "glove-1.2"])):
             runs.append(_train_fastemb(work, label, seed, options))
         if work.programs is not None:
             runs.append(_train_program(work, shuffled, seed, num_pairs))

@@ -98,7 +98,7 @@ def train(
         str | None,
         typer.Option(
             metavar="PROGRAM",
-            help="Train as word2vec.c, gensim or fasttext does, slower; glove: with --model glove.",
+            help="Train as word2vec.c, gensim or fasttext does, slower; glove-1.2: with --model glove.",
             rich_help_panel=_MODEL,
         ),
     ] = None,

@@ -117,15 +117,19 @@ class Subwords:
         """
         return self._rows(words, num_words, False, workers)
 
-    def of_word(self, words: Vocabulary, number: int, num_words: int) -> NDArray[np.int32]:
-        """Return the rows of one word of the vocabulary, as `of_vocabulary` does.
+    def of_range(
+        self, words: Vocabulary, start: int, stop: int, num_words: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the rows of the vocabulary's words `start` to `stop` (exclusive), as `of_vocabulary` does.
 
         Examples
         --------
-        >>> Subwords(min_n=3, max_n=3, bucket=100).of_word(Vocabulary.from_words(["cat", "at"]), 1, num_words=2)
-        array([ 1, 76,  8], dtype=int32)
+        >>> words = Vocabulary.from_words(["cat", "at"])
+        >>> Subwords(min_n=3, max_n=3, bucket=100).of_range(words, 1, 2, num_words=2)
+        (array([ 1, 76,  8], dtype=int32), array([0, 3]))
         """
-        return self._range(words, number, number + 1, num_words, self.has_word_rows)[0]
+        values, lengths = self._range(words, start, stop, num_words, self.has_word_rows)
+        return values, offsets_of(lengths)
 
     def _rows(
         self, words: Vocabulary, num_words: int, own: bool, workers: int | None

@@ -48,7 +48,11 @@ def gather(rows: Rows, indices: NDArray) -> NDArray[np.float32]:
 
 
 def mean_rows(
-    rows: Rows, values: NDArray[np.integer], offsets: NDArray[np.int64], workers: int | None = None
+    rows: Rows,
+    values: NDArray[np.integer],
+    offsets: NDArray[np.int64],
+    workers: int | None = None,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Return the mean of the rows of each bag, zeros for an empty one.
 
@@ -63,6 +67,8 @@ def mean_rows(
         Bag `i` is ``values[offsets[i]:offsets[i + 1]]``; they rise from 0 to `num_values`.
     workers : int, optional
         Threads; default `fastemb.get_num_threads()`.
+    out : float32 (num_bags, dim), optional
+        Where to put the means; default a new array.
 
     Returns
     -------
@@ -76,10 +82,11 @@ def mean_rows(
            [4. ]], dtype=float32)
     """
     num_bags, dim = len(offsets) - 1, rows.shape[1]
-    out = np.zeros((num_bags, dim), np.float32)
+    out = np.empty((num_bags, dim), np.float32) if out is None else out
     row_bytes = max(1, 4 * dim)
     if len(values) * row_bytes <= _FEW:
         found = gather(rows, values)
+        out[:] = 0
         for bag in np.flatnonzero(np.diff(offsets)).tolist():
             first, last = offsets[bag], offsets[bag + 1]
             out[bag] = np.add.reduce(found[first:last], axis=0) * np.float32(1 / (last - first))

@@ -5,18 +5,19 @@ int64 and contiguous; `arrays` and `ragged` make them so of what users pass. Tab
 so does what is returned.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine import _features, _plain, gpu, gpu_grouping
-from fastemb.engine.arrays import FLOAT16, accumulator
+from fastemb.engine.arrays import FLOAT16, FLOAT32, FLOAT64, accumulator
 from fastemb.engine.backend import indexing_device, kernels, require_half
 from fastemb.engine.device import DeviceArray
 from fastemb.engine.grouping import group
-from fastemb.engine.memory import empty_rows
-from fastemb.engine.parallel import run
+from fastemb.engine.memory import empty, empty_rows
+from fastemb.engine.parallel import SERIAL_BYTES, run
 from fastemb.engine.ragged import Bags, index_error, padding_number
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "SUMS",
     "dots",
     "extremes",
+    "join",
     "limit_norms",
     "lookup",
     "plain_features",
@@ -428,6 +430,39 @@ def plain_features(
     arguments = (stored(out), stored(weight), told, like, SUMS[mode])
     cost = num_lookups * dim * weight.itemsize
     return out if run(kernels(device, "features"), "reduce_features", arguments, num_bags, cost) == -1 else None
+
+
+def join(pieces: Sequence[NDArray], by_sample: bool, device: str = "cpu") -> NDArray:
+    """Return pieces of the same shape in one array: ``np.stack``, in all threads where that pays.
+
+    Parameters
+    ----------
+    pieces : sequence of array (num_bags, embedding_dim)
+    by_sample : bool
+        Whether the rows of a sample lie side by side, or those of a piece.
+    device : {"cpu", "reference", "cuda"}, default "cpu"
+
+    Returns
+    -------
+    array (num_bags, num_pieces, embedding_dim), or (num_pieces, num_bags, embedding_dim)
+
+    Examples
+    --------
+    >>> join([np.array([[1.0], [2.0]]), np.array([[3.0], [4.0]])], by_sample=True).tolist()
+    [[[1.0], [3.0]], [[2.0], [4.0]]]
+    """
+    first = pieces[0]
+    dtypes = {piece.dtype for piece in pieces}
+    are_plain = dtypes <= {FLOAT32, FLOAT64} and len(dtypes) == 1
+    are_plain = are_plain and all(piece.flags.aligned and piece.strides[1] == first.itemsize for piece in pieces)
+    if not are_plain or len(pieces) * first.nbytes < SERIAL_BYTES:
+        return np.stack(pieces, axis=1 if by_sample else 0)
+    (num_bags, dim), count = first.shape, len(pieces)
+    out = empty((num_bags, count, dim) if by_sample else (count, num_bags, dim), first.dtype)
+    told = np.array([(piece.__array_interface__["data"][0], piece.strides[0]) for piece in pieces], np.int64)
+    arguments = (out if by_sample else out.transpose(1, 0, 2), told)
+    run(kernels(indexing_device(device), "features"), "join", arguments, num_bags, 2 * out.nbytes)
+    return out
 
 
 def _cost(weight: NDArray, bags: Bags) -> int:

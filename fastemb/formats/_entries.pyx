@@ -18,7 +18,7 @@ cdef inline int64_t word_end(const uint8_t* text, int64_t place, int64_t size) n
     return found - text
 
 
-def parse_entries(const uint8_t[::1] data, int64_t start, int64_t count):
+def parse_entries(const uint8_t[::1] data, int64_t start, int64_t count, int64_t number=0):
     """Return the words of entries that follow each other in a file.
 
     Parameters
@@ -29,6 +29,8 @@ def parse_entries(const uint8_t[::1] data, int64_t start, int64_t count):
         Where the first entry begins.
     count
         Number of entries.
+    number
+        Of the first of them, for errors.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def parse_entries(const uint8_t[::1] data, int64_t start, int64_t count):
             kinds[i] = <int8_t>text[end + TAIL]
             place = end + 1 + TAIL
     if end < 0:
-        raise ValueError(f"word {i} of {count} does not end")
+        raise ValueError(f"word {number + i} does not end")
     words = np.empty(total, np.uint8)
     cdef uint8_t[::1] packed = words
     if total:

@@ -180,10 +180,7 @@ class Reader:
             raise self.bad(
                 f"it claims {size} entries, {num_words} words and {num_labels} labels, {num_pruned} pruned buckets"
             )
-        try:
-            packed, offsets, counts, kinds, self.place = parse_entries(self._data, self.place, size)
-        except ValueError as error:
-            raise self.bad(f"in its dictionary {error}; is it truncated?") from None
+        packed, offsets, counts, kinds = self._entries(size)
         if kinds[:num_words].any() or (kinds[num_words:] != 1).any():
             raise self.bad("its words must come before its labels, and nothing else may be there")
         everything = Vocabulary(packed, offsets, counts)
@@ -191,6 +188,34 @@ class Reader:
         labels = Vocabulary(packed[cut:], offsets[num_words:] - cut, counts[num_words:])
         pruned = self._pruned(num_pruned) if num_pruned >= 0 else None
         return Dictionary(everything.first(num_words), labels, num_tokens, pruned)
+
+    def _entries(self, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the bytes, offsets, counts and kinds of the dictionary's entries, read a block at a time.
+
+        The map's pages are let go after each block: they would count as memory beside what was taken of them.
+        """
+        if not 0 <= size <= self.left // (_ENTRY.itemsize + 1):
+            raise self.bad(f"in its dictionary there is no room for {size} words; is it truncated?")
+        packed, offsets = bytearray(), np.zeros(size + 1, np.int64)
+        counts, kinds = np.empty(size, np.int64), np.empty(size, np.int8)
+        for first in range(0, size, _BLOCK):
+            block = slice(first, min(first + _BLOCK, size))
+            try:
+                text, ends, counts[block], kinds[block], stop = parse_entries(
+                    self._data, self.place, block.stop - first, first
+                )
+            except ValueError as error:
+                raise self.bad(f"in its dictionary {error}; is it truncated?") from None
+            offsets[first + 1 : block.stop + 1] = ends[1:] + len(packed)
+            packed += text.data
+            self._let_go(self.place, stop)
+            self.place = stop
+        return np.frombuffer(packed, np.uint8), offsets, counts, kinds
+
+    def _let_go(self, start: int, stop: int) -> None:
+        start -= start % mmap.PAGESIZE
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
     def _pruned(self, size: int) -> np.ndarray:
         pairs = self.array("<i4", 2 * size, "pruned buckets").reshape(-1, 2)

@@ -8,11 +8,14 @@ import numpy as np
 from fastemb.corpus.subwords import Subwords
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.means import Rows, mean_rows
+from fastemb.engine.parallel import ordered_map
 from fastemb.formats.fasttext_file import Arguments
 from fastemb.formats.file_rows import FileRows
 from fastemb.formats.table import Table
 
 __all__ = ["Origin", "SubwordTable"]
+
+_WORDS = 1 << 11  # whose parts are looked for at a time
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class SubwordTable(Table):
         if self._vectors is None:
             if isinstance(self.rows, FileRows):
                 self.rows.will_need()
-            self._vectors = mean_rows(self.rows, *self.parts())
+            self._vectors = self._means()
         return self._vectors
 
     @vectors.setter
@@ -128,8 +131,20 @@ class SubwordTable(Table):
         """Return the vector of one word of the vocabulary, float32 (dim,), without computing the others'."""
         if self._vectors is not None:
             return self._vectors[row]
-        values = self.subwords.of_word(self.spelling, row, self.num_word_rows)
-        return mean_rows(self.rows, values, np.array([0, len(values)]))[0]
+        return mean_rows(self.rows, *self.subwords.of_range(self.spelling, row, row + 1, self.num_word_rows))[0]
+
+    def _means(self) -> np.ndarray:
+        """Return the words' vectors; no more than a few blocks of words have their parts in memory at a time."""
+        out = np.empty((len(self.spelling), self.vector_size), np.float32)
+
+        def fill(start: int) -> None:
+            stop = min(start + _WORDS, len(out))
+            parts = self.subwords.of_range(self.spelling, start, stop, self.num_word_rows)
+            mean_rows(self.rows, *parts, workers=1, out=out[start:stop])
+
+        for _ in ordered_map(fill, range(0, len(out), _WORDS), 1 if len(out) <= _WORDS else None):
+            pass
+        return out
 
     def vectors_of(self, words: Vocabulary) -> np.ndarray:
         """Return the vectors of words that are not in the vocabulary, float32 (num_words, dim); zeros without n-grams.

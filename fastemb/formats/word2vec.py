@@ -84,10 +84,15 @@ def read_text(path: PathLike, errors: str = "strict", limit: int | None = None) 
     return finished(collector, vectors, errors, repr(str(path)))
 
 
-def write_text(file: BinaryIO, table: Table) -> None:
-    """Write word2vec text with a header to an open file."""
-    file.write(b"%d %d\n" % table.vectors.shape)
+def write_text(file: BinaryIO, table: Table, header: bytes | None = None) -> None:
+    """Write word2vec text to an open file, its header first, or what is given in its place."""
+    file.write(header_of(table) if header is None else header)
     write_rows(file, table, _FORBIDDEN, "word2vec text")
+
+
+def header_of(table: Table, num_words: int | None = None) -> bytes:
+    """Return line 1 of a file of a table, or of one that will have so many words."""
+    return b"%d %d\n" % (len(table.vectors) if num_words is None else num_words, table.vectors.shape[1])
 
 
 def read_binary(path: PathLike, errors: str = "strict", limit: int | None = None) -> Table:
@@ -145,10 +150,10 @@ def _check_finite(path: PathLike, vectors: np.ndarray, row: int, words: list[byt
         )
 
 
-def write_binary(file: BinaryIO, table: Table) -> None:
-    """Write word2vec binary, with the newline after each vector that word2vec.c writes, to an open file."""
+def write_binary(file: BinaryIO, table: Table, header: bytes | None = None) -> None:
+    """Write word2vec binary, with the newline after each vector that word2vec.c writes; `header` as in `write_text`."""
     num_words, dim = table.vectors.shape
-    file.write(b"%d %d\n" % (num_words, dim))
+    file.write(header_of(table) if header is None else header)
     step = max(1, _BLOCK // (4 * dim + 16))
     for start in range(0, num_words, step):
         block = np.ascontiguousarray(table.vectors[start : start + step], "<f4")

@@ -10,6 +10,7 @@ from fastemb.corpus.vocabulary import Vocabulary, offsets_of
 
 ERRORS = ("strict", "surrogateescape", "replace", "ignore")
 _BLOCK = 1 << 16
+_CHECKED = 1 << 12  # words that are decoded at a time
 
 
 def decoded(words: Vocabulary, errors: str) -> Vocabulary:
@@ -52,8 +53,8 @@ def decoded(words: Vocabulary, errors: str) -> Vocabulary:
 
 def _is_utf8(words: Vocabulary) -> bool:
     """Return whether every word is UTF-8: all bytes together are, and no word starts inside a character."""
-    for start in range(0, len(words), _BLOCK):
-        ends = words.offsets[start : start + _BLOCK + 1]
+    for start in range(0, len(words), _CHECKED):
+        ends = words.offsets[start : start + _CHECKED + 1]
         block = words.packed[ends[0] : ends[-1]]
         try:
             block.tobytes().decode()

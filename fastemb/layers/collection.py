@@ -254,7 +254,7 @@ class EmbeddingBagCollection(Remembering):
                     whole.reshape(-1, width), (num_bags * len(pieces), width), arena.table.dtype, "grad_output"
                 )
                 return rows if arena.optimizer is not None else apart(rows, whole)
-        block = np.stack(pieces, axis=1 if call.gathered.by_sample else 0)
+        block = operations.join(pieces, call.gathered.by_sample, self.device)
         return as_rows(block, block.shape, arena.table.dtype, "grad_output")
 
     @property

@@ -29,7 +29,10 @@ class Arithmetic:
         Of `pairwise`: beyond the limit the sigmoid is 0 or 1, in negative sampling and in hierarchical softmax. False
         skips the pair.
     redraws : bool
-        Of `pairwise`: a negative that equals the centre word is drawn again rather than skipped.
+        Of `pairwise`: a negative that equals the output word is drawn again rather than skipped.
+    centre_is_input : bool
+        Of `pairwise`: skip-gram's inputs are the centre word and its outputs the context words, rather than the other
+        way round.
     code_is_label : bool
         An inner node learns the path's code rather than 1 less the code: its vectors have the other sign.
     divides_sum : bool
@@ -58,6 +61,7 @@ class Arithmetic:
     saturates: bool = True
     path_saturates: bool = False
     redraws: bool = False
+    centre_is_input: bool = False
     code_is_label: bool = False
     divides_sum: bool = False
     cbow_update: str = "classic"
@@ -72,9 +76,10 @@ class Arithmetic:
     keep_share_of: Literal["retained", "all"] = "retained"
 
     @property
-    def rule(self) -> tuple[float, float, bool, bool, bool]:
+    def rule(self) -> tuple[float, float, bool, bool, bool, bool]:
         """What the pairwise kernels are told."""
-        return self.sigmoid_limit, self.sigmoid_scale, self.saturates, self.path_saturates, self.redraws
+        path_saturates, redraws, centre_is_input = self.path_saturates, self.redraws, self.centre_is_input
+        return self.sigmoid_limit, self.sigmoid_scale, self.saturates, path_saturates, redraws, centre_is_input
 
     def first_alpha(self, sg: bool, cbow_mean: bool) -> float:
         """Return the rate at which training starts, where none is given.
@@ -109,7 +114,7 @@ ARITHMETIC = {
     ),
     "fasttext": Arithmetic(
         pairwise=True, sigmoid_limit=8.0, sigmoid_size=512, sigmoid_scale=32.0, path_saturates=True, redraws=True,
-        code_is_label=True, start=1.0, skipgram_alpha=0.05, cbow_alpha=0.05, ns_exponent=0.5, end="zero",
+        centre_is_input=True, code_is_label=True, start=1.0, skipgram_alpha=0.05, cbow_alpha=0.05, ns_exponent=0.5, end="zero",
         keep_share_of="all",
     ),
 }  # fmt: skip

@@ -17,6 +17,7 @@ from fastemb.formats.files import PathLike
 from fastemb.trainers.estimator import Estimator
 from fastemb.trainers.frozen_phrases import frozen
 from fastemb.trainers.model_vectors import open_vectors
+from fastemb.trainers.moved import Moved
 from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.state import State
@@ -32,7 +33,7 @@ OF_READING = (*COUNTING, "lowercase", "max_sentence_length", "phrases", "errors"
 Source = Sentences | PathLike
 
 
-class VocabularyBuilder(Estimator):
+class VocabularyBuilder(Moved, Estimator):
     """A model whose words come from text: builds its vocabulary, adds to it, and estimates what it will take."""
 
     vector_size: int

@@ -4,13 +4,14 @@ import inspect
 from typing import Any, Self
 
 from fastemb.engine import validate
+from fastemb.trainers.keywords import NamedArguments
 
 __all__ = ["Estimator"]
 
 TEXT = ("sentences", "corpus_file")  # what an estimator is fitted to, and not a parameter of it
 
 
-class Estimator:
+class Estimator(NamedArguments):
     """Base of the trainers: the arguments of ``__init__``, less the text, are attributes of the same name."""
 
     def _check(self) -> None:

@@ -82,11 +82,11 @@ class FastText(Word2Vec):
         self,
         sentences: Sentences | None = None,
         corpus_file: PathLike | None = None,
+        *,
         vector_size: int = 100,
         alpha: float | None = None,
         window: int = 5,
         min_count: int = 5,
-        *,
         max_vocab_size: int | None = None,
         max_final_vocab: int | None = None,
         trim_rule: TrimRule | None = None,
@@ -162,11 +162,16 @@ class FastText(Word2Vec):
         """
         suffix = os.path.splitext(os.fspath(path))[1].lower()
         if suffix == ".bin":
-            write(path, table_of_state(self._subword_state, self._arguments(), self._arithmetic.code_is_label))
+            self.save_fasttext(path)
         elif suffix in (".safetensors", ".model", ""):
             super().save(path)
         else:
             self.wv.save(path)
+
+    def save_fasttext(self, path: PathLike) -> None:
+        """Write fastText's format under any name."""
+        table = table_of_state(self._subword_state, self._arguments(), self._arithmetic.code_is_label)
+        write(path, table, format="fasttext")
 
     @classmethod
     def load(cls, path: PathLike, mmap: Any = None) -> Self:

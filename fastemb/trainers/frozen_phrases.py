@@ -245,12 +245,31 @@ class FrozenPhrases(PhraseModel):
         Parameters
         ----------
         path : path
-            Must end in ``.json``.
+            Such as ``phrases.json``; of any name but ``.safetensors``, gensim's ``phrases.pkl`` too: it is no pickle.
         """
-        if not os.fspath(path).endswith(".json"):
-            raise ValueError(f"path must end in '.json', got {os.fspath(path)!r}")
+        if os.fspath(path).endswith(".safetensors"):
+            raise ValueError(
+                f"path must not end in '.safetensors', got {os.fspath(path)!r}: frozen phrases are written as JSON, "
+                "such as '.json'"
+            )
         with replacing(path) as file:
             file.write(self.to_json().encode("ascii"))
+
+    def score_candidate(
+        self, word_a: str, word_b: str, in_between: Sequence[str] = ()
+    ) -> tuple[str, float] | tuple[None, None]:
+        """Return the phrase of two words and those between them, and its score, or None for both if it is none.
+
+        Examples
+        --------
+        >>> from fastemb import Phrases
+        >>> frozen = Phrases([["new", "york"]] * 2, min_count=1, threshold=0.1).freeze()
+        >>> frozen.score_candidate("new", "york"), frozen.score_candidate("old", "york")
+        (('new_york', 0.75), (None, None))
+        """
+        phrase = self.delimiter.join([word_a, *in_between, word_b])
+        score = self.phrasegrams.get(phrase)
+        return (None, None) if score is None else (phrase, score)
 
     @classmethod
     def load(cls, path: PathLike) -> "FrozenPhrases":
@@ -261,10 +280,29 @@ class FrozenPhrases(PhraseModel):
         ValueError
             If the file is not a model that `save` wrote.
         """
+        is_json(path)  # a pickle is told of as such
         try:
-            return cls.of_json(Path(require_file(path)).read_bytes())
+            return cls.of_json(Path(path).read_bytes())
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+
+def is_json(path: PathLike) -> bool:
+    """Return whether a file of phrases is JSON, and so frozen ones.
+
+    Raises
+    ------
+    ValueError
+        If it is a pickle.
+    """
+    with open(require_file(path), "rb") as file:
+        start = file.read(9)
+    if start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5":
+        raise ValueError(
+            f"{os.fspath(path)}: a Python pickle, as gensim's save writes, and could run any code if it was read; "
+            "learn the phrases again"
+        )
+    return start[:1] == b"{" and b"\0" not in start
 
 
 def frozen(phrases: PhraseModel | Sequence[PhraseModel] | None) -> FrozenPhrases | None:

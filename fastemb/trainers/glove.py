@@ -22,6 +22,7 @@ from fastemb.trainers.text import PathLike, Sentences, one_source
 __all__ = ["GloVe"]
 
 MAX_VECTOR_SIZE = 1 << 16
+COMPAT = (None, "glove", "glove-1.2")
 
 
 class GloVe(GloVeModel):
@@ -53,15 +54,16 @@ class GloVe(GloVeModel):
         A pair that met x times weighs ``min(1, (x / x_max) ** alpha)``. gensim's `alpha`, the learning rate, is `eta`
         here.
     eta : float, default 0.05
-        Learning rate at the start; each number's own falls as Adagrad has it.
+        Learning rate of the vectors at the start; each number's own falls as Adagrad has it. That of the biases is 1.
     epochs : int, default 25
         Passes through the matrix. The program's own example takes 15, its authors 50 for vectors of 300 and more.
     max_final_vocab : int, optional
         Raise `min_count` until at most this many words are left.
     vectors : {"sum", "word", "context", "concat"}, default "sum"
         What `wv` holds: the sum of a word's two vectors (as the program's output), one of them, or both side by side.
-    compat : {None, "glove"}
-        Newer versions of the GloVe program forget the learning rate in the biases' step; ``"glove"`` does so, too.
+    compat : {None, "glove", "glove-1.2"}
+        The GloVe program up to its release 1.2 multiplies the biases' step by `eta`, too: ``"glove-1.2"``. Since then
+        their rate is 1, as it is here; ``"glove"`` is the same as None.
     seed : int, default 1
         Of all random numbers.
     workers : int, optional
@@ -295,7 +297,7 @@ class GloVe(GloVeModel):
         if self.max_final_vocab is not None:
             self.max_final_vocab = validate.integer("max_final_vocab", self.max_final_vocab, 1)
         validate.choice("vectors", self.vectors, VECTORS)
-        validate.choice("compat", self.compat, (None, "glove"))
+        validate.choice("compat", self.compat, COMPAT)
         self.seed = validate.integer("seed", self.seed, 0, 2**63 - 1)
         if self.workers is not None:
             self.workers = validate.integer("workers", self.workers, 1, MAX_THREADS)
@@ -322,7 +324,7 @@ class GloVe(GloVeModel):
     def _begin(self, vocabulary: Vocabulary, **read: int) -> None:
         # A step of a bias without the rate, divided by the root of one and the squares of such steps, is a step with
         # the rate, divided by the root of the rate's square and the squares of these.
-        bias_squares = self.eta**2 if self.compat == "glove" else 1.0
+        bias_squares = 1.0 if self.compat == "glove-1.2" else self.eta**2
         self._state = GloVeState.start(vocabulary, self.vector_size, self.seed, bias_squares, **read)
         self._wv = None
 

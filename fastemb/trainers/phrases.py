@@ -14,7 +14,8 @@ from fastemb.corpus.terms import TermCounts
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
-from fastemb.trainers.frozen_phrases import FrozenPhrases, check_delimiter
+from fastemb.trainers.frozen_phrases import FrozenPhrases, check_delimiter, is_json
+from fastemb.trainers.keywords import NamedArguments
 from fastemb.trainers.model_files import reading_model, write_model
 from fastemb.trainers.phrase_scores import PhraseScores, Scorer, Split, checked_scoring, checked_threshold
 from fastemb.trainers.phrasing import PhraseModel, read_words
@@ -27,7 +28,7 @@ FORMAT = "fastemb.Phrases/1"
 Phraser = FrozenPhrases
 
 
-class Phrases(PhraseModel):
+class Phrases(NamedArguments, PhraseModel):
     """Learns phrases of two words, with connector words between them: those that score more than a threshold.
 
     The arguments and the scores are gensim 4's; `scoring="word2phrase"` is the arithmetic of the program that comes
@@ -244,16 +245,18 @@ class Phrases(PhraseModel):
         Parameters
         ----------
         path : path
-            Must end in ``.safetensors``. ``freeze().save`` writes only the phrases.
+            Of any name but ``.json``, gensim's ``phrases.pkl`` too: it is no pickle. ``freeze().save`` writes only the
+            phrases, as JSON.
 
         Raises
         ------
         ValueError
-            If `scoring` is a function, which is not written, or the path has another suffix.
+            If `scoring` is a function, which is not written, or the path ends in ``.json``.
         """
-        if not os.fspath(path).endswith(".safetensors"):
+        if os.fspath(path).endswith(".json"):
             raise ValueError(
-                f"path must end in '.safetensors', got {os.fspath(path)!r}; freeze().save writes phrases as .json"
+                f"path must not end in '.json', got {os.fspath(path)!r}: freeze().save writes phrases as JSON, and "
+                "'.safetensors' is for all that was counted"
             )
         if not isinstance(self.scoring, str):
             raise ValueError("a function cannot be written to a file: save what freeze() returns, which has its scores")
@@ -277,14 +280,14 @@ class Phrases(PhraseModel):
 
     @classmethod
     def load(cls, path: PathLike) -> "Phrases | FrozenPhrases":
-        """Read what `Phrases.save` or `FrozenPhrases.save` wrote.
+        """Read what `Phrases.save` or `FrozenPhrases.save` wrote, whatever its name.
 
         Raises
         ------
         ValueError
             If the file is neither.
         """
-        if os.fspath(path).endswith(".json"):
+        if is_json(path):
             return FrozenPhrases.load(path)
         with reading_model(path, FORMAT, "model of phrases", hint="") as (tensors, told):
             described = json.loads(told["model"])

@@ -1,6 +1,6 @@
 """Word vectors with n-grams: words that were never seen have vectors, too."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -166,6 +166,19 @@ class FastTextKeyedVectors(KeyedVectors):
                 raise UnknownWord(key, self.index_to_key)
         packed = [str(key).encode("utf-8", "surrogateescape") for key in keys]
         return self._subword_table.vectors_of(Vocabulary.from_bytes(packed))
+
+    def get_sentence_vector(self, sentence: Sequence[Key]) -> np.ndarray:
+        """Return the mean of the unit vectors of a sentence's words, as gensim does; see `get_mean_vector`.
+
+        Examples
+        --------
+        >>> from fastemb.corpus.subwords import Subwords
+        >>> rows = np.array([[0, 2], [0, 2], [4, 0]], np.float32)
+        >>> kv = FastTextKeyedVectors(SubwordTable(Vocabulary.from_words(["a", "b"]), rows, Subwords(3, 3, bucket=1)))
+        >>> kv.get_sentence_vector(["a", "bcd"])
+        array([0.9472136, 0.2236068], dtype=float32)
+        """
+        return self.get_mean_vector(sentence)
 
     def adjust_vectors(self) -> None:
         """Compute the vocabulary's vectors again, after a change of the rows."""

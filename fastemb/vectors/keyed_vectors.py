@@ -8,13 +8,12 @@ from fastemb.formats.subwords import SubwordTable
 from fastemb.formats.table import Table
 from fastemb.vectors import evaluate
 from fastemb.vectors.align import Alignment, align
-from fastemb.vectors.changes import Changes
 from fastemb.vectors.neighbors import Neighbors
-from fastemb.vectors.similarities import Similarities
+from fastemb.vectors.older_names import OlderNames
 from fastemb.vectors.storage import Storage
 
 
-class KeyedVectors(Neighbors, Similarities, Changes, Storage):
+class KeyedVectors(Neighbors, OlderNames, Storage):
     """Word vectors, with the methods of gensim's KeyedVectors and their results.
 
     Parameters

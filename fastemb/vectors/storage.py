@@ -79,16 +79,20 @@ class Storage(Lookup):
         fname: PathLike,
         fvocab: PathLike | None = None,
         binary: bool = False,
+        total_vec: int | None = None,
         write_header: bool = True,
         prefix: str = "",
+        append: bool = False,
         sort_attr: str = "count",
     ) -> None:
         """Write a word2vec file with gensim's arguments; `save` does it by the file's suffix.
 
         Rows are sorted by falling count where counts are known and `sort_attr` is "count"; `prefix` is put before each
-        word; without `write_header` the text is GloVe's.
+        word; without `write_header` the text is GloVe's. `append` adds the words to a file that there is, whose header
+        must have told of them: `total_vec` is the number of words that it tells of.
         """
-        word2vec_format.save(fname, self._as_table(), fvocab, binary, write_header, prefix, sort_attr)
+        options = (fvocab, binary, total_vec, write_header, prefix, append, sort_attr)
+        word2vec_format.save(fname, self._as_table(), *options)
 
     def _as_table(self) -> Table:
         kept = {name: array for name, array in self._attributes.items() if name != "count"}

@@ -7,7 +7,8 @@ import numpy as np
 
 from fastemb import formats
 from fastemb.corpus.vocabulary import Vocabulary
-from fastemb.engine.validate import choice
+from fastemb.engine.validate import choice, integer
+from fastemb.formats import word2vec
 from fastemb.formats.files import PathLike, reading, replacing
 from fastemb.formats.table import Table
 from fastemb.formats.words import ERRORS
@@ -57,13 +58,24 @@ def _read_counts(path: PathLike, words: list[str], encoding: str, errors: str) -
 
 
 def save(
-    path: PathLike, table: Table, fvocab: PathLike | None, binary: bool, write_header: bool, prefix: str, sort_attr: str
+    path: PathLike,
+    table: Table,
+    fvocab: PathLike | None,
+    binary: bool,
+    total_vec: int | None,
+    write_header: bool,
+    prefix: str,
+    append: bool,
+    sort_attr: str,
 ) -> None:
     """Write a table; see `KeyedVectors.save_word2vec_format`."""
-    if binary and not write_header:
+    if binary and not write_header and not append:
         raise ValueError(
             "write_header=False works only with binary=False: a binary file's header tells the vector size"
         )
+    if append and os.fspath(path).lower().endswith(".gz"):
+        raise ValueError(f"append=True works only with files that are not packed, got {os.fspath(path)!r}")
+    total = None if total_vec is None else integer("total_vec", total_vec, len(table.vectors))
     if fvocab is not None and table.counts is None:
         raise ValueError("fvocab needs counts, and these vectors come without them")
     if sort_attr == "count" and table.counts is not None and (np.diff(table.counts) > 0).any():
@@ -73,7 +85,12 @@ def save(
         start = prefix.encode()
         named = Vocabulary.from_bytes([start + word for word in table.vocabulary.as_bytes()], table.counts)
         table = Table(named, table.vectors)
-    formats.write(path, table, format="word2vec-binary" if binary else "word2vec" if write_header else "glove")
+    if append or total is not None:
+        header = word2vec.header_of(table, total) if write_header else b""
+        with open(path, "ab") if append else replacing(path) as file:
+            (word2vec.write_binary if binary else word2vec.write_text)(file, table, header)
+    else:
+        formats.write(path, table, format="word2vec-binary" if binary else "word2vec" if write_header else "glove")
     if fvocab is not None and table.counts is not None:
         with replacing(fvocab) as file:
             pairs = zip(table.vocabulary.as_bytes(), table.counts.tolist(), strict=True)

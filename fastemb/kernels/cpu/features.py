@@ -6,10 +6,13 @@ A block of bags is done for all features before the next one, so that what a thr
 from numba import prange
 
 from fastemb.kernels.cpu.bags import BLOCK, sum_columns
+from fastemb.kernels.cpu.lookup import B4, B64, copy_row
 from fastemb.kernels.cpu.options import kernel, parallel_kernel, part_of
-from fastemb.kernels.cpu.pieces import lookahead, mutable_pointer, pointer, pointer_at, straddles_lines
+from fastemb.kernels.cpu.pieces import (
+    bytes_behind, lookahead, mutable_pointer, pointer, pointer_at, size_of, straddles_lines,
+)  # fmt: skip
 
-__all__ = ["parallel_reduce_features", "reduce_features"]
+__all__ = ["join", "parallel_join", "parallel_reduce_features", "reduce_features"]
 
 
 @kernel
@@ -31,6 +34,19 @@ def reduce_features(out, weight, features, like, mode, start, stop):
     return -1 if good == len(features) else good
 
 
+@kernel
+def join(out, pieces, start, stop):
+    target, size = bytes_behind(mutable_pointer(out)), out.shape[2] * size_of(pointer(out))
+    for b in range(start, stop):
+        for f in range(len(pieces)):
+            source = pointer_at(target, pieces[f, 0])
+            to, at = b * out.strides[0] + f * out.strides[1], b * pieces[f, 1]
+            if size >= 64:
+                copy_row(target, to, source, at, size, B64)
+            else:
+                copy_row(target, to, source, at, size, B4)
+
+
 @parallel_kernel
 def parallel_reduce_features(out, weight, features, like, mode, start, stop, chunks):
     failed = 0
@@ -38,3 +54,10 @@ def parallel_reduce_features(out, weight, features, like, mode, start, stop, chu
         a, b = part_of(start, stop, c, chunks), part_of(start, stop, c + 1, chunks)
         failed += reduce_features(out, weight, features, like, mode, a, b) != -1
     return failed
+
+
+@parallel_kernel
+def parallel_join(out, pieces, start, stop, chunks):
+    for c in prange(chunks):
+        join(out, pieces, part_of(start, stop, c, chunks), part_of(start, stop, c + 1, chunks))
+    return 0

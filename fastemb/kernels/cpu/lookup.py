@@ -15,11 +15,19 @@ B1, B4, B16, B64 = (0,), (0,) * 4, (0,) * 16, (0,) * 64  # bytes that are copied
 
 
 @inline
+def copy_row(target, to, source, at, size, block):
+    """Copy `size` bytes, at least a block: block by block, the last of which ends with the row."""
+    last = size - len(block)
+    for offset in range(0, last, len(block)):
+        copy(target, to + offset, source, at + offset, block)
+    copy(target, to + last, source, at + last, block)
+
+
+@inline
 def copy_rows(target, out_bytes, rows, lookups, size, padding_idx, block):
-    """Copy `size` bytes of some rows, at least a block, the last of which ends with the row; return the status."""
+    """Copy `size` bytes, none or at least a block, of some rows; return the status."""
     table, row_bytes, num_rows = rows
     ids, edge, ahead, start, stop = lookups
-    last = size - len(block)
     for i in range(start, stop):
         if ahead > 0:
             prefetch_bytes(table, np.int64(get(ids, min(i + ahead, edge))) * row_bytes, size)
@@ -28,11 +36,8 @@ def copy_rows(target, out_bytes, rows, lookups, size, padding_idx, block):
             if row == NO_ROW and padding_idx == NO_ROW:
                 continue
             return i
-        to, at = i * out_bytes, row * row_bytes
-        for offset in range(0, last, len(block)):
-            copy(target, to + offset, table, at + offset, block)
         if size > 0:
-            copy(target, to + last, table, at + last, block)
+            copy_row(target, i * out_bytes, table, row * row_bytes, size, block)
     return -1
 
 

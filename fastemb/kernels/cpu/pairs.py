@@ -37,7 +37,7 @@ def train_pairs(
     words, places = int32_address(scratch.words, 0), int64_address(scratch.places, 0)
     logits = mutable_address(scratch.gradients, 0)
     curve = address(sigmoid, 0), np.int64(sigmoid.shape[0]), rule[0], rule[1]
-    _, _, saturate, saturate_path, redraw = rule
+    _, _, saturate, saturate_path, redraw, centre_is_input = rule
     lists, rate_list = lists_of(subwords), address_of(rates)
     if tree is not None:
         points, codes, ends = int32_address(tree[0], 0), uint8_address(tree[1], 0), int64_address(tree[2], 0)
@@ -51,39 +51,40 @@ def train_pairs(
         result[2] += n
         for pos in range(n):
             place = get_int64(places, pos)
-            centre = np.int64(get_int32(words, pos))
+            target = np.int64(get_int32(words, pos))
             reach = reach_of(text_seed, place, window, shrink_windows)
             first_context, last_context = max(0, pos - reach), min(n, pos + reach + 1)
             draw = place
             for p in range(first_context, last_context if cbow is None else min(last_context, first_context + 1)):
-                first, last = p, p + 1
+                first, last, left_out = first_context, last_context, pos
                 if cbow is None:
                     if p == pos:
                         continue
                     draw = place * (2 * window + 1) + (p - pos + window)
-                    number = sum_inputs(table_in, lists, words, p, p + 1, pos, hidden, row_bytes, width)
-                    mean, divided = True, False
+                    first, last, mean, divided = p, p + 1, True, False
+                    if centre_is_input:
+                        first, last, left_out = pos, pos + 1, p
+                        target = np.int64(get_int32(words, p))
                 else:
-                    first, last = first_context, last_context
                     if last - first < 2:
                         continue
-                    number = sum_inputs(table_in, lists, words, first, last, pos, hidden, row_bytes, width)
                     mean, divided = cbow
+                number = sum_inputs(table_in, lists, words, first, last, left_out, hidden, row_bytes, width)
                 if mean and number > 1:
                     scale_row(hidden, np.float32(1) / np.float32(number), row_bytes, width)
                 fill_row(error, row_bytes, width)
                 if tree is not None:
-                    for k in range(get_int64(ends, centre), get_int64(ends, centre + 1)):
+                    for k in range(get_int64(ends, target), get_int64(ends, target + 1)):
                         output = table_inner + get_int32(points, k) * row_bytes
                         label = np.float32(1 - np.int64(get_uint8(codes, k)))
                         logit = train_output(hidden, error, output, label, rate, curve, saturate_path, row_bytes, width)
                         loss, waiting = count_loss(logits, waiting, logit, loss)
                         pairs += 1
                 for k in range(negative + 1 if negative > 0 else 0):
-                    word = centre
+                    word = target
                     if k > 0:
-                        word = draw_negative(noise_list, num_words, seed, draw * negative + k - 1, centre, redraw)
-                        if word == centre:
+                        word = draw_negative(noise_list, num_words, seed, draw * negative + k - 1, target, redraw)
+                        if word == target:
                             continue
                     label = np.float32(1 if k == 0 else 0)
                     output = table_out + word * row_bytes
@@ -91,18 +92,18 @@ def train_pairs(
                     loss, waiting = count_loss(logits, waiting, logit, loss)
                     pairs += 1
                 scale = np.float32(1) / np.float32(number) if divided else np.float32(1)
-                add_error(table_in, lists, rate_list, words, first, last, pos, scale, error, row_bytes, width)
+                add_error(table_in, lists, rate_list, words, first, last, left_out, scale, error, row_bytes, width)
     result[0] += loss + softplus_sum(logits, waiting)
     result[1] += pairs
 
 
 @inline
-def sum_inputs(table, lists, words, first, last, pos, hidden, row_bytes, width):
-    """Write the sum of the rows of all words but the one at `pos`; return how many rows they are."""
+def sum_inputs(table, lists, words, first, last, left_out, hidden, row_bytes, width):
+    """Write the sum of the rows of all words but the one at `left_out`; return how many rows they are."""
     fill_row(hidden, row_bytes, width)
     number = np.int64(0)
     for p in range(first, last):
-        if p != pos:
+        if p != left_out:
             word = np.int64(get_int32(words, p))
             if lists is None:
                 add_row(hidden, table + word * row_bytes, row_bytes, width)
@@ -115,11 +116,11 @@ def sum_inputs(table, lists, words, first, last, pos, hidden, row_bytes, width):
 
 
 @inline
-def add_error(table, lists, factors, words, first, last, pos, scale, error, row_bytes, width):
-    """Add the scaled error to the rows of all words but the one at `pos`."""
+def add_error(table, lists, factors, words, first, last, left_out, scale, error, row_bytes, width):
+    """Add the scaled error to the rows of all words but the one at `left_out`."""
     scale_row(error, scale, row_bytes, width)
     for p in range(first, last):
-        if p != pos:
+        if p != left_out:
             word = np.int64(get_int32(words, p))
             if lists is None:
                 add_error_to(table, factors, word, error, row_bytes, width)
@@ -139,12 +140,12 @@ def add_error_to(table, factors, row, error, row_bytes, width):
 
 
 @inline
-def draw_negative(noise_list, num_words, seed, counter, centre, redraw):
-    """Draw a negative; the centre word is drawn again where `redraw` says so."""
+def draw_negative(noise_list, num_words, seed, counter, target, redraw):
+    """Draw a negative; the output word is drawn again where `redraw` says so."""
     word = draw_noise(noise_list, num_words, random_u64(seed, 1), counter)
     if redraw:
         stream = 2
-        while word == centre and stream <= MOST_DRAWS:
+        while word == target and stream <= MOST_DRAWS:
             word = draw_noise(noise_list, num_words, random_u64(seed, stream), counter)
             stream += 1
     return word

@@ -530,4 +530,4 @@ def lookahead(num_rows, row_bytes):
         return 0
     if num_rows * row_bytes <= SHARED_CACHE:
         return 16
-    return max(16, min(64, 12288 // row_bytes))
+    return 24 if row_bytes <= 512 else 16

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastemb.kernels.reference.bags import reduce
 
-__all__ = ["reduce_features"]
+__all__ = ["join", "reduce_features"]
 
 
 def reduce_features(out, weight, features, like, mode, start, stop):
@@ -43,6 +43,23 @@ def reduce_features(out, weight, features, like, mode, start, stop):
         if reduce(columns, table, ids, bounds, None, padding_idx, mode, start, stop) != -1:
             return f
     return -1
+
+
+def join(out, pieces, start, stop):
+    """Fill ``out[b, f]`` with row b of piece f, for b in ``[start, stop)``.
+
+    Parameters
+    ----------
+    out : float32 or float64 (num_bags, num_features, embedding_dim)
+        Changed in place.
+    pieces : int64 (num_features, 2)
+        The address of each piece, of the dtype of `out`, and how many bytes its rows lie apart.
+    start, stop : int
+        The range of bags.
+    """
+    for f, (address, row_bytes) in enumerate(pieces.tolist()):
+        for b in range(start, stop):
+            out[b, f] = _array_at(address + b * row_bytes, out.shape[2], out.dtype)
 
 
 class _Memory:
