@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastemb.engine.streams import copying_stream, cuda, current_stream, is_simulated, number_of, synchronize
+from fastemb.engine.streams import cuda, current_stream, is_simulated, number_of, synchronize
 
 __all__ = ["DeviceArray", "empty", "nothing", "on_host", "there", "upload", "zeros"]
 
@@ -158,7 +158,7 @@ class DeviceArray:
             return np.empty(self.shape, self.dtype)
         made = self.made if self.is_contiguous() or self.ndim == 0 else _packed(self.made)
         found = np.empty(self.shape, made.dtype)
-        made.copy_to_host(found, stream=copying_stream())
+        made.copy_to_host(found, stream=current_stream())
         synchronize()
         return found if found.dtype == self.dtype else found.view(self.dtype)
 
@@ -168,7 +168,7 @@ class DeviceArray:
             given = np.ascontiguousarray(values)
             if given.shape != self.shape or given.dtype != self.dtype:
                 raise ValueError(f"{self.dtype} of shape {self.shape} is needed, got {given.dtype} of {given.shape}")
-            self.made.copy_to_device(given.view(self.made.dtype), stream=copying_stream())
+            self.made.copy_to_device(given.view(self.made.dtype), stream=current_stream())
 
     def copy(self) -> "DeviceArray":
         """Return a copy in the GPU's memory."""
@@ -176,7 +176,7 @@ class DeviceArray:
             return upload(self.to_host())
         new = empty(self.shape, self.dtype)
         if self.size:
-            new.made.copy_to_device(self.made, stream=copying_stream())
+            new.made.copy_to_device(self.made, stream=current_stream())
         return new
 
 
@@ -207,7 +207,7 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
     else:
         from numba.cuda.cudadrv.driver import device_memset
 
-        device_memset(new.made, 0, new.nbytes, stream=copying_stream())
+        device_memset(new.made, 0, new.nbytes, stream=current_stream())
     return new
 
 

@@ -26,6 +26,7 @@ class _Local(threading.local):
     def __init__(self) -> None:
         self.flag: Any = None
         self.put_off: list[tuple[Any, Callable[[int], Exception]]] | None = None
+        self.keeps = False  # memory, inside `deferred_errors`
         self.cleanup: Any = None
         self.num_calls = 0
 
@@ -50,7 +51,7 @@ def deferred_errors() -> Iterator[None]:
     if _local.put_off is not None:  # the outer block looks
         yield
         return
-    _local.put_off = []
+    _local.put_off, _local.keeps = [], True
     try:
         yield
     except BaseException:
@@ -63,6 +64,7 @@ def deferred_errors() -> Iterator[None]:
             if found != ALL_WELL:
                 raise error(found)
     finally:
+        _local.keeps = False
         _free()
 
 
@@ -88,7 +90,8 @@ def _free() -> None:
 def new_flag() -> DeviceArray:
     """Return a flag that says that all is well."""
     if _local.put_off is not None:
-        _put_off_freeing()
+        if _local.keeps:
+            _put_off_freeing()
         return upload(np.array([ALL_WELL]))
     if _local.flag is None:
         _local.flag = upload(np.array([ALL_WELL]))

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastemb.engine.backend import require_gpu
 
-__all__ = ["copying_stream", "cuda", "current_stream", "is_simulated", "number_of", "synchronize", "using_stream"]
+__all__ = ["cuda", "current_stream", "is_simulated", "number_of", "synchronize", "using_stream"]
 
 
 class _Local(threading.local):
@@ -41,14 +41,6 @@ def is_simulated() -> bool:
 def current_stream() -> Any:
     """Return the stream of Numba in which this thread's work is queued; 0 is the default one."""
     return _local.stream
-
-
-def copying_stream() -> Any:
-    """Return the stream in which this thread's copies are queued: the current one, as Numba must be told of it.
-
-    With 0 Numba copies by calls of the driver that wait for what is queued before; the default stream's name is not 0.
-    """
-    return cuda().default_stream() if _local.stream == 0 and not is_simulated() else _local.stream
 
 
 @contextmanager
