@@ -105,6 +105,8 @@ OTHERS = [
     ("sorting", "scan_rows", ("int32 2", IDS)),
     ("sorting", "scatter", (PLACES, PLACES, PLACES, PLACES, "int32 2", IDS, N)),
     ("groups", "sum_pieces_won", (TABLE, TABLE, "int32 2", PLACES, PLACES, PLACES, N, N, N)),
+    ("indices", "close", (IDS, PLACES, N, N, N, FAULT)),
+    ("indices", "settle", (IDS, IDS, N, N, N, N, N)),
     ("groups", "label", (PLACES, IDS, N, N)),
     ("groups", "pick", (PLACES, PLACES, PLACES, N, N)),
     ("groups", "weigh", (F, F, PLACES, F, PLACES, IDS, IDS, N, N)),
