@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from fastemb.bench import gpu
 from fastemb.bench.gpu import Clock, run
 from fastemb.bench.tables import render, write
+from fastemb.cli import main
 from fastemb.engine import backend
 
 pytestmark = pytest.mark.gpu
@@ -28,6 +30,26 @@ def test_all_kinds_are_measured_and_rendered(tmp_path):
     )
     assert write(page, [found]) == ["gpu training"]
     assert "| step, Adam |" in page.read_text()
+
+
+def test_what_fails_stops_nothing_else(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise ValueError("a step")
+
+    monkeypatch.setattr(gpu, "_step", fail)
+    lines, output = [], tmp_path / "gpu.json"
+    with pytest.raises(RuntimeError, match="not all could be measured: steps"):
+        run(peers=(), quick=True, output=output, log=lines.append)
+    measures = json.loads(output.read_text())["measures"]
+    assert len(measures["bags"]) == 4 and measures["steps"] == [] and "steps: ValueError: a step" in lines
+
+
+def test_one_command_fills_a_page(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table: gpu bags -->\n<!-- end of table -->\n")
+    options = ["--peers", "none", "--quick", "--output", str(tmp_path / "gpu.json"), "--page", str(page), "-q"]
+    assert main(["bench", "gpu", *options]) == 0
+    assert "| bags, float16, zipf |" in page.read_text()
 
 
 def test_the_clock_takes_the_median():

@@ -22,6 +22,7 @@ COMMANDS = [
     "plot",
     "quickstart",
     "train",
+    "vectors",
     "warmup",
 ]
 

@@ -4,12 +4,11 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
-from fastemb.engine import backend, device, faults, foreign, launch, streams
+from fastemb.engine import backend, device, foreign, launch, streams
 
 cuda = pytest.importorskip("numba.cuda", reason="Numba has no CUDA target and no simulator")
 
@@ -188,24 +187,3 @@ def test_a_missing_package_is_explained(monkeypatch):
             backend.require_gpu()
     finally:
         backend.gpu_problem.cache_clear()
-
-
-def test_memory_is_not_freed_while_errors_are_put_off(monkeypatch):
-    steps = []
-
-    @contextmanager
-    def defer_cleanup():
-        steps.append("begin")
-        yield
-        steps.append("end")
-
-    monkeypatch.setattr(streams.cuda(), "defer_cleanup", defer_cleanup)
-    with pytest.raises(KeyError), faults.deferred_errors():
-        assert steps == []  # a block without a call needs no GPU
-        for _ in range(2):
-            faults.settle(faults.new_flag(), ValueError)
-        assert steps == ["begin"]
-        raise KeyError
-    with faults.deferred_errors():
-        faults.settle(faults.new_flag(), ValueError)
-    assert steps == ["begin", "end"] * 2

@@ -55,12 +55,13 @@ def many_blocks(monkeypatch):
 
 
 def test_it_learns_which_words_meet():
-    model = GloVe(sentences(), **small(epochs=50, x_max=10))
+    text = [*sentences(), *(sea + sky for sea, sky in zip(sentences(10)[::2], sentences(10)[1::2], strict=True))]
+    model = GloVe(text, **small(epochs=50, x_max=10))
     near = [word for word, _ in model.wv.most_similar("sea0", topn=7)]
     assert {word[:3] for word in near} == {"sea"}
     assert model.losses == sorted(model.losses, reverse=True) and model.losses[-1] < 0.1 * model.losses[0]
-    assert model.corpus_count == 300 and model.corpus_total_words == 3600 and model.epochs_trained == 50
-    assert model.wv.get_vecattr("sea0", "count") == sum(s.count("sea0") for s in sentences())
+    assert model.corpus_count == 305 and model.corpus_total_words == 3720 and model.epochs_trained == 50
+    assert model.wv.get_vecattr("sea0", "count") == sum(sentence.count("sea0") for sentence in text)
 
 
 def test_the_model_is_the_papers():

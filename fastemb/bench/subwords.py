@@ -1,7 +1,7 @@
 """FastText beside the ``fasttext`` package: speed, quality for rare and unseen words, and opening a large model.
 
-Every tenth word of the evaluation sets is taken out of the text before training, so that pairs with it ask for vectors
-of words that were never seen.
+A tenth of the words of the evaluation sets, another in each round, is taken out of the text before training, so that
+pairs with them ask for vectors of words that were never seen.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from fastemb.bench.prepare import Prepared, prepare
 from fastemb.bench.quality import name_of
 
 MODELS = ("skipgram", "cbow")
-HELD_OUT = 10  # of so many words of the evaluation sets one is held out
+HELD_OUT = 10  # of so many words of the evaluation sets one is held out in a round
 RARE = 500  # occurrences below which a word is rare
 FEWEST = 20  # pairs that a score is worth reporting for
 OPEN_WORDS, OPEN_BUCKETS, OPEN_DIM = 100_000, 2_000_000, 300
@@ -36,8 +36,9 @@ def compare(bench: Bench, rounds: int, epochs: int = 1) -> list[Run]:
     Returns
     -------
     list of dict
-        As `Bench.train` returns runs. ``scores`` holds for each set of pairs the correlation over all its pairs, over
-        those with a rare word (``"MEN, rare"``), and over those with a word that was held out (``"MEN, unseen"``).
+        As `Bench.train` returns runs. ``scores`` holds for each set of pairs the correlation over its pairs of words
+        that were seen, over those with a rare word (``"MEN, rare"``), and over those with a word that was not seen
+        (``"MEN, unseen"``); ``pairs`` how many these are.
 
     Raises
     ------
@@ -47,12 +48,12 @@ def compare(bench: Bench, rounds: int, epochs: int = 1) -> list[Run]:
     if not bench.pairs:
         raise ValueError("pairs must be given to compare vectors with n-grams, got none")
     asked = sorted({word for file in bench.pairs for pair in read_pairs(file) for word in pair[:2]})
-    text = without(bench.corpus, [word for word in asked if is_held_out(word)])
     tiny = replace(bench, corpus=prepare(bench.corpus.path, max_words=20_000), log=lambda line: None)
     for model in MODELS:  # compiled before the clock runs
         _train(tiny, "fastemb-subwords", model, asked, 1, 1)
     runs = []
     for seed in range(1, rounds + 1):
+        text = without(bench.corpus, [word for word in asked if is_held_out(word, seed)])
         for model in MODELS:
             for program in ("fastemb-subwords", "fasttext-subwords"):
                 runs.append(_train(replace(bench, corpus=text), program, model, asked, seed, epochs))
@@ -68,10 +69,13 @@ def _train(bench: Bench, program: str, model: str, asked: Sequence[str], seed: i
         vectors = np.load(Path(kept, "asked.npy"))
         counts = json.loads(Path(kept, "counts.json").read_text(encoding="utf-8"))
     places = {word: row for row, word in enumerate(asked)}
-    run["scores"] = {}
+    run["scores"], run["pairs"] = {}, {}
     for file in bench.pairs:
-        run["scores"] |= correlations(name_of(file), read_pairs(file), vectors, places, counts)
-    bench.log(f"{entry.label}: " + ", ".join(f"{what} {value:.1f}" for what, value in run["scores"].items()))
+        pairs = read_pairs(file)
+        run["scores"] |= correlations(name_of(file), pairs, vectors, places, counts)
+        run["pairs"] |= {what: int(chosen.sum()) for what, chosen in groups(name_of(file), pairs, counts).items()}
+    shown = [f"{what} {value:.1f} of {run['pairs'][what]} pairs" for what, value in run["scores"].items()]
+    bench.log(f"{entry.label}: {', '.join(shown)}")
     return run
 
 
@@ -85,15 +89,16 @@ def read_pairs(file: str | Path) -> list[tuple[str, str, float]]:
     return found
 
 
-def is_held_out(word: str) -> bool:
-    """Return whether a word of the evaluation sets is taken out of the text, the same in every run.
+def is_held_out(word: str, seed: int) -> bool:
+    """Return whether a word of the evaluation sets is taken out of the text of a round: in one of ten rounds it is.
 
     Examples
     --------
-    >>> [word for word in ("sun", "tea", "king", "boat", "lake") if is_held_out(word)]
-    []
+    >>> [[seed for seed in range(1, 21) if is_held_out(word, seed)] for word in ("sun", "tea")]
+    [[6, 16], [9, 19]]
     """
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest(), "little") % HELD_OUT == 0
+    number = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest(), "little")
+    return number % HELD_OUT == seed % HELD_OUT
 
 
 def without(text: Prepared, words: Iterable[str]) -> Prepared:
@@ -113,6 +118,19 @@ def without(text: Prepared, words: Iterable[str]) -> Prepared:
     return Prepared(str(target), number, text.lines, target.stat().st_size)
 
 
+def groups(name: str, pairs: Sequence[tuple[str, str, float]], counts: dict[str, int]) -> dict[str, np.ndarray]:
+    """Return which pairs are of words that were seen, which of these have a rare word, and which one not seen.
+
+    Examples
+    --------
+    >>> groups("MEN", [("sun", "moon", 8.0), ("sun", "eclipse", 6.0)], {"sun": 1000, "moon": 700})
+    {'MEN': array([ True, False]), 'MEN, rare': array([False, False]), 'MEN, unseen': array([False,  True])}
+    """
+    rarest = np.array([min(counts.get(a, 0), counts.get(b, 0)) for a, b, _ in pairs])
+    seen = rarest >= MIN_COUNT
+    return {name: seen, f"{name}, rare": seen & (rarest < RARE), f"{name}, unseen": ~seen}
+
+
 def correlations(
     name: str,
     pairs: Sequence[tuple[str, str, float]],
@@ -127,12 +145,9 @@ def correlations(
     rows = np.array([(places[a], places[b]) for a, b, _ in pairs])
     cosines = np.einsum("ij,ij->i", units[rows[:, 0]], units[rows[:, 1]])
     wanted = np.array([score for *_, score in pairs])
-    rarest = np.array([min(counts.get(a, 0), counts.get(b, 0)) for a, b, _ in pairs])
-    groups = {name: rarest >= MIN_COUNT, f"{name}, rare": (rarest >= MIN_COUNT) & (rarest < RARE)}
-    groups[f"{name}, unseen"] = rarest < MIN_COUNT
     return {
         what: 100 * float(spearmanr(cosines[chosen], wanted[chosen])[0])
-        for what, chosen in groups.items()
+        for what, chosen in groups(name, pairs, counts).items()
         if chosen.sum() >= FEWEST
     }
 

@@ -18,6 +18,7 @@ from fastemb.cli import (
     plot,
     quickstart,
     train,
+    vectors,
     warmup,
 )
 from fastemb.cli.errors import Commands
@@ -48,7 +49,7 @@ def fastemb(
     """Word vectors on a CPU, fast: train them, look at them, measure them, convert them."""
 
 
-_COMMANDS = (quickstart, train, phrases, neighbors, analogy, evaluate, convert, cooccur, info, plot, warmup)
+_COMMANDS = (quickstart, train, phrases, neighbors, analogy, evaluate, vectors, convert, cooccur, info, plot, warmup)
 for _module in _COMMANDS:
     _name = _module.__name__.rpartition(".")[2]
     app.command(_name, epilog=f"Example: {_module.EXAMPLE}")(getattr(_module, _name))

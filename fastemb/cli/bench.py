@@ -1,5 +1,6 @@
 """`fastemb bench`: fastemb beside its peers on this machine."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ PHRASES_EXAMPLE = "fastemb bench phrases --corpus text.txt"
 CLASSIFY_EXAMPLE = "fastemb bench classify --data train.csv --epochs 25"
 GLOVE_EXAMPLE = "fastemb bench glove --corpus text.txt --glove-programs GloVe/build"
 LAYERS_EXAMPLE = "fastemb bench layers --peers torch,fbgemm --what bags,step-sgd"
-GPU_EXAMPLE = "fastemb bench gpu --peers torch --corpus text.txt --output gpu.json"
+GPU_EXAMPLE = "fastemb bench gpu --peers torch --corpus text.txt --output gpu.json --page README.md"
 VECTORS_EXAMPLE = "fastemb bench vectors --vectors vectors.safetensors --what all"
 
 app = typer.Typer(help="Measure fastemb beside its peers on this machine.", no_args_is_help=True)
@@ -282,12 +283,16 @@ def gpu(
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, help="Fill the tables of this page, which are marked."),
+    ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure bags, training steps and small calls on a GPU beside torch's, and word vectors beside the CPU's."""
     from fastemb.bench.gpu import run
-    from fastemb.bench.tables import render
+    from fastemb.bench.tables import render, write
 
     console = Console(quiet=quiet, json=json)
     if output is not None:
@@ -296,6 +301,8 @@ def gpu(
     results = run(
         peers=names, gigabytes=gigabytes, repeats=repeats, corpus=corpus, quick=quick, output=output, log=console.say
     )
+    if page is not None:
+        write(page, [results])
     console.result(results, render(results))
 
 

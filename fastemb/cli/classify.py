@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastemb import FastTextClassifier
     from fastemb.trainers.classification.autotune import Trial
     from fastemb.trainers.classification.measures import Measure
+    from fastemb.trainers.phrasing import PhraseModel
 
 app = typer.Typer(help="Put texts into classes: train, predict, test, quantize, autotune.", no_args_is_help=True)
 
@@ -37,6 +38,10 @@ OutputOption = Annotated[
 ]
 QuantizedOption = Annotated[
     str, typer.Option("--output", "-o", metavar="OUT", help="File to write: .safetensors, or fastText's .ftz.")
+]
+PhrasesOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Join phrases first: those that `fastemb phrases --save-model` wrote."),
 ]
 PrefixOption = Annotated[str, typer.Option("--label-prefix", help="What a label begins with in the text.")]
 KOption = Annotated[int, typer.Option("-k", metavar="K", help="Labels a text, at most; -1 for all.")]
@@ -67,6 +72,7 @@ def train(
     pretrained_vectors: Annotated[
         str | None, typer.Option(metavar="FILE", help="Vectors to start from, in any format.")
     ] = None,
+    phrases: PhrasesOption = None,
     label_prefix: PrefixOption = "__label__",
     shuffle: Annotated[bool, typer.Option(help="Train the texts of an epoch in a random order.")] = True,
     seed: Annotated[int, typer.Option(help="Of the random numbers; with --workers 1 a run repeats.")] = 1,
@@ -85,7 +91,7 @@ def train(
         loss=loss, lr=lr, epochs=epochs, vector_size=vector_size, word_ngrams=word_ngrams, min_n=min_n, max_n=max_n,
         bucket=bucket, min_count=min_count, min_count_label=min_count_label, negative=negative,
         pretrained_vectors=pretrained_vectors, label_prefix=label_prefix, shuffle=shuffle, seed=seed, workers=workers,
-        errors=errors.value, callbacks=[progress],
+        errors=errors.value, phrases=_phrases(phrases), callbacks=[progress],
     )  # fmt: skip
     start = time.perf_counter()
     with progress.shown():
@@ -214,6 +220,7 @@ def autotune(
         str | None, typer.Option(metavar="SIZE", help="Quantize to a .ftz of so many bytes at most, such as 2M.")
     ] = None,
     loss: Annotated[str, typer.Option(help="softmax, ova, hs or ns.")] = "softmax",
+    phrases: PhrasesOption = None,
     label_prefix: PrefixOption = "__label__",
     seed: Annotated[int, typer.Option(help="Of the search, and of each training.")] = 1,
     workers: WorkersOption = None,
@@ -229,7 +236,7 @@ def autotune(
     best = FastTextClassifier.autotune(
         text, validation, seconds=seconds, trials=trials, metric=metric, k=k, max_memory=max_memory,
         model_size=model_size, callbacks=[_Trials(console)], loss=loss, label_prefix=label_prefix, seed=seed,
-        workers=workers, errors=errors.value,
+        workers=workers, errors=errors.value, phrases=_phrases(phrases),
     )  # fmt: skip
     top = max((trial for trial in best.trials_ if trial.score == trial.score), key=lambda trial: trial.score)
     _save(console, best, output, score=top.score, trials=len(best.trials_), parameters=top.parameters)
@@ -256,6 +263,12 @@ def _check_output(output: str, suffix: str) -> None:
     if not output.endswith((".safetensors", suffix)):
         hint = "; classify quantize writes .ftz" if output.endswith(".ftz") else ""
         raise typer.BadParameter(f"--output must end in .safetensors or {suffix}, got {output!r}{hint}")
+
+
+def _phrases(path: str | None) -> "PhraseModel | None":
+    from fastemb import Phrases
+
+    return None if path is None else Phrases.load(path)
 
 
 def _load(path: str, label_prefix: str, workers: int | None, errors: str) -> "FastTextClassifier":

@@ -26,13 +26,44 @@ _EXPECTED = (
     RuntimeError,
 )
 
+# Commands of fastText, word2vec.c and GloVe, and what they are here.
+ELSEWHERE = {
+    "skipgram": "train TEXT -o model.bin --model fasttext",
+    "cbow": "train TEXT -o model.bin --model fasttext-cbow",
+    "supervised": "classify train TEXT -o model.bin",
+    "test": "classify test",
+    "test-label": "classify test --labels",
+    "predict": "classify predict",
+    "predict-prob": "classify predict --probabilities",
+    "quantize": "classify quantize",
+    "print-word-vectors": "vectors",
+    "print-sentence-vectors": "vectors --sentences",
+    "print-ngrams": "vectors --ngrams",
+    "nn": "neighbors",
+    "analogies": "analogy",
+    "dump": "info",
+    "word2vec": "train",
+    "word2phrase": "phrases --scoring word2phrase",
+    "distance": "neighbors",
+    "word-analogy": "analogy",
+    "compute-accuracy": "evaluate --analogies",
+    "vocab_count": "cooccur --vocab",
+    "glove": "train --model glove",
+}
+
 
 class Interrupted(Exception):
     """Ctrl-C, under a name that typer does not turn into a silent exit."""
 
 
 class Commands(TyperGroup):
-    """A group of commands that reports Ctrl-C as `Interrupted`."""
+    """A group of commands that reports Ctrl-C as `Interrupted`, and knows other programs' commands."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that the command line names."""
+        if args[0] in ELSEWHERE and args[0] not in self.commands:
+            ctx.fail(f"No such command {args[0]!r}: it is `fastemb {ELSEWHERE[args[0]]}`.")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the command line names."""

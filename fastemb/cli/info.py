@@ -56,6 +56,8 @@ def _file(path: str, errors: str) -> dict[str, Any]:
         told = table.subwords
         value |= {"min_n": told.min_n, "max_n": told.max_n, "bucket": told.bucket, "ngram_rows": told.num_rows}
         value |= {"hash_count": told.hash_count}
+        if table.origin is not None:
+            value |= {"model": vars(table.origin.arguments)}
     return value | {"metadata": dict(table.metadata)}
 
 

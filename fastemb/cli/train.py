@@ -167,6 +167,10 @@ def train(
         str | None,
         typer.Option(metavar="FILE", help="Write the whole model too, to train it further.", rich_help_panel=_RUN),
     ] = None,
+    save_vocab: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the words and their counts, a word a line.", rich_help_panel=_RUN),
+    ] = None,
     continue_model: Annotated[
         str | None,
         typer.Option(
@@ -196,6 +200,8 @@ def train(
     """
     console = Console(quiet=quiet, json=json)
     _check_files(corpus, output, save_model)
+    if save_vocab is not None:
+        check_output(save_vocab)
     parameters: dict[str, Any] = {
         "sg": int(model in (Model.SKIPGRAM, Model.FASTTEXT)),
         "vector_size": vector_size,
@@ -257,7 +263,7 @@ def train(
     if phrases is not None:
         parameters["phrases"] = find_phrases(phrases, corpus, parameters, console)
     outcome = train_model(corpus, parameters, console, continue_model, model.value, vocab)
-    save(outcome, output, save_model, console, **({"unk": True} if unk else {}))
+    save(outcome, output, save_model, save_vocab, console, **({"unk": True} if unk else {}))
     if outcome.interrupted:
         raise typer.Exit(130)
 

@@ -102,17 +102,26 @@ def _learn(model: Any, corpus: str, further: bool, vocab: str | None) -> None:
         model.fit_cooccurrence(corpus, vocab)
 
 
-def save(outcome: Outcome, output: str, model_file: str | None, console: Console, **how: Any) -> None:
-    """Write the vectors, and the whole model where `model_file` is given, and report on the run.
+def save(
+    outcome: Outcome, output: str, model_file: str | None, vocab_file: str | None, console: Console, **how: Any
+) -> None:
+    """Write the vectors, the whole model and the words with their counts where a file is given; report on the run.
 
     `how` is given to the vectors' own `save`.
     """
     model = outcome.model
     if outcome.interrupted:
         console.say("Interrupted: saving what was learned so far.")
-    model.wv.save(output, **how)
+    if output.lower().endswith(".bin") and getattr(model, "mode", None) == "fasttext":
+        model.save(output)  # as Facebook's program does: to be trained further, too
+    else:
+        model.wv.save(output, **how)
     if model_file is not None:
         model.save(model_file)
+    if vocab_file is not None:
+        from fastemb.formats.cooccurrence import write_vocabulary
+
+        write_vocabulary(vocab_file, model.wv.vocabulary)
     words, size = model.wv.vectors.shape
     console.say(f"Wrote {output}: {count(words)} words, {size} dimensions")
     if model_file is not None:

@@ -1,7 +1,9 @@
 """`fastemb warmup`: compile ahead, so that no later start has to wait."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from fastemb.cli.console import Console
 from fastemb.cli.options import JsonOption, QuietOption
@@ -16,48 +18,61 @@ LAYERS = ("lookup", "bags", "features", "grouping", "updates")  # modules of ker
 TABLE = (4096, 64)
 
 
-def warmup(json: JsonOption = False, quiet: QuietOption = False) -> None:
+def warmup(
+    device: Annotated[
+        str, typer.Option(metavar="cpu|cuda", help="Which kernels to compile: cuda's are an NVIDIA GPU's.")
+    ] = "cpu",
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
     """Compile what training and layers of float32 need, once a machine; later starts take it from the cache."""
     console = Console(quiet=quiet, json=json)
     watch = _Watch(console)
     start = time.perf_counter()
-    from fastemb.trainers.glove import GloVe
-    from fastemb.trainers.word2vec import Word2Vec
-
-    text = [["to", "be", "or", "not", "to", "be"], ["that", "is", "the", "question"]]
-    ways: list[dict[str, Any]] = [{"sg": 1}, {"sg": 0}, {"sg": 1, "shared_negatives": False}]
-    for how in ways:
-        Word2Vec(text, vector_size=16, min_count=1, sample=0, epochs=1, callbacks=[watch], **how)
-    GloVe(text, vector_size=16, min_count=1, epochs=1, callbacks=[watch])
-    before = _num_compiled()
-    _train_layers()
-    watch.compiled |= _num_compiled() > before
+    before = _num_compiled(device)
+    _train_vectors(device, watch)
+    _train_layers(device)
+    watch.compiled |= _num_compiled(device) > before
     seconds = time.perf_counter() - start
     console.say(f"Ready, after {seconds:.1f} s" if watch.compiled else "Ready: everything was compiled before")
     console.result({"compiled": watch.compiled, "seconds": seconds})
 
 
-def _train_layers() -> None:
+def _train_vectors(device: str, watch: "_Watch") -> None:
+    from fastemb.trainers.glove import GloVe
+    from fastemb.trainers.word2vec import Word2Vec
+
+    text = [["to", "be", "or", "not", "to", "be"], ["that", "is", "the", "question"]]
+    ways: list[dict[str, Any]] = [{"sg": 1}, {"sg": 0}]
+    if device == "cpu":
+        ways.append({"sg": 1, "shared_negatives": False})
+        GloVe(text, vector_size=16, min_count=1, epochs=1, callbacks=[watch])
+    for how in ways:
+        Word2Vec(text, vector_size=16, min_count=1, sample=0, epochs=1, callbacks=[watch], device=device, **how)
+
+
+def _train_layers(device: str) -> None:
     """Look up and update rows in one thread, and then so many that all threads do."""
     import numpy as np
 
     from fastemb import Embedding, EmbeddingBag, EmbeddingBagCollection
     from fastemb.optim import SGD, Adagrad, Adam, RowwiseAdagrad
 
-    for size in (4, 4096):
+    for size in (4, 4096) if device == "cpu" else (4,):
         bags = np.arange(2 * size).reshape(size, 2) % TABLE[0]
         for optimizer in (SGD, Adagrad, RowwiseAdagrad, Adam):
             for kind in (Embedding, EmbeddingBag):
-                layer = kind(*TABLE, embeddings_initializer="zeros", optimizer=optimizer())
+                layer = kind(*TABLE, embeddings_initializer="zeros", optimizer=optimizer(), device=device)
                 layer.backward(layer(bags))
-        EmbeddingBagCollection({"": TABLE}, embeddings_initializer="zeros").eval()({"": bags})
+        EmbeddingBagCollection({"": TABLE}, embeddings_initializer="zeros", device=device).eval()({"": bags})
 
 
-def _num_compiled() -> int:
+def _num_compiled(device: str) -> int:
     """Return how many kernels of layers this process has compiled, rather than found in the cache."""
     from fastemb.engine.backend import kernels
 
-    found = [kernel for name in LAYERS for kernel in vars(kernels("cpu", name)).values() if hasattr(kernel, "stats")]
+    modules = [kernels(device, name) for name in LAYERS if device == "cpu" or name != "grouping"]
+    found = [kernel for module in modules for kernel in vars(module).values() if hasattr(kernel, "stats")]
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in found)
 
 

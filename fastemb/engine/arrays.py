@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastemb.engine.device import DeviceArray, on_host, upload
-from fastemb.engine.foreign import in_kind, is_foreign, wrap
+from fastemb.engine.device import DeviceArray, upload
+from fastemb.engine.dlpack import bfloat16, has_dlpack, host_array
+from fastemb.engine.foreign import host_of, in_kind, is_foreign, wrap
 
 __all__ = [
     "accumulator",
@@ -20,6 +21,8 @@ __all__ = [
     "as_table",
     "bits",
     "give_back",
+    "output_array",
+    "shown_dtype",
     "writable",
 ]
 
@@ -49,10 +52,17 @@ def bits(array: NDArray) -> NDArray:
 
 
 def give_back(array: NDArray, weight: ArrayLike) -> NDArray:
-    """Return rows that a kernel made in the dtype of the user's table: bfloat16 where its bits were taken."""
-    if isinstance(array, DeviceArray):
-        return in_kind(array, weight)
-    return array.view(np.asarray(weight).dtype) if array.dtype is BFLOAT16 else array
+    """Return rows that a kernel made as an array of the package, and in the dtype, of the user's table."""
+    if array.dtype is BFLOAT16:
+        array = array.view(shown_dtype(array, weight))
+    return array if type(weight) is np.ndarray else in_kind(array, weight)
+
+
+def shown_dtype(table: NDArray, weight: ArrayLike) -> np.dtype:
+    """Return the dtype that a user's table shows: bfloat16 where its bits were taken."""
+    if table.dtype != BFLOAT16:
+        return table.dtype
+    return weight.dtype if isinstance(weight, np.ndarray | DeviceArray) else bfloat16("weight")
 
 
 def as_table(weight: ArrayLike, name: str = "weight", *, change: bool = False) -> NDArray:
@@ -93,10 +103,10 @@ def as_table(weight: ArrayLike, name: str = "weight", *, change: bool = False) -
     ):
         return weight
     if is_foreign(weight):
-        return _table_of_gpu(wrap(weight), name, change)
-    if change and not isinstance(weight, np.ndarray):
+        return _table_of_gpu(wrap(weight, name), name, change)
+    if change and not (isinstance(weight, np.ndarray) or has_dlpack(weight)):
         raise TypeError(f"{name} is changed in place, so it must be a NumPy array, got {type(weight).__name__}")
-    array = np.asarray(weight).view(np.ndarray)
+    array = host_of(weight, name).view(np.ndarray)
     if array.dtype not in FLOAT_DTYPES and array.dtype.name != "bfloat16":
         raise TypeError(f"{name} must be float64, float32, float16 or bfloat16, got {array.dtype.str}")
     if array.ndim != 2:
@@ -144,8 +154,8 @@ def as_rows(values: ArrayLike, shape: tuple[int, ...], dtype: np.dtype, name: st
         If they are not numbers, or of another shape.
     """
     if is_foreign(values):
-        return _rows_of_gpu(wrap(values), shape, dtype, name)
-    array = values if type(values) is np.ndarray else np.asarray(values).view(np.ndarray)
+        return _rows_of_gpu(wrap(values, name), shape, dtype, name)
+    array = host_of(values, name)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     if array.dtype != dtype or dtype == BFLOAT16:
@@ -179,7 +189,7 @@ def as_floats(values: ArrayLike, dtype: np.dtype, name: str) -> NDArray:
     TypeError
         If they are not real numbers.
     """
-    array = np.asarray(on_host(wrap(values)) if is_foreign(values) else values).view(np.ndarray)
+    array = host_of(values, name)
     if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
         raise TypeError(f"{name} must be floats, got {array.dtype}")
     return np.require(array, dtype, ("C", "A"))
@@ -196,7 +206,7 @@ def as_integers(values: ArrayLike, name: str = "input") -> NDArray:
         If a list is ragged.
     """
     try:
-        array = np.asarray(on_host(wrap(values)) if is_foreign(values) else values).view(np.ndarray)
+        array = host_of(values, name)
     except ValueError:
         raise ValueError(f"{name} must be rectangular, got rows of different lengths") from None
     if array.size == 0 and isinstance(values, Sequence):
@@ -227,7 +237,7 @@ def as_indices(values: ArrayLike, name: str = "input") -> NDArray:
     if type(values) is np.ndarray and values.dtype in INDEX_DTYPES and values.flags.num & BEHAVED == BEHAVED:
         return values
     if is_foreign(values):
-        found = wrap(values)
+        found = wrap(values, name)
         if found.dtype in INDEX_DTYPES and found.is_contiguous():
             return found  # type: ignore[return-value]
         return upload(as_indices(found.to_host(), name))  # type: ignore[return-value]
@@ -238,7 +248,20 @@ def as_indices(values: ArrayLike, name: str = "input") -> NDArray:
     return np.require(array, dtype, ("C", "A"))
 
 
-def as_output(out: object, shape: tuple[int, ...], dtype: np.dtype, apart_from: NDArray) -> NDArray:
+def output_array(out: Any) -> Any:
+    """Return what the user passed as `out` for a result on the host as an array of NumPy, where it is any array.
+
+    Raises
+    ------
+    TypeError
+        If it is on a GPU.
+    """
+    if is_foreign(out):
+        raise TypeError("out is on a GPU, and weight is not")
+    return host_array(out, "out") if has_dlpack(out) else out
+
+
+def as_output(out: Any, shape: tuple[int, ...], dtype: np.dtype, apart_from: NDArray) -> NDArray:
     """Return what the user passed as `out` if a result can be written to it.
 
     Parameters
@@ -256,6 +279,7 @@ def as_output(out: object, shape: tuple[int, ...], dtype: np.dtype, apart_from: 
     TypeError, ValueError
         If it is no array of that dtype and shape, is read-only, or overlaps the table.
     """
+    out = output_array(out)
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
     if out.dtype != dtype:

@@ -63,6 +63,8 @@ def kernels(device: str, name: str) -> ModuleType:
     module = importlib.import_module(f"fastemb.kernels.{device}.{name}")
     if device == "cpu":
         _warn_if_not_cached()
+    elif device == "cuda":
+        importlib.import_module("fastemb.kernels.cuda.options").keep(module)
     return module
 
 

@@ -3,6 +3,9 @@
 Work on them is queued in the thread's current stream (`streams`), and nothing waits for it but a copy to the host.
 """
 
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from math import prod
 from typing import Any, NamedTuple
@@ -10,9 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastemb.engine.streams import cuda, current_stream, is_simulated, number_of, synchronize
+from fastemb.engine.blocks import Block, block_of
+from fastemb.engine.dlpack import CPU, CUDA, Given
+from fastemb.engine.streams import (
+    cuda,
+    current_stream,
+    device_number,
+    is_simulated,
+    let_wait,
+    number_of,
+    synchronize,
+)  # fmt: skip
+from fastemb.engine.views import address_of, view_of
 
-__all__ = ["DeviceArray", "empty", "nothing", "on_host", "there", "upload", "zeros"]
+__all__ = ["DeviceArray", "empty", "joined", "nothing", "on_host", "there", "upload", "using_memory", "zeros"]
 
 
 class _Flags(NamedTuple):
@@ -24,8 +38,8 @@ class _Flags(NamedTuple):
 class DeviceArray:
     """An array in a GPU's memory, which other packages can use as it is.
 
-    It has ``__cuda_array_interface__``, so that CuPy, torch, JAX and Numba share its memory, and ``__array__``, so that
-    NumPy copies it. Indexing returns a copy in the host's memory.
+    It has ``__dlpack__`` and ``__cuda_array_interface__``, so that CuPy, torch, JAX and Numba share its memory, and
+    ``__array__``, so that NumPy copies it. Indexing returns a copy in the host's memory.
 
     Parameters
     ----------
@@ -34,6 +48,8 @@ class DeviceArray:
     dtype : dtype, optional
         What its numbers are, where Numba does not know it: bfloat16, whose bits are uint16.
     writeable : bool, default True
+    block : Block, optional
+        Whose memory it is, if it is used again.
 
     Examples
     --------
@@ -46,10 +62,13 @@ class DeviceArray:
     (2, 2)
     """
 
-    __slots__ = ("__weakref__", "dtype", "made", "writeable")
+    __slots__ = ("__weakref__", "block", "dtype", "made", "writeable")
 
-    def __init__(self, made: Any, dtype: DTypeLike | None = None, writeable: bool = True) -> None:
+    def __init__(
+        self, made: Any, dtype: DTypeLike | None = None, writeable: bool = True, block: Block | None = None
+    ) -> None:
         self.made = made
+        self.block = block
         self.dtype = np.dtype(made.dtype if dtype is None else dtype)
         self.writeable = writeable
 
@@ -91,12 +110,11 @@ class DeviceArray:
     @property
     def pointer(self) -> int:
         """The address of the first entry."""
-        if is_simulated():
-            return int(self.made._ary.ctypes.data)
-        return int(self.made.__cuda_array_interface__["data"][0])
+        return address_of(self.made)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
+        self.lend()
         return {
             "shape": self.shape,
             "strides": self.strides,
@@ -105,6 +123,21 @@ class DeviceArray:
             "version": 3,
             "stream": number_of(current_stream()),
         }
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return the device, as DLPack tells it; the simulator's memory is the host's."""
+        return (CPU, 0) if is_simulated() else (CUDA, device_number())
+
+    def __dlpack__(self, *, stream: int | None = None, **options: Any) -> Any:
+        """Return a capsule of DLPack, once the taker's stream waits for what is queued in ours."""
+        if stream != number_of(current_stream()):
+            self.lend()
+        return Given(self, self.pointer, self.__dlpack_device__(), let_wait).__dlpack__(stream=stream, **options)
+
+    def lend(self) -> None:
+        """Let the memory be read in other streams, so that it is not used again."""
+        if self.block is not None:
+            self.block.is_lent = True
 
     def is_contiguous(self) -> bool:
         """Return whether entries lie one after the other in C order."""
@@ -138,11 +171,11 @@ class DeviceArray:
         if wanted.itemsize != self.itemsize:
             raise ValueError(f"a view must keep the size of {self.dtype}, got {wanted}")
         made = self.made.view(wanted) if wanted.kind in "iuf" and wanted != self.made.dtype else self.made
-        return DeviceArray(made, wanted, self.writeable)
+        return DeviceArray(made, wanted, self.writeable, self.block)
 
     def rows(self, rows: slice) -> "DeviceArray":
         """Return neighbouring rows in the same memory."""
-        return DeviceArray(self.made[rows], self.dtype, self.writeable)
+        return DeviceArray(self.made[rows], self.dtype, self.writeable, self.block)
 
     def reshape(self, *shape: int) -> "DeviceArray":
         """Return the same memory in another shape; entries must lie one after the other."""
@@ -150,7 +183,7 @@ class DeviceArray:
         wanted = tuple(self.size // known if n == -1 and known else max(n, 0) for n in shape)
         if prod(wanted) != self.size:
             raise ValueError(f"cannot reshape an array of shape {self.shape} into {shape}")
-        return DeviceArray(self.made.reshape(*wanted), self.dtype, self.writeable)
+        return DeviceArray(self.made.reshape(*wanted), self.dtype, self.writeable, self.block)
 
     def to_host(self) -> NDArray:
         """Return a copy as an array of NumPy, once all work in the current stream is done."""
@@ -179,6 +212,12 @@ class DeviceArray:
             new.made.copy_to_device(self.made, stream=current_stream())
         return new
 
+    def __deepcopy__(self, memo: Any) -> "DeviceArray":
+        return self.copy()
+
+    def __reduce__(self) -> Any:
+        return upload, (self.to_host(),)
+
 
 def _packed(made: Any) -> Any:
     """Return a copy whose entries lie one after the other, as a copy to the host needs them."""
@@ -194,7 +233,36 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
     """Return an array in the GPU's memory, its entries not set."""
     known = np.dtype(dtype)
     kept = np.dtype(np.uint16) if known.kind not in "iufb" else known
-    return DeviceArray(cuda().device_array(shape, kept, stream=current_stream()), known)
+    if _memory.allocate is not None:
+        return DeviceArray(_memory.allocate(shape, kept).made, known)
+    size = prod(shape) * kept.itemsize
+    if not size:
+        return DeviceArray(cuda().device_array(shape, kept), known)
+    block = block_of(size)
+    data = address_of(block.made), False
+    told = {"shape": shape, "strides": None, "typestr": kept.str, "data": data, "version": 3}
+    return DeviceArray(view_of(told, block), known, block=block)
+
+
+class _Memory(threading.local):
+    """Where each thread has the memory of new arrays from."""
+
+    def __init__(self) -> None:
+        self.allocate: Callable[[tuple[int, ...], np.dtype], DeviceArray] | None = None
+
+
+_memory = _Memory()
+
+
+@contextmanager
+def using_memory(allocate: Callable[[tuple[int, ...], np.dtype], DeviceArray]) -> Iterator[None]:
+    """Take the memory of new arrays of this thread from another package, inside a ``with`` block."""
+    before = _memory.allocate
+    _memory.allocate = allocate
+    try:
+        yield
+    finally:
+        _memory.allocate = before
 
 
 def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
@@ -222,6 +290,19 @@ def upload(values: NDArray) -> DeviceArray:
     new = empty(values.shape, values.dtype)
     new.fill_from(values)
     return new
+
+
+def joined(parts: Sequence[Any]) -> DeviceArray:
+    """Return arrays of one dimension and one dtype, of either side, as one in the GPU's memory."""
+    made, first = empty((sum(len(part) for part in parts),), parts[0].dtype), 0
+    for part in parts:
+        target = made.rows(slice(first, first + len(part)))
+        if isinstance(part, DeviceArray) and len(part):
+            target.made.copy_to_device(part.made, stream=current_stream())
+        elif len(part):
+            target.fill_from(part)
+        first += len(part)
+    return made
 
 
 def there(values: Any) -> DeviceArray:

@@ -1,13 +1,22 @@
-"""Arrays of other packages in a GPU's memory: used without a copy, and answered in kind."""
+"""Arrays of other packages, on either side: used without a copy, and answered in kind."""
 
+import sys
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastemb.engine.device import DeviceArray
-from fastemb.engine.streams import cuda, current_stream, is_simulated, number_of
+from fastemb.engine.backend import gpu_problem
+from fastemb.engine.device import DeviceArray, upload
+from fastemb.engine.dlpack import ON_GPU, Given, borrow, has_dlpack, host_array, interface_of, named, place_of, typed
+from fastemb.engine.streams import current_stream, device_number, number_of, wait_for
+from fastemb.engine.views import view_of
 
-__all__ = ["in_kind", "is_foreign", "wrap"]
+__all__ = ["host_of", "in_kind", "is_foreign", "is_of_others", "shared", "wrap"]
+
+PLAIN = (np.ndarray, list, tuple, int, float, str)
 
 
 def is_foreign(values: Any) -> bool:
@@ -18,67 +27,123 @@ def is_foreign(values: Any) -> bool:
     >>> is_foreign(np.zeros(3)), is_foreign([1, 2])
     (False, False)
     """
-    if type(values) is np.ndarray or isinstance(values, list | tuple | int | float):
+    if isinstance(values, PLAIN):
         return False
     if isinstance(values, DeviceArray):
         return True
-    # torch's tensors have the attribute on a CPU too, and raise where it is read.
-    return hasattr(type(values), "__cuda_array_interface__") and getattr(values, "is_cuda", True)
+    if has_dlpack(values):
+        try:
+            return place_of(values)[0] in ON_GPU
+        except (BufferError, RuntimeError, ValueError):  # on a device that DLPack does not know
+            return False
+    return hasattr(type(values), "__cuda_array_interface__")
 
 
-def wrap(values: Any) -> DeviceArray:
-    """Return a foreign array of a GPU without a copy; it is kept alive.
+def is_of_others(values: Any) -> bool:
+    """Return whether something is an array that another package has, or one in a GPU's memory."""
+    return not isinstance(values, PLAIN) and (has_dlpack(values) or is_foreign(values))
 
-    Work that its owner has queued in a stream that it names is waited for by the current one.
+
+def wrap(values: Any, name: str = "an array") -> DeviceArray:
+    """Return an array in a GPU's memory without a copy; it is kept alive.
+
+    The current stream waits for what its package has queued: DLPack sees to that, or it names the stream.
+
+    Parameters
+    ----------
+    values : object with ``__dlpack__`` or ``__cuda_array_interface__``
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    RuntimeError
+        If no GPU can be used.
+    TypeError
+        If it cannot be shared.
+    ValueError
+        If it lies on another GPU than the one in use.
     """
     if isinstance(values, DeviceArray):
         return values
+    if gpu_problem() is not None:
+        raise RuntimeError(f"{name} is on a GPU, and none can be used: {gpu_problem()}")
+    if not has_dlpack(values):
+        return _of_interface(values, name)
+    kind, number = place_of(values)
+    if number != device_number():
+        raise ValueError(f"{name} is on {named((kind, number))}, and the GPU in use is cuda:{device_number()}")
+    taken = borrow(values, name, number_of(current_stream()))
+    interface = interface_of(taken, name)
+    if taken.read_only is None and hasattr(type(values), "__cuda_array_interface__"):  # which can tell
+        interface["data"] = taken.address, values.__cuda_array_interface__["data"][1]
+    return _made(interface, taken, typed(taken, name)[1])
+
+
+def _of_interface(values: Any, name: str) -> DeviceArray:
     interface = values.__cuda_array_interface__
     if interface.get("mask") is not None:
-        raise TypeError("an array with a mask cannot be used")
-    if is_simulated():
-        return DeviceArray(_simulated(interface, values), writeable=not interface["data"][1])
-    made = cuda().from_cuda_array_interface({**interface, "stream": None}, owner=values, sync=False)
-    _wait_for(interface.get("stream"))
-    return DeviceArray(made, writeable=not interface["data"][1])
+        raise TypeError(f"{name} has a mask, and an array with a mask cannot be used")
+    made = _made(interface, values)
+    if interface.get("stream") is not None:
+        wait_for(interface["stream"])
+    return made
 
 
-def in_kind(found: DeviceArray, given: Any) -> Any:
-    """Return an array of a GPU as an array of the package that `given` is of, without a copy.
+def shared(
+    owner: Any, address: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, typestr: str
+) -> DeviceArray:
+    """Return an array on memory that its owner has, which is kept alive; strides in bytes."""
+    strides = None if 0 in shape else strides
+    data = address, False
+    return _made({"shape": shape, "strides": strides, "typestr": typestr, "data": data, "version": 3}, owner)
 
-    An array of NumPy, or anything else in the host's memory, gives one of NumPy: a copy. A package that is not known
-    gets a `DeviceArray`, which most can take as it is.
+
+def _made(interface: dict[str, Any], owner: Any, dtype: np.dtype | None = None) -> DeviceArray:
+    """Return an array on the memory that an interface tells of."""
+    return DeviceArray(view_of(interface, owner), dtype, writeable=not interface["data"][1])
+
+
+def host_of(values: Any, name: str) -> NDArray:
+    """Return what a user passed as an array of NumPy: on the same memory where it can be, of a GPU as a copy.
+
+    Examples
+    --------
+    >>> host_of([1, 2], "input")
+    array([1, 2])
     """
-    if not is_foreign(given):
-        return found.to_host()
-    package = type(given).__module__.partition(".")[0]
-    if package == "torch":
-        import torch
-
-        return torch.as_tensor(found, device=given.device)
-    if package == "cupy":
-        import cupy
-
-        return cupy.asarray(found)
-    if package in ("jax", "jaxlib"):
-        import jax.numpy
-
-        return jax.numpy.asarray(found)
-    return found.made if package in ("numba", "numba_cuda") else found
+    if type(values) is np.ndarray:
+        return values
+    if is_foreign(values):
+        return wrap(values, name).to_host()
+    return host_array(values, name) if has_dlpack(values) else np.asarray(values).view(np.ndarray)
 
 
-def _simulated(interface: dict[str, Any], owner: Any) -> Any:
-    """Return an array that shares the memory which the simulator's stands for."""
-    from numba.cuda.cudadrv.devicearray import FakeCUDAArray
+def in_kind(found: Any, given: Any) -> Any:
+    """Return an array as one of the package that `given` is of, without a copy where both lie on one side.
 
-    holder = type("Holder", (), {"__array_interface__": {**interface, "version": 3}, "owner": owner})()
-    return FakeCUDAArray(np.asarray(holder))
+    What is none of an array gives one of NumPy. A package without a ``from_dlpack`` gets a `DeviceArray` or an array of
+    NumPy, which most can take as it is.
+    """
+    is_there = isinstance(found, DeviceArray)
+    if not is_of_others(given):
+        return found.to_host() if is_there else found
+    if is_foreign(given) != is_there:
+        found, is_there = (found.to_host(), False) if is_there else (upload(found), True)
+    if isinstance(given, DeviceArray):
+        return found
+    if type(given).__module__.partition(".")[0] in ("numba", "numba_cuda"):
+        found.lend()
+        return found.made
+    take = _taker(type(given).__module__.partition(".")[0]) or getattr(
+        getattr(given, "__array_namespace__", lambda: None)(), "from_dlpack", None
+    )
+    if take is None:
+        return found
+    return take(found if is_there else Given(found))
 
 
-def _wait_for(number: int | None) -> None:
-    """Let the current stream wait for what is queued in another one."""
-    if number is None or number == number_of(current_stream()):
-        return
-    event = cuda().event(timing=False)
-    event.record(cuda().external_stream(number))
-    event.wait(current_stream() or cuda().default_stream())
+@cache
+def _taker(package: str) -> Callable[[Any], Any] | None:
+    """Return what takes an array over to a package."""
+    return getattr(sys.modules.get(package), "from_dlpack", None)

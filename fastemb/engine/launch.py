@@ -4,8 +4,9 @@ Work is queued in the thread's current stream, and nothing waits for it but a lo
 """
 
 import inspect
+import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,16 @@ from fastemb.engine.device import DeviceArray, nothing, upload
 from fastemb.engine.faults import new_flag, settle
 from fastemb.engine.streams import cuda, current_stream, is_simulated
 
-__all__ = ["has_vector_atomics", "lanes_of", "launch", "launch_blocks", "run", "width_of", "width_of_codes"]
+__all__ = [
+    "configured",
+    "has_vector_atomics",
+    "lanes_of",
+    "launch",
+    "launch_blocks",
+    "run",
+    "width_of",
+    "width_of_codes",
+]
 
 WARP, BLOCK, VECTOR_BYTES = 32, 256, 16
 MOST_BLOCKS = 1 << 22  # teams stride over what is left
@@ -93,7 +103,21 @@ def launch_blocks(kernel: Any, arguments: tuple, blocks: int, threads: int | tup
     given = tuple(_given(a) if isinstance(a, np.ndarray) else a for a in arguments)
     plain = tuple(a.made if isinstance(a, DeviceArray) else a for a in given)
     # A host array's copy may be freed when this returns: freeing waits for the kernels that are queued.
-    kernel[blocks, threads, current_stream()](*plain)
+    configured(kernel, blocks, threads, current_stream())(*plain)
+
+
+def configured(kernel: Any, blocks: int, threads: Any, stream: Any, shared_bytes: int = 0) -> Any:
+    """Return a kernel for a grid, without what Numba says of one that does not fill the GPU."""
+    if is_simulated():  # whose kernels know one grid at a time
+        return kernel[blocks, threads, stream, shared_bytes]
+    return _configured(kernel, blocks, threads, stream, shared_bytes)
+
+
+@lru_cache(maxsize=1024)
+def _configured(kernel: Any, blocks: int, threads: Any, stream: Any, shared_bytes: int) -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Grid size")
+        return kernel[blocks, threads, stream, shared_bytes]
 
 
 def _given(array: np.ndarray) -> DeviceArray:

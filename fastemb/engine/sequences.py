@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.engine.dlpack import has_dlpack
+
 __all__ = ["flatten", "is_array"]
 
 
@@ -17,7 +19,9 @@ def is_array(values: Any) -> bool:
     >>> is_array(np.zeros((2, 3))), is_array([[1], [2, 3]])
     (True, False)
     """
-    return isinstance(values, np.ndarray) or (hasattr(values, "__array__") and not _is_arrow(values))
+    if isinstance(values, np.ndarray) or has_dlpack(values):
+        return True
+    return hasattr(values, "__array__") and not _is_arrow(values)
 
 
 def flatten(

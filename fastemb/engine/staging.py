@@ -5,7 +5,6 @@ GPU. A block takes the slots in turn: the host fills a slot once the kernel that
 one stream, and the kernel, which waits for it, in another. Nothing else waits.
 """
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.backend import require_gpu
+from fastemb.engine.launch import configured
 
 __all__ = ["MOST_SHARED", "Placed", "Staging", "empty", "fixed", "free_bytes", "launch_blocks"]
 
@@ -165,6 +165,4 @@ class Staging:
 def launch_blocks(kernel: Any, blocks: int, shared_floats: int, stream: Any, arguments: tuple) -> None:
     """Queue a kernel as blocks of one warp, each with `shared_floats` float32 of dynamic shared memory."""
     lanes = SIMULATED_LANES if _is_simulated() else LANES
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Grid size")  # what fills the GPU is not for Numba to say here
-        kernel[blocks, lanes, stream, 4 * shared_floats](*arguments)
+    configured(kernel, blocks, lanes, stream, 4 * shared_floats)(*arguments)

@@ -8,7 +8,19 @@ from typing import Any
 
 from fastemb.engine.backend import require_gpu
 
-__all__ = ["cuda", "current_stream", "is_simulated", "number_of", "synchronize", "using_stream"]
+__all__ = [
+    "cuda",
+    "current_stream",
+    "device_number",
+    "is_simulated",
+    "let_wait",
+    "number_of",
+    "synchronize",
+    "using_stream",
+    "wait_for",
+]
+
+LEGACY, PER_THREAD = 1, 2  # the numbers of CUDA's two default streams
 
 
 class _Local(threading.local):
@@ -39,7 +51,12 @@ def is_simulated() -> bool:
 
 
 def current_stream() -> Any:
-    """Return the stream of Numba in which this thread's work is queued; 0 is the default one."""
+    """Return the stream of Numba in which this thread's work is queued; 0 is the simulator's default one.
+
+    A GPU's default stream is named: for 0, Numba waits for copies.
+    """
+    if _local.stream == 0 and not is_simulated():
+        return _external(number_of(0))
     return _local.stream
 
 
@@ -54,7 +71,7 @@ def using_stream(stream: Any) -> Iterator[None]:
     """
     before = _local.stream
     if isinstance(stream, int) and stream and not is_simulated():
-        stream = cuda().external_stream(stream)
+        stream = _external(stream)
     _local.stream = stream
     try:
         yield
@@ -63,10 +80,54 @@ def using_stream(stream: Any) -> Iterator[None]:
 
 
 def number_of(stream: Any) -> int:
-    """Return a stream's number as arrays tell it: 1 is the default stream."""
-    if stream == 0 or is_simulated():
-        return 1
-    return int(getattr(stream.handle, "value", stream.handle) or 1)
+    """Return a stream's number as arrays tell it: 1 is the default stream, 2 that of each thread."""
+    if is_simulated():
+        return LEGACY
+    found = 0 if stream == 0 else int(stream.handle)
+    return found or (PER_THREAD if _default_is_per_thread() else LEGACY)
+
+
+@cache
+def _default_is_per_thread() -> bool:
+    from numba.cuda.core import config
+
+    return bool(config.CUDA_PER_THREAD_DEFAULT_STREAM)
+
+
+def device_number() -> int:
+    """Return which of the GPUs is in use."""
+    return 0 if is_simulated() else int(cuda().get_current_device().id)
+
+
+def wait_for(number: int) -> None:
+    """Let the current stream wait for what is queued in another one."""
+    _order(number, number_of(_local.stream))
+
+
+def let_wait(number: int | None) -> None:
+    """Let another stream wait for what is queued in the current one, as DLPack asks: -1 for none, None for the default.
+
+    Raises
+    ------
+    BufferError
+        If the number is 0, which may mean either default stream.
+    """
+    if number == 0:
+        raise BufferError("stream 0 may mean either default stream: 1 is the legacy one, 2 that of each thread")
+    if number != -1:
+        _order(number_of(_local.stream), LEGACY if number is None else int(number))
+
+
+def _order(first: int, then: int) -> None:
+    if first != then and not is_simulated():
+        event = cuda().event(timing=False)
+        event.record(_external(first))
+        event.wait(_external(then))
+
+
+@cache
+def _external(number: int) -> Any:
+    return cuda().external_stream(number)
 
 
 def synchronize() -> None:

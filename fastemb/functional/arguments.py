@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastemb.engine import gpu, gradients, operations
-from fastemb.engine.arrays import BEHAVED, as_indices, as_integers, as_output, bits, give_back
+from fastemb.engine.arrays import (
+    BEHAVED,
+    as_indices,
+    as_integers,
+    as_output,
+    bits,
+    give_back,
+    output_array,
+    shown_dtype,
+)  # fmt: skip
 from fastemb.engine.device import DeviceArray, zeros
 from fastemb.engine.foreign import in_kind, is_foreign, wrap
 from fastemb.engine.ragged import Bags, check_indices, padding_row, settle_invalid
@@ -68,10 +77,11 @@ def target(out: NDArray, shape: tuple[int, ...], table: NDArray, weight: ArrayLi
     """Return what a kernel is to fill: `out` itself or, if a kernel cannot, an array that `settle` copies."""
     if isinstance(table, DeviceArray):
         return _target_on_gpu(out, shape, table)
-    dtype = np.asarray(weight).dtype
-    if mode in operations.SUMS and getattr(out, "dtype", None) == np.float32 and table.itemsize == 2:
-        dtype = out.dtype
-    array = bits(as_output(out, shape, dtype, table)).view(np.ndarray)
+    array = output_array(out)
+    dtype = shown_dtype(table, weight)
+    if mode in operations.SUMS and getattr(array, "dtype", None) == np.float32 and table.itemsize == 2:
+        dtype = array.dtype
+    array = bits(as_output(array, shape, dtype, table)).view(np.ndarray)
     return array if array.flags.num & BEHAVED == BEHAVED else np.empty(shape, array.dtype)
 
 
@@ -79,7 +89,7 @@ def _target_on_gpu(out: Any, shape: tuple[int, ...], table: DeviceArray) -> Any:
     """Return what the user passed as `out`, which must be on the GPU as the table is."""
     if not is_foreign(out):
         raise TypeError(f"out must be on the GPU, as weight is, got {type(out).__name__}")
-    array = wrap(out)
+    array = wrap(out, "out")
     if array.shape != shape or array.dtype != table.dtype:
         raise ValueError(f"out must be {table.dtype} of shape {shape}, got {array.dtype} of shape {array.shape}")
     if not array.writeable or not array.is_contiguous():
@@ -97,8 +107,9 @@ def settle(out: NDArray, filled: NDArray) -> NDArray:
     """Return `out`, with what a kernel made."""
     if isinstance(filled, DeviceArray):
         return out
-    if not np.may_share_memory(out, filled):
-        bits(out)[...] = filled
+    array = output_array(out)
+    if not np.may_share_memory(array, filled):
+        bits(array)[...] = filled
     return out
 
 
@@ -111,10 +122,11 @@ def table_gradient(
     if sparse:
         if out is not None:
             raise ValueError("out is for dense gradients, so sparse must be False")
-        return gradient.rows, give_back(operations.rounded(gradient.collect(), table.dtype), weight)
+        values = operations.rounded(gradient.collect(), table.dtype)
+        return in_kind(gradient.rows, weight), give_back(values, weight)
     if out is None:
         return give_back(gradient.to_dense(len(table), table.dtype), weight)
-    dense = bits(as_output(out, table.shape, np.asarray(weight).dtype, table)).view(np.ndarray)
+    dense = bits(as_output(out, table.shape, shown_dtype(table, weight), table)).view(np.ndarray)
     if gradient.grad_output is not None and np.may_share_memory(dense, gradient.grad_output):
         raise ValueError("out must not share memory with grad_output")
     if dense.flags.num & BEHAVED != BEHAVED:
@@ -132,6 +144,6 @@ def _gradient_on_gpu(gradient: Any, table: DeviceArray, weight: Any, sparse: boo
     if not sparse:
         dense: Any = zeros(table.shape, table.dtype)
         gradient.add_to(dense)
-        return in_kind(dense, weight)
+        return give_back(dense, weight)
     rows, values = gradient.collect_as(table.dtype)
-    return in_kind(rows, weight), in_kind(values, weight)
+    return in_kind(rows, weight), give_back(values, weight)

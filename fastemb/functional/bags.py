@@ -6,7 +6,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastemb.engine import gradients, operations
 from fastemb.engine.arrays import as_rows, as_table, give_back
-from fastemb.engine.device import DeviceArray
 from fastemb.engine.foreign import in_kind
 from fastemb.engine.ragged import as_bags, check_offsets
 from fastemb.engine.validate import choice
@@ -264,7 +263,7 @@ def per_sample_weights_backward(
     rows = as_rows(grad_output, (bags.num_bags, table.shape[1]), table.dtype, "grad_output")
     gradient = gradients.gradient_of_coefficients(rows, table, bags, mode, device=device_of(table))
     shaped = gradient if bags.shape is None else gradient.reshape(*bags.shape)
-    return in_kind(shaped, weight) if isinstance(shaped, DeviceArray) else shaped
+    return in_kind(shaped, weight)
 
 
 def _check_extreme(mode: str, per_sample_weights: Any) -> None:

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastemb.engine import gradients, operations
 from fastemb.engine.arrays import as_integers, as_output, as_rows, as_table, give_back
+from fastemb.engine.foreign import in_kind
 from fastemb.engine.ragged import Bags, check_indices
 from fastemb.engine.validate import integer
 from fastemb.functional.arguments import (
@@ -218,4 +219,4 @@ def one_hot(
     filled.reshape(flat.size * size)[present * size + flat[present]] = 1
     if filled is not result:
         result[...] = filled
-    return result
+    return in_kind(result, input) if out is None else out

@@ -2,14 +2,14 @@
 
 import math
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastemb.engine import gradients, updates
-from fastemb.engine.arrays import accumulator, as_integers, as_rows, as_table
+from fastemb.engine import gradients, operations, updates
+from fastemb.engine.arrays import accumulator, as_rows, as_table, give_back
 from fastemb.engine.ragged import Bags
 from fastemb.engine.validate import real
 from fastemb.functional.arguments import check_lookups, device_of, limit_norms, same_place, table_indices
-from fastemb.functional.lookups import embedding
 
 __all__ = ["embedding_renorm_", "scatter_add", "scatter_add_backward"]
 
@@ -142,6 +142,10 @@ def scatter_add_backward(
            [2. ]])
     """
     factor = real("alpha", alpha, -math.inf)
-    rows = embedding(as_integers(indices, "indices"), as_table(grad_output, "grad_output"), on_invalid=on_invalid)
-    rows *= rows.dtype.type(factor)
-    return rows
+    table = as_table(grad_output, "grad_output")
+    settled, _, no_row = table_indices(indices, len(table), None, on_invalid, "indices")
+    same_place(table, settled, "indices")
+    size = settled.size
+    coefficients = np.full(size, factor, accumulator(table.dtype))
+    bags = Bags(settled.reshape(-1), np.arange(size + 1), coefficients, no_row, settled.shape)
+    return give_back(operations.reduce(table, bags, "sum").reshape(*settled.shape, table.shape[1]), grad_output)

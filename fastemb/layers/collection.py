@@ -11,12 +11,14 @@ from fastemb.engine import operations
 from fastemb.engine.arrays import as_rows
 from fastemb.engine.backend import checked_device
 from fastemb.engine.device import DeviceArray, on_host
+from fastemb.engine.foreign import host_of, in_kind, is_foreign
 from fastemb.engine.gradients import RowGradient, gradient_of_bags, gradient_of_coefficients
 from fastemb.engine.ragged import POLICIES, padding_row
 from fastemb.engine.validate import boolean, choice, integer
 from fastemb.layers import constraints, regularizers
 from fastemb.layers.arena import Arena, Gathered, make_memory
 from fastemb.layers.bag import MODES, reduced
+from fastemb.layers.features import foreign_column
 from fastemb.layers.memory import moved
 from fastemb.layers.saving import load_tables
 from fastemb.layers.tape import Remembering, apart
@@ -56,7 +58,7 @@ class EmbeddingBagCollection(Remembering):
     scale_grad_by_freq : bool, default False
     dtype : dtype, default float32
     device : {"cpu", "reference", "cuda"}, default "cpu"
-        With "cuda" the tables lie in a GPU's memory; a batch, its rows and their gradients are arrays of NumPy.
+        With "cuda" the tables lie in a GPU's memory; arrays in a GPU's memory are answered in kind, through the host's.
     seed : int, SeedSequence or Generator, optional
     embeddings_initializer : str, callable, array or dict, optional
         For all tables or by the tables' names. Default torch's N(0, 1).
@@ -182,9 +184,19 @@ class EmbeddingBagCollection(Remembering):
             blocks.append(block if block.dtype == arena.dtype else block.view(arena.dtype))
         if self.remembers:
             self._tape.calls.append(calls)
-        return self._given_back(blocks)
+        return self._in_kind(self._given_back(blocks), foreign_column(batch, self.features))
 
     __call__ = forward
+
+    def _in_kind(self, found: Any, like: Any) -> Any:
+        """Return arrays of NumPy as those of a package whose arrays in a GPU's memory were given, if there were any."""
+        if like is None:
+            return found
+        if self.device != "cuda":
+            raise ValueError(f"the batch is on a GPU, and the tables on device {self.device!r}")
+        if isinstance(found, dict):
+            return {name: in_kind(rows, like) for name, rows in found.items()}
+        return in_kind(found, like)
 
     def _given_back(self, blocks: list[NDArray]) -> Any:
         """Return what arenas found, each (num_bags, num_features, embedding_dim), as the user wants it."""
@@ -236,7 +248,9 @@ class EmbeddingBagCollection(Remembering):
                 arena.accept(
                     gradient_of_bags(grad, bags, size, self.mode, by_freq, mask, call.winners, device=self.device)
                 )
-        return {name: of_weights[name] for name in self.features} if of_weights else None
+        grads_of = grad_output.values() if isinstance(grad_output, Mapping) else [grad_output]
+        like = next((grad for grad in grads_of if is_foreign(grad)), None)
+        return {name: in_kind(of_weights[name], like) for name in self.features} if of_weights else None
 
     def _grad_of(self, arena: Arena, call: ArenaLookup, grad_output: Any) -> NDArray:
         """Return the part of a gradient that is an arena's, (bags of all its features, embedding_dim)."""
@@ -244,7 +258,7 @@ class EmbeddingBagCollection(Remembering):
         if isinstance(grad_output, Mapping):
             pieces = [_piece(grad_output, feature.name, (num_bags, width)) for feature in arena.features]
         else:
-            whole = np.asarray(grad_output)
+            whole = host_of(grad_output, "grad_output")
             total = list(self._columns.values())[-1].stop
             if whole.shape != (num_bags, total):
                 raise ValueError(f"grad_output must have shape {(num_bags, total)}, got {whole.shape}")
@@ -331,7 +345,7 @@ def _padding(padding_idx: int | None, size: int) -> int | None:
 def _piece(grad_output: Mapping[str, Any], name: str, shape: tuple[int, int]) -> NDArray:
     if name not in grad_output:
         raise KeyError(f"grad_output must have the feature {name!r}, got {', '.join(map(repr, grad_output))}")
-    piece = np.asarray(grad_output[name])
+    piece = host_of(grad_output[name], f"grad_output[{name!r}]")
     if piece.shape != shape:
         raise ValueError(f"grad_output[{name!r}] must have shape {shape}, got {piece.shape}")
     return piece

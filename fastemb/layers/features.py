@@ -1,12 +1,14 @@
 """Columns of a batch as arrays of indices: dicts, data frames and Arrow batches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["column_of", "rectangle", "rectangles"]
+from fastemb.engine.foreign import host_of, is_foreign, is_of_others
+
+__all__ = ["column_of", "foreign_column", "rectangle", "rectangles"]
 
 
 def column_of(batch: Any, name: str) -> Any:
@@ -24,7 +26,7 @@ def column_of(batch: Any, name: str) -> Any:
     >>> column_of({"user": [1, 2]}, "user")
     [1, 2]
     """
-    if type(batch) is dict and type(batch.get(name)) in (np.ndarray, tuple, list):  # most batches, in little time
+    if type(batch) is dict and type(batch.get(name)) in (np.ndarray, list):  # most batches, in little time
         return batch[name]
     if isinstance(batch, Mapping):
         names: Any = batch.keys()
@@ -36,11 +38,29 @@ def column_of(batch: Any, name: str) -> Any:
         raise TypeError(f"batch must be a dict, a data frame or an Arrow batch, got {type(batch).__name__}")
     if name not in names:
         raise KeyError(f"batch must have a feature {name!r}, got {', '.join(map(repr, names))}")
-    return _plain(batch[name])
+    return _plain(batch[name], name)
 
 
-def _plain(column: Any) -> Any:
-    """Return a column as an array of NumPy or Arrow where it is one of a data frame, else as it is."""
+def foreign_column(batch: Any, names: Iterable[str]) -> Any:
+    """Return an array of another package in a GPU's memory among the columns of a dict, or None.
+
+    Examples
+    --------
+    >>> foreign_column({"user": np.arange(3)}, ["user"])
+    """
+    if not isinstance(batch, Mapping):
+        return None
+    columns = (batch.get(name) for name in names)
+    values = (column[0] if type(column) is tuple and len(column) else column for column in columns)
+    return next((value for value in values if is_foreign(value)), None)
+
+
+def _plain(column: Any, name: str) -> Any:
+    """Return a column as an array of NumPy or Arrow where it is one of a data frame or of others, else as it is."""
+    if type(column) is tuple:
+        return tuple(host_of(part, f"feature {name!r}") if is_of_others(part) else part for part in column)
+    if is_of_others(column):
+        return host_of(column, f"feature {name!r}")
     if hasattr(column, "combine_chunks"):  # Arrow's ChunkedArray
         return column.combine_chunks()
     if hasattr(column, "to_arrow"):  # polars

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastemb.engine.arrays import as_table
 from fastemb.engine.device import DeviceArray, upload
-from fastemb.engine.foreign import is_foreign, wrap
+from fastemb.engine.foreign import host_of, is_foreign, wrap
 from fastemb.engine.memory import empty
 from fastemb.formats.files import replacing
 from fastemb.layers.rows import kept_dtype, stored
@@ -255,13 +255,13 @@ def given_table(given: Any, shape: tuple[int, int], dtype: Any, frozen: bool) ->
         If it is of another shape, or could be changed only in a copy.
     """
     if is_foreign(given):
-        return _given_on_gpu(wrap(given), shape, dtype)
+        return _given_on_gpu(wrap(given, "W"), shape, dtype)
     if isinstance(given, Memory):
         kept, shown = kept_dtype(given.array.dtype if dtype is None else dtype)
         if kept != given.array.dtype:
             raise TypeError(f"a table that is mapped keeps its dtype, {given.array.dtype}, got dtype={dtype!r}")
         return given, shown
-    array = np.asarray(given)
+    array = host_of(given, "W")
     if dtype is not None and kept_dtype(dtype)[1] != array.dtype:
         kept, shown = kept_dtype(dtype)
         array = stored(array, kept).view(shown)

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from fastemb.engine import operations
 from fastemb.engine.backend import checked_device
 from fastemb.engine.device import DeviceArray, on_host
-from fastemb.engine.foreign import in_kind, is_foreign
+from fastemb.engine.foreign import host_of, in_kind, is_foreign, wrap
 from fastemb.engine.ragged import POLICIES, padding_row
 from fastemb.engine.validate import boolean, choice, integer, real
 from fastemb.layers import constraints, initializers, regularizers
@@ -238,9 +238,10 @@ class TableLayer(Remembering, Parameter):
         given: Any = embeddings
         if isinstance(embeddings, str | os.PathLike):
             given = MappedMemory(embeddings, "r" if freeze is True else "r+")
-        table = given.array if isinstance(given, Memory) else given if is_foreign(given) else np.asarray(given)
-        if is_foreign(table):
+        if is_foreign(given):
+            given = wrap(given, "W")
             options.setdefault("device", "cuda")
+        table = given.array if isinstance(given, Memory) else given if is_foreign(given) else host_of(given, "W")
         if table.ndim != 2:
             raise ValueError(f"embeddings must have 2 dimensions, got shape {table.shape}")
         return cls(*table.shape, *arguments, W=given, freeze=freeze, **options)

@@ -4,6 +4,7 @@ Torch sees the tensors that a result was made of, so it notices when one is chan
 the arrays. Under ``create_graph`` a gradient is made by torch's own operations, which can be differentiated again.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,19 +13,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastemb.engine import gradients, operations
+from fastemb.engine.device import DeviceArray, zeros
+from fastemb.engine.gpu_gradients import DeviceGradient
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.ragged import Bags
 from fastemb.torch import composite
+from fastemb.torch.devices import on_gpu, working
 from fastemb.torch.fused import FusedTable
 from fastemb.torch.tensors import DTYPES, array_of, table_of, tensor_of
 
 __all__ = ["Call", "apply_lookup", "apply_reduce", "look_up", "reduce"]
 
 
-def look_up(weight: Tensor, indices: NDArray, shape: tuple[int, ...]) -> Tensor:
+def look_up(weight: Tensor, indices: Any, shape: tuple[int, ...]) -> Tensor:
     """Return rows as a tensor ``(*shape, embedding_dim)``."""
-    table = table_of(weight)
+    table: Any = table_of(weight)
     embedding_dim = table.shape[1]
+    if on_gpu(weight):
+        return tensor_of(operations.lookup(table, indices, shape=shape), weight.dtype).view(*shape, embedding_dim)
     rows = np.empty((*shape, embedding_dim), table.dtype)
     operations.lookup(table, indices, out=rows.reshape(len(indices), embedding_dim), shape=shape)
     return tensor_of(rows, weight.dtype)
@@ -67,6 +73,18 @@ class Call(NamedTuple):
     fused: FusedTable | None
 
 
+def _where_it_lies(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a backward queue its work where the gradient lies, in the stream that torch has set."""
+
+    def run(ctx: Any, grad_output: Tensor) -> Any:
+        if not on_gpu(grad_output):
+            return backward(ctx, grad_output)
+        with working(grad_output, tells=False):
+            return backward(ctx, grad_output)
+
+    return run
+
+
 class Lookup(torch.autograd.Function):
     """Rows of a table."""
 
@@ -78,6 +96,7 @@ class Lookup(torch.autograd.Function):
         return look_up(weight, call.lookups, input.shape)
 
     @staticmethod
+    @_where_it_lies
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the weight, or give it to the fused optimizer."""
         (input,) = ctx.saved_tensors
@@ -89,8 +108,9 @@ class Lookup(torch.autograd.Function):
             rows = composite.embedding(input, weight, call.padding_idx, call.scale_grad_by_freq, sparse)
             return *torch.autograd.grad(rows, weight, grad_output, create_graph=True), None, None
         gradient = gradients.gradient_of_lookup(
-            _rows(grad_output), call.lookups, call.shape[0], call.padding_idx, call.scale_grad_by_freq
-        )
+            _rows(grad_output), call.lookups, call.shape[0], call.padding_idx, call.scale_grad_by_freq,
+            device=_device_of(call),
+        )  # fmt: skip
         return _deliver(call, gradient, fused), None, None
 
 
@@ -108,6 +128,7 @@ class Reduce(torch.autograd.Function):
         return out
 
     @staticmethod
+    @_where_it_lies
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of `per_sample_weights` and of the weight, or give that to the fused optimizer."""
         _, _, per_sample_weights, weight = ctx.saved_tensors
@@ -121,12 +142,14 @@ class Reduce(torch.autograd.Function):
         rows = _rows(grad_output)
         if of_weight and (fused is not None or not again):
             gradient = gradients.gradient_of_bags(
-                rows, call.lookups, call.shape[0], call.mode, call.scale_grad_by_freq, winners=ctx.winners
-            )
+                rows, call.lookups, call.shape[0], call.mode, call.scale_grad_by_freq, winners=ctx.winners,
+                device=_device_of(call),
+            )  # fmt: skip
             results[0] = _deliver(call, gradient, fused)
         if of_samples and not again:
-            dots = gradients.gradient_of_coefficients(rows, table_of(weight), call.lookups, call.mode)
-            results[1] = torch.from_numpy(dots).to(per_sample_weights.dtype).view(per_sample_weights.shape)
+            table, device = table_of(weight), _device_of(call)
+            dots = gradients.gradient_of_coefficients(rows, table, call.lookups, call.mode, device=device)
+            results[1] = tensor_of(dots).to(per_sample_weights.dtype).view(per_sample_weights.shape)
         return *results, None, None, None
 
 
@@ -153,14 +176,33 @@ def _deliver(call: Call, gradient: RowGradient, fused: FusedTable | None) -> Ten
         fused.collect(gradient)
         return None
     if call.sparse is None:
-        return tensor_of(gradient.to_dense(call.shape[0], DTYPES[call.dtype]), call.dtype)
+        return _dense(call, gradient)
     return _sparse(call, gradient, call.sparse)
+
+
+def _device_of(call: Call) -> str:
+    """Return where the gradient of a table is made."""
+    indices = call.lookups.indices if isinstance(call.lookups, Bags) else call.lookups
+    return "cuda" if isinstance(indices, DeviceArray) else "cpu"
+
+
+def _dense(call: Call, gradient: RowGradient) -> Tensor:
+    dtype = DTYPES[call.dtype]
+    if not isinstance(gradient, DeviceGradient):
+        return tensor_of(gradient.to_dense(call.shape[0], dtype), call.dtype)
+    dense: Any = zeros(call.shape, dtype)
+    gradient.add_to(dense)
+    return tensor_of(dense, call.dtype)
 
 
 def _sparse(call: Call, gradient: RowGradient, weight: Tensor) -> Tensor:
     """Return a coalesced gradient; torch forgets that it is as it takes it for ``.grad``, so it is told again."""
-    values = torch.from_numpy(gradient.collect()).to(call.dtype)
-    rows = torch.from_numpy(gradient.rows).long()[None]
+    if isinstance(gradient, DeviceGradient):
+        places, found = gradient.collect_as(DTYPES[call.dtype])
+        rows, values = tensor_of(places).long()[None], tensor_of(found, call.dtype)
+    else:
+        rows = torch.from_numpy(gradient.rows).long()[None]
+        values = torch.from_numpy(gradient.collect()).to(call.dtype)
     if weight.is_leaf and weight.grad is None:
         memory = values.data_ptr()
 
@@ -173,7 +215,7 @@ def _sparse(call: Call, gradient: RowGradient, weight: Tensor) -> Tensor:
     return torch.sparse_coo_tensor(rows, values, call.shape, check_invariants=False, is_coalesced=True)
 
 
-def _rows(grad_output: Tensor) -> NDArray:
+def _rows(grad_output: Tensor) -> Any:
     rows = array_of(grad_output.contiguous())
     return rows if rows.ndim == 2 else rows.reshape(-1, rows.shape[-1])
 
@@ -188,9 +230,9 @@ def _differentiable(
 ) -> list[Tensor | None]:
     """Return the gradients, themselves differentiable."""
     call, bags = ctx.call, ctx.call.lookups
-    indices = torch.from_numpy(bags.indices).long()
+    indices = tensor_of(bags.indices).long()
     if ctx.winners is not None:
-        winners = torch.from_numpy(ctx.winners).long()
+        winners = tensor_of(ctx.winners).long()
         won = grad_output.masked_fill(winners < 0, 0)
         rows = indices[winners.clamp(min=0)] if len(indices) else winners.clamp(min=0)
         return [grad_output.new_zeros(call.shape).scatter_add(0, rows, won) if of_weight else None, None]
@@ -200,7 +242,7 @@ def _differentiable(
     if not wanted:
         return [None, None]
     out = composite.embedding_bag(
-        indices, table, torch.from_numpy(bags.offsets), call.mode, samples, bags.padding_idx, call.scale_grad_by_freq,
+        indices, table, tensor_of(bags.offsets), call.mode, samples, bags.padding_idx, call.scale_grad_by_freq,
         call.sparse is not None,
     )  # fmt: skip
     found = list(torch.autograd.grad(out, wanted, grad_output, create_graph=True))

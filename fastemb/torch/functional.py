@@ -1,5 +1,6 @@
 """`torch.nn.functional.embedding` and `embedding_bag` by fastemb's kernels."""
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
 import numpy as np
@@ -14,11 +15,13 @@ from fastemb.engine.ragged import Bags, as_bags, padding_row
 from fastemb.engine.validate import choice
 from fastemb.torch import composite
 from fastemb.torch.autograd import Call, apply_lookup, apply_reduce, look_up, reduce
+from fastemb.torch.devices import on_gpu, why_not_on_gpu, working
 from fastemb.torch.fused import FusedTable
 from fastemb.torch.tensors import array_of, is_native, take_indices
 
 __all__ = ["embedding", "embedding_bag"]
 
+_HERE: AbstractContextManager[None] = nullcontext()
 _FLOAT64, _FLOAT32 = np.dtype(np.float64), np.dtype(np.float32)
 
 
@@ -40,8 +43,9 @@ def embedding(
     input : Tensor of integers
         Of any shape, or jagged nested.
     weight : Tensor (num_embeddings, embedding_dim)
-        float64, float32, float16 or bfloat16. On other devices than the CPU, in tensor subclasses and under
-        ``torch.func``, ``torch.jit.trace`` and forward-mode derivatives, torch's own lookup runs.
+        float64, float32, float16 or bfloat16. On devices other than the CPU and an NVIDIA GPU that fastemb can use, in
+        tensor subclasses and under ``torch.func``, ``torch.jit.trace`` and forward-mode derivatives, torch's own lookup
+        runs.
     padding_idx : int, optional
         A row that takes no gradient; negative ones count from the end.
     max_norm : float, optional
@@ -74,8 +78,16 @@ def embedding(
     if not is_native(weight) or type(input) is not Tensor:
         _refuse_fused(fused, weight)
         return F.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
-    input = take_indices("input", input)
-    indices = input.contiguous().numpy().reshape(-1)
+    with working(weight) if on_gpu(weight) else _HERE:
+        return _embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, fused)
+
+
+def _embedding(
+    input: Tensor, weight: Tensor, padding_idx: int | None, max_norm: float | None, norm_type: float,
+    scale_grad_by_freq: bool, sparse: bool, fused: FusedTable | None,
+) -> Tensor:  # fmt: skip
+    input = take_indices("input", input, weight)
+    indices = array_of(input.contiguous()).reshape(-1)
     if padding_idx is not None:
         padding_idx = padding_row(padding_idx, len(weight))
     _before_reading(weight, indices, max_norm, norm_type, fused)
@@ -157,7 +169,20 @@ def embedding_bag(
             input, weight, offsets, max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights,
             include_last_offset, padding_idx,
         )  # fmt: skip
-    bags = _bags(input, offsets, weight, per_sample_weights, include_last_offset, padding_idx)
+    with working(weight) if on_gpu(weight) else _HERE:
+        return _embedding_bag(
+            input, weight, offsets, max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights,
+            include_last_offset, padding_idx, fused,
+        )  # fmt: skip
+
+
+def _embedding_bag(
+    input: Tensor, weight: Tensor, offsets: Tensor | None, max_norm: float | None, norm_type: float,
+    scale_grad_by_freq: bool, mode: str, sparse: bool, per_sample_weights: Tensor | None, include_last_offset: bool,
+    padding_idx: int | None, fused: FusedTable | None,
+) -> Tensor:  # fmt: skip
+    make = _bags_on_gpu if on_gpu(weight) else _bags
+    bags = make(input, offsets, weight, per_sample_weights, include_last_offset, padding_idx)
     _before_reading(weight, bags.indices, max_norm, norm_type, fused)
     learns = weight.requires_grad or (per_sample_weights is not None and per_sample_weights.requires_grad)
     if learns and torch.is_grad_enabled():
@@ -172,7 +197,7 @@ def _bags(
     include_last_offset: bool, padding_idx: int | None,
 ) -> Bags:  # fmt: skip
     """Return torch's two forms of bags as arrays on the same memory."""
-    values = take_indices("input", input).numpy()
+    values = take_indices("input", input, weight).numpy()
     if values.ndim == 2 and offsets is None and per_sample_weights is None:
         num_bags, size = shape = values.shape
         if padding_idx is not None:
@@ -183,10 +208,48 @@ def _bags(
         wide = torch.float64 if dtype is _FLOAT64 else torch.float32
         per_sample_weights = per_sample_weights.detach().to(wide).numpy()
     return as_bags(
-        values, None if offsets is None else take_indices("offsets", offsets).numpy(),
+        values, None if offsets is None else take_indices("offsets", offsets, weight).numpy(),
         len(weight), dtype, padding_idx=padding_idx, include_last_offset=include_last_offset,
         per_sample_weights=per_sample_weights,
     )  # fmt: skip
+
+
+def _bags_on_gpu(
+    input: Tensor, offsets: Tensor | None, weight: Tensor, per_sample_weights: Tensor | None,
+    include_last_offset: bool, padding_idx: int | None,
+) -> Bags:  # fmt: skip
+    """Return the same of tensors on a GPU; kernels find what is wrong with offsets, and nothing waits for them here.
+
+    Lookups before the first offset, and behind the last, are of no bag.
+    """
+    values = take_indices("input", input, weight)
+    if padding_idx is not None:
+        padding_idx = padding_row(padding_idx, len(weight))
+    if offsets is None:
+        if values.dim() != 2:
+            raise ValueError(f"an input of {values.dim()} dimension needs offsets, got None")
+        starts = torch.arange(len(values) + 1, device=weight.device) * values.shape[1]
+    else:
+        starts = _starts(take_indices("offsets", offsets, weight).long(), values, include_last_offset)
+    coefficients = None
+    if per_sample_weights is not None:
+        wide = torch.float64 if weight.dtype is torch.float64 else torch.float32
+        coefficients = array_of(per_sample_weights.detach().to(wide).contiguous().view(-1))
+    indices = array_of(values.contiguous().view(-1))
+    return Bags(indices, array_of(starts), coefficients, padding_idx, tuple(values.shape))
+
+
+def _starts(offsets: Tensor, values: Tensor, include_last_offset: bool) -> Tensor:
+    """Return offsets with the last one."""
+    if values.dim() != 1:
+        raise ValueError(f"offsets go with an input of one dimension, got input of shape {tuple(values.shape)}")
+    if offsets.dim() != 1:
+        raise ValueError(f"offsets must have 1 dimension, got shape {tuple(offsets.shape)}")
+    if not include_last_offset:
+        return torch.cat([offsets, offsets.new_full((1,), len(values))])
+    if not len(offsets):
+        raise ValueError("offsets must end with the number of lookups, got no offsets")
+    return offsets.contiguous()
 
 
 @lru_cache(maxsize=16)
@@ -223,12 +286,12 @@ def _before_reading(
     if fused is not None:
         fused.catch_up(indices)
     if max_norm is not None:
-        rows = group(indices, len(weight)).rows
-        if weight.stride(1) == 1:
-            operations.renormalise(array_of(weight), rows, max_norm, norm_type)
+        if on_gpu(weight) or weight.stride(1) == 1:
+            operations.limit_norms(array_of(weight), indices, max_norm, norm_type)
             torch.autograd.graph.increment_version(weight)
         else:
-            torch.embedding_renorm_(weight.detach(), torch.from_numpy(rows), max_norm, norm_type)
+            rows = torch.from_numpy(group(indices, len(weight)).rows)
+            torch.embedding_renorm_(weight.detach(), rows, max_norm, norm_type)
 
 
 def _check_samples(per_sample_weights: Tensor, input: Tensor, weight: Tensor) -> None:
@@ -251,6 +314,6 @@ def _refuse_for_extremes(mode: str, scale_grad_by_freq: bool, sparse: bool, per_
 def _refuse_fused(fused: FusedTable | None, weight: Tensor) -> None:
     if fused is not None and weight.requires_grad and torch.is_grad_enabled():
         raise RuntimeError(
-            "a fused optimizer needs plain tensors on cpu outside of torch.func and tracing, "
-            f"got {type(weight).__name__} on {weight.device}"
+            "a fused optimizer needs plain tensors on cpu or on a GPU that fastemb can use, outside of torch.func and "
+            f"tracing, got {type(weight).__name__} on {weight.device}; {why_not_on_gpu(weight)}".rstrip("; ")
         )

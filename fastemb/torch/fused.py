@@ -1,5 +1,7 @@
 """Optimizers that step at the end of a backward, so that a table's gradient is never kept."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -8,9 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fastemb import optim
+from fastemb.engine.device import DeviceArray
 from fastemb.engine.gradients import RowGradient, merge
+from fastemb.engine.streams import current_stream, number_of, wait_for
 from fastemb.engine.validate import choice
-from fastemb.torch.tensors import DTYPES, array_of
+from fastemb.torch.devices import on_gpu, why_not_on_gpu, working
+from fastemb.torch.tensors import DTYPES, array_of, tensor_of
 
 __all__ = ["OPTIMIZERS", "FusedTable", "make_optimizer", "why_not_fused"]
 
@@ -72,13 +77,17 @@ def why_not_fused(weight: Tensor) -> str:
     """
     if not isinstance(weight, nn.Parameter):
         return "it is computed from other parameters"
-    if not weight.is_cpu:
-        return f"it is on {weight.device}, not on cpu"
+    if why_not_on_gpu(weight):
+        return why_not_on_gpu(weight)
     if weight.dtype not in DTYPES or weight.layout is not torch.strided or type(weight) is not nn.Parameter:
         return f"it is a {type(weight).__name__} of {weight.dtype}"
     if weight.stride(1) != 1 and weight.shape[1] > 1:
         return f"the numbers of its rows do not lie side by side: strides {weight.stride()}"
     return ""
+
+
+def _as_tensor(value: Any) -> Tensor:
+    return tensor_of(value) if isinstance(value, DeviceArray) else torch.as_tensor(value)
 
 
 class FusedTable:
@@ -125,9 +134,10 @@ class FusedTable:
 
     def state(self) -> dict[str, Tensor]:
         """Return what the optimizer remembers of this table, as tensors on its memory."""
-        self.optimizer.flush(self)
-        kind = type(self.optimizer).__name__
-        return {f"{kind}.{name}": torch.as_tensor(value) for name, value in self.optimizer.state_of(self).items()}
+        with self.working():
+            self.optimizer.flush(self)
+            kind = type(self.optimizer).__name__
+            return {f"{kind}.{name}": _as_tensor(value) for name, value in self.optimizer.state_of(self).items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take over what `state` gave.
@@ -142,8 +152,12 @@ class FusedTable:
         for name, value in state.items():
             if not name.startswith(kind):
                 raise ValueError(f"the state must be of {kind[:-1]}, got {name}")
-            values[name.removeprefix(kind)] = value.item() if value.dim() == 0 else value.numpy()
+            values[name.removeprefix(kind)] = value.item() if value.dim() == 0 else value.cpu().numpy()
         self.optimizer.load_state_of(self, values)
+
+    def working(self) -> AbstractContextManager[None]:
+        """Return a context in which work is queued where the table lies."""
+        return working(self.parameter, tells=False) if on_gpu(self.parameter) else nullcontext()
 
     def collect(self, gradient: RowGradient) -> None:
         """Take a gradient in a backward, to be applied at its end together with the others of this table.
@@ -176,6 +190,7 @@ class _Backward:
     def __init__(self, optimizer: optim.Optimizer) -> None:
         self.optimizer = optimizer
         self.gradients: dict[FusedTable, list[RowGradient]] = {}
+        self.streams: set[int] = set()  # of a GPU, in which gradients are made
 
     @classmethod
     def current(cls, optimizer: optim.Optimizer) -> "_Backward":
@@ -190,6 +205,16 @@ class _Backward:
     def add(self, table: FusedTable, gradient: RowGradient) -> None:
         """Keep a gradient until `finish`."""
         self.gradients.setdefault(table, []).append(gradient)
+        if on_gpu(table.parameter):
+            self.streams.add(number_of(current_stream()))
+
+    @contextmanager
+    def working(self, table: FusedTable) -> Iterator[None]:
+        """Queue work where a table lies, behind what its gradients are made of."""
+        with table.working():
+            for number in self.streams:
+                wait_for(number)
+            yield
 
     def finish(self) -> None:
         """Step all tables."""
@@ -202,7 +227,8 @@ class _Backward:
                 )
         if self.optimizer.clip_norm is None:
             for table, gradients in self.gradients.items():
-                self.optimizer.update(table, merge(gradients))
+                with self.working(table):
+                    self.optimizer.update(table, merge(gradients))
         else:
             self._step_clipped()
         for table in self.gradients:
@@ -211,10 +237,12 @@ class _Backward:
 
     def _step_clipped(self) -> None:
         """Step all tables at once: the norm is that of all gradients."""
-        for table, gradients in self.gradients.items():
-            table.grad = merge(gradients)
         try:
-            self.optimizer.step()
+            with ExitStack() as places:
+                for table, gradients in self.gradients.items():
+                    places.enter_context(self.working(table))
+                    table.grad = merge(gradients)
+                self.optimizer.step()
         finally:
             for table in self.gradients:
                 table.grad = None

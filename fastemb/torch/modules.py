@@ -87,8 +87,8 @@ class Embedding(_Table, nn.Embedding):
     """A `torch.nn.Embedding` that trains on a CPU many times faster.
 
     It is one: the same arguments, weights under the same seed, state, results and gradients, dense or sparse; the
-    kernels work on the tensors' own memory. Where they cannot (another device, a tensor subclass, ``torch.func``,
-    ``torch.jit.trace``) torch's own lookup runs, with the same meaning.
+    kernels work on the tensors' own memory, on a CPU and on an NVIDIA GPU. Where they cannot (another device, a tensor
+    subclass, ``torch.func``, ``torch.jit.trace``) torch's own lookup runs, with the same meaning.
 
     Parameters
     ----------

@@ -1,10 +1,15 @@
 """Tensors as arrays and arrays as tensors, on the same memory."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import _C, Tensor, nn
 from torch.autograd import forward_ad
+
+from fastemb.engine.device import DeviceArray
+from fastemb.torch.devices import device_array, on_gpu
 
 __all__ = ["DTYPES", "array_of", "is_native", "table_of", "take_indices", "tensor_of"]
 
@@ -21,8 +26,9 @@ _NARROW = frozenset((torch.uint8, torch.int8, torch.int16))
 def is_native(weight: Tensor) -> bool:
     """Return whether fastemb's kernels can read this table here and now.
 
-    They cannot on other devices, in tensor subclasses (fake, distributed, quantised), under ``torch.func``'s
-    transforms, forward-mode derivatives and ``torch.jit.trace``: torch's own operations do the work there.
+    They cannot on devices other than the CPU and an NVIDIA GPU that fastemb can use, in tensor subclasses (fake,
+    distributed, quantised), under ``torch.func``'s transforms, forward-mode derivatives and ``torch.jit.trace``:
+    torch's own operations do the work there.
 
     Examples
     --------
@@ -31,7 +37,7 @@ def is_native(weight: Tensor) -> bool:
     """
     return (
         type(weight) in _PLAIN
-        and weight.is_cpu
+        and (weight.is_cpu or on_gpu(weight))
         and weight.dtype in DTYPES
         and weight.layout is torch.strided
         and not _C._are_functorch_transforms_active()
@@ -40,8 +46,8 @@ def is_native(weight: Tensor) -> bool:
     )
 
 
-def array_of(tensor: Tensor) -> NDArray:
-    """Return a tensor's memory as an array: a bfloat16 one's as its bits in uint16.
+def array_of(tensor: Tensor) -> Any:
+    """Return a tensor's memory as an array, of NumPy or of a GPU: a bfloat16 one's as its bits in uint16.
 
     Examples
     --------
@@ -51,12 +57,14 @@ def array_of(tensor: Tensor) -> NDArray:
     """
     if tensor.requires_grad:
         tensor = tensor.detach()
+    if on_gpu(tensor):
+        return device_array(tensor)
     if tensor.dtype is torch.bfloat16:
         tensor = tensor.view(torch.uint16)
     return tensor.numpy()
 
 
-def table_of(weight: Tensor) -> NDArray:
+def table_of(weight: Tensor) -> Any:
     """Return a table's memory as an array with unit inner stride, or a copy where there is none such.
 
     Examples
@@ -67,7 +75,7 @@ def table_of(weight: Tensor) -> NDArray:
     return array_of(weight if weight.stride(1) == 1 else weight.detach().contiguous())
 
 
-def tensor_of(array: NDArray, dtype: torch.dtype) -> Tensor:
+def tensor_of(array: NDArray | DeviceArray, dtype: torch.dtype | None = None) -> Tensor:
     """Return an array's memory as a tensor: uint16 as the bits of bfloat16 where that is the dtype.
 
     Examples
@@ -75,11 +83,11 @@ def tensor_of(array: NDArray, dtype: torch.dtype) -> Tensor:
     >>> tensor_of(np.array([16256], np.uint16), torch.bfloat16)
     tensor([1.], dtype=torch.bfloat16)
     """
-    tensor = torch.from_numpy(array)
+    tensor = torch.from_dlpack(array) if isinstance(array, DeviceArray) else torch.from_numpy(array)
     return tensor.view(torch.bfloat16) if dtype is torch.bfloat16 and array.dtype == np.uint16 else tensor
 
 
-def take_indices(name: str, tensor: Tensor) -> Tensor:
+def take_indices(name: str, tensor: Tensor, weight: Tensor) -> Tensor:
     """Return indices as int32 or int64; narrower integers are widened.
 
     Raises
@@ -91,7 +99,7 @@ def take_indices(name: str, tensor: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> take_indices("input", torch.tensor([1.5]))
+    >>> take_indices("input", torch.tensor([1.5]), torch.zeros(2, 3))
     Traceback (most recent call last):
         ...
     TypeError: input must be a tensor of integers, got one of torch.float32
@@ -102,6 +110,6 @@ def take_indices(name: str, tensor: Tensor) -> Tensor:
         if tensor.dtype not in _NARROW:
             raise TypeError(f"{name} must be a tensor of integers, got one of {tensor.dtype}")
         tensor = tensor.to(torch.int32)
-    if not tensor.is_cpu:
-        raise ValueError(f"{name} must lie where weight lies, on cpu, got {tensor.device}")
+    if tensor.is_cpu != weight.is_cpu or tensor.get_device() != weight.get_device():
+        raise ValueError(f"{name} must lie where weight lies, on {weight.device}, got {tensor.device}")
     return tensor

@@ -114,8 +114,8 @@ ARITHMETIC = {
     ),
     "fasttext": Arithmetic(
         pairwise=True, sigmoid_limit=8.0, sigmoid_size=512, sigmoid_scale=32.0, path_saturates=True, redraws=True,
-        centre_is_input=True, code_is_label=True, start=1.0, skipgram_alpha=0.05, cbow_alpha=0.05, ns_exponent=0.5, end="zero",
-        keep_share_of="all",
+        centre_is_input=True, code_is_label=True, start=1.0, skipgram_alpha=0.05, cbow_alpha=0.05, ns_exponent=0.5,
+        end="zero", keep_share_of="all",
     ),
 }  # fmt: skip
 """The programs whose arithmetic `Word2Vec` can take on."""

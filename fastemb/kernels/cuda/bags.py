@@ -118,6 +118,8 @@ def reduce(out, weight, indices, offsets, coefficients, padding_idx, mode, start
 def scales(out, indices, offsets, coefficients, padding_idx, mode, start, stop):
     for b in range(start + first_team(), stop, num_teams()):
         first, last = offsets[b], offsets[b + 1]
+        if not fits(first, last, len(indices)):
+            first = last = 0
         out[b] = scale_of(indices, coefficients, first, last, padding_idx, mode, number(out, 1.0))
 
 

@@ -1,7 +1,7 @@
 """Skip-gram (Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their Compositionality").
 
 As in word2vec.c the input is the context word and the outputs are the centre word's; fastText has it the other way
-round, which makes the same pairs equally likely, since a window reaches as far to both sides.
+round, which makes the same pairs equally likely, since a window reaches as far to both sides, but in another order.
 """
 
 from fastemb.kernels.reference.pairs import train_pairs

@@ -1,0 +1,90 @@
+"""Memory of a GPU that is used again, by the stream that had it and by no other."""
+
+import numpy as np
+import pytest
+
+from fastemb.engine import blocks, device, streams
+from fastemb.engine.foreign import wrap
+
+pytest.importorskip("numba.cuda", reason="Numba has no CUDA target and no simulator")
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    blocks.forget()
+    yield
+    blocks.forget()
+
+
+def test_memory_is_used_again_once_no_array_has_it():
+    array = device.upload(np.arange(100.0))
+    address, rows = array.pointer, array.rows(slice(2, 4))
+    del array
+    assert device.empty((100,), np.float64).pointer != address  # the rows have it
+    assert rows.to_host().tolist() == [2, 3]
+    del rows
+    again = device.empty((50, 4), np.float32)  # of about the size
+    assert again.pointer == address
+    other = device.empty((1000,), np.float64)
+    assert other.pointer != address and other.size == 1000
+
+
+def test_another_stream_does_not_get_it(monkeypatch):
+    array = device.empty((10,), np.float32)
+    address = array.pointer
+    del array
+    monkeypatch.setattr(blocks, "number_of", lambda stream: 7)
+    assert device.empty((10,), np.float32).pointer != address
+    monkeypatch.setattr(blocks, "number_of", streams.number_of)
+    assert device.empty((10,), np.float32).pointer == address
+
+
+@pytest.mark.parametrize("how", ["interface", "capsule"])
+def test_what_other_packages_have_had_is_not_used_again(how):
+    array = device.empty((10,), np.float32)
+    if how == "interface":
+        wrap(type("Foreign", (), {"__cuda_array_interface__": array.__cuda_array_interface__})())
+    else:
+        array.view(np.int32).__dlpack__(stream=99 if not streams.is_simulated() else -1)
+    block = array.block
+    assert block.is_lent
+    del array, block
+    assert not blocks._kept
+
+
+def test_a_taker_in_the_same_stream_leaves_it_for_use():
+    array = device.empty((10,), np.float32)
+    capsule = array.__dlpack__(stream=streams.number_of(streams.current_stream()))
+    assert not array.block.is_lent
+    del array
+    assert not blocks._kept  # the capsule has it
+    del capsule
+    assert sum(map(len, blocks._kept.values())) == 1
+
+
+def test_so_much_is_kept_and_no_more(monkeypatch):
+    monkeypatch.setattr(blocks, "MOST_KEPT", 3 * blocks.SMALL)
+    arrays = [device.empty((blocks.SMALL,), np.uint8) for _ in range(5)]
+    del arrays
+    assert sum(map(len, blocks._kept.values())) == 3
+    assert device.empty((0, 3), np.float32).block is None
+
+
+def test_what_is_kept_makes_room_when_memory_runs_out(monkeypatch):
+    kept = device.empty((10,), np.float32)
+    del kept
+    made, calls = streams.cuda().device_array, []
+
+    class Driver:
+        def device_array(self, shape, *arguments, **options):
+            calls.append(shape)
+            if len(calls) == 1:
+                raise MemoryError("CUDA_ERROR_OUT_OF_MEMORY")
+            return made(shape, *arguments, **options)
+
+    monkeypatch.setattr(blocks, "cuda", Driver)
+    assert blocks._bytes > 0
+    array = device.zeros((5000,), np.float32)
+    assert array.size == 5000
+    assert len(calls) == 2 and blocks._bytes == 0
