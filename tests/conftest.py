@@ -3,9 +3,12 @@
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -43,6 +46,33 @@ def data() -> Path:
     if not folder:
         pytest.skip("FASTEMB_DATA names no folder of real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_shared_array() -> Iterator[None]:
+    """Let all threads of a block have one shared array: two that ask the simulator at once may get one each."""
+    try:
+        from numba import config
+        from numba.cuda.simulator.kernelapi import FakeCUDAShared
+    except ImportError:  # Numba has no simulator
+        yield
+        return
+    original, lock = FakeCUDAShared.array, threading.Lock()
+
+    def array(self: Any, shape: Any, dtype: Any) -> Any:
+        if shape == 0:  # dynamic shared memory, of which there is one
+            return original(self, shape, dtype)
+        caller = sys._getframe(1)
+        with lock:
+            key = caller.f_code.co_filename, caller.f_lineno
+            if key not in self._allocations:
+                self._allocations[key] = np.empty(shape, np.dtype(getattr(dtype, "name", dtype)))
+            return self._allocations[key]
+
+    if config.ENABLE_CUDASIM:
+        FakeCUDAShared.array = array
+    yield
+    FakeCUDAShared.array = original
 
 
 @pytest.fixture(autouse=True)

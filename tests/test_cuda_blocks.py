@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fastemb import EmbeddingBag, optim
 from fastemb.engine import blocks, device, streams
 from fastemb.engine.foreign import wrap
 
@@ -88,3 +89,22 @@ def test_what_is_kept_makes_room_when_memory_runs_out(monkeypatch):
     array = device.zeros((5000,), np.float32)
     assert array.size == 5000
     assert len(calls) == 2 and blocks._bytes == 0
+
+
+@pytest.mark.parametrize("mode", ["mean", "max"])
+def test_nothing_is_read_before_it_is_written(mode, monkeypatch):
+    def full_of_nan(size):
+        block = blocks.block_of(size)
+        block.made.copy_to_device(np.full(block.made.shape, 255, np.uint8))
+        return block
+
+    results = []
+    for where in ("cpu", "cuda"):
+        layer = EmbeddingBag(5, 4, mode=mode, padding_idx=0, optimizer=optim.Adam(lr=0.1), seed=1, device=where)
+        for ids in ([[1, 2, 2], [0, 0, 0]], [[4, 4, 1], [2, 0, 3]]):
+            results.append(layer(ids))
+            layer.backward(np.linspace(-1, 1, 8).reshape(2, 4))
+        results.append(np.asarray(layer.weight))
+        monkeypatch.setattr(device, "block_of", full_of_nan)
+    for expected, found in zip(results[:3], results[3:], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -132,3 +132,38 @@ def test_hot_loops_move_vectors_and_keep_them_in_registers(cc):
         shared = re.findall(r"\.shared [^;]*\[(\d+)\];", ptx)
         assert sum(map(int, shared)) <= 48 << 10  # bytes: what every GPU gives without asking
         assert "ld.u8" not in ptx and "st.u8" not in ptx  # an address that is not known to be global
+
+
+KEEP = """
+import importlib, json, sys
+from types import SimpleNamespace
+from numba.cuda import dispatcher, types
+from numba.cuda.cudadrv import devices, runtime
+from fastemb.kernels import caching
+
+# What a GPU, which need not be here, would tell; code is made for it and not loaded.
+card = SimpleNamespace(compute_capability=(9, 0))
+dispatcher.get_current_device = lambda: card
+devices.get_context = lambda *_: SimpleNamespace(device=card)
+runtime.runtime.get_version = lambda: (13, 0)
+dispatcher._Kernel.bind = lambda self: self._codelibrary.get_cubin(cc=card.compute_capability)
+module = importlib.import_module("fastemb.kernels.cuda.lookup")
+caching.keep_of_gpu(module)
+table, ids, n = types.Array(types.float32, 2, "C"), types.Array(types.int64, 1, "C"), types.int64
+module.lookup.compile((table, table, ids, n, n, n, ids, types.UniTuple(n, 4)))
+print(sum(module.lookup.stats.cache_hits.values()), sum(module.lookup.stats.cache_misses.values()))
+"""
+
+
+def test_kernels_are_kept_on_disk(tmp_path):
+    kept = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
+    environment = kept | {"FASTEMB_CACHE_DIR": str(tmp_path)}
+    told = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", KEEP], env=environment, capture_output=True, text=True)
+        if done.returncode and ("libnvrtc" in done.stderr or "libnvvm" in done.stderr):
+            pytest.skip("numba-cuda is installed without its compiler")
+        assert done.returncode == 0, done.stderr
+        told.append(done.stdout.split())
+    assert told == [["0", "1"], ["1", "0"]]  # found, and compiled
+    assert len(list(tmp_path.glob("cuda-*/**/lookup.lookup-*.nbc"))) == 1

@@ -1,5 +1,6 @@
 """Word2Vec and FastText with device="cuda", on a GPU or in Numba's simulator."""
 
+import json
 import os
 import subprocess
 import sys
@@ -189,3 +190,10 @@ def test_the_benchmark_trains_on_both_devices(tmp_path):
     rows = compare(text, models=["CBOW"], log=lambda line: None, **options)
     assert [(row["model"], row["device"]) for row in rows] == [("CBOW", "cpu"), ("CBOW", "cuda")]
     assert rows[0]["loss"] == pytest.approx(rows[1]["loss"]) and all(row["words_per_second"] > 0 for row in rows)
+
+
+def test_warmup_for_a_gpu(capsys):
+    assert main(["warmup", "--device", "cuda", "--json", "-q"]) == 0
+    assert json.loads(capsys.readouterr().out)["seconds"] > 0
+    assert main(["warmup", "--device", "reference"]) == 1
+    assert "device must be one of 'cpu', 'cuda', got 'reference'" in capsys.readouterr().err

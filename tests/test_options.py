@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fastemb.kernels.cpu.options import _MachineCode
+from fastemb.kernels.cpu.options import MachineCode
 
 MODULE = """
 from fastemb.kernels.cpu.options import kernel
@@ -20,7 +20,7 @@ CALL = "import doubles; print(doubles.double({}), sum(doubles.double.stats.cache
 
 def test_two_processes_cannot_take_each_others_code(tmp_path):
     """Numba's own numbers could: both begin with the same empty index."""
-    one, other = (_MachineCode(str(tmp_path), "kernel") for _ in range(2))
+    one, other = (MachineCode(str(tmp_path), "kernel") for _ in range(2))
     assert one.load("float32") is other.load("float64") is None
     other.save("float64", "code for float64")
     one.save("float32", "code for float32")
@@ -29,7 +29,7 @@ def test_two_processes_cannot_take_each_others_code(tmp_path):
 
 @pytest.mark.parametrize("left", [b"", b"\x80", "half"])
 def test_a_file_that_was_cut_off_is_none(left, tmp_path):
-    files = _MachineCode(str(tmp_path), "kernel")
+    files = MachineCode(str(tmp_path), "kernel")
     files.save("key", list(range(1000)))
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:500] if left == "half" else left)
@@ -39,7 +39,7 @@ def test_a_file_that_was_cut_off_is_none(left, tmp_path):
 
 
 def test_a_file_of_another_key_is_none(tmp_path):
-    files = _MachineCode(str(tmp_path), "kernel")
+    files = MachineCode(str(tmp_path), "kernel")
     files.save("key", "code")
     (path,) = tmp_path.iterdir()
     path.rename(tmp_path / os.path.basename(files._data_path(files._file_of("other"))))

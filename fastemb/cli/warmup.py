@@ -8,13 +8,17 @@ import typer
 from fastemb.cli.console import Console
 from fastemb.cli.options import JsonOption, QuietOption
 from fastemb.cli.progress import compiling
+from fastemb.engine.validate import choice
 
 if TYPE_CHECKING:
     from fastemb.trainers.schedule import Progress
 
 EXAMPLE = "fastemb warmup"
 
-LAYERS = ("lookup", "bags", "features", "grouping", "updates")  # modules of kernels
+LAYERS = {  # modules of kernels
+    "cpu": ("lookup", "bags", "features", "grouping", "updates"),
+    "cuda": ("lookup", "bags", "grouping", "groups", "sorting", "updates"),
+}
 TABLE = (4096, 64)
 
 
@@ -26,6 +30,7 @@ def warmup(
     quiet: QuietOption = False,
 ) -> None:
     """Compile what training and layers of float32 need, once a machine; later starts take it from the cache."""
+    choice("device", device, ("cpu", "cuda"))
     console = Console(quiet=quiet, json=json)
     watch = _Watch(console)
     start = time.perf_counter()
@@ -71,7 +76,7 @@ def _num_compiled(device: str) -> int:
     """Return how many kernels of layers this process has compiled, rather than found in the cache."""
     from fastemb.engine.backend import kernels
 
-    modules = [kernels(device, name) for name in LAYERS if device == "cpu" or name != "grouping"]
+    modules = [kernels(device, name) for name in LAYERS[device]]
     found = [kernel for module in modules for kernel in vars(module).values() if hasattr(kernel, "stats")]
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in found)
 

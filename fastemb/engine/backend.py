@@ -64,7 +64,7 @@ def kernels(device: str, name: str) -> ModuleType:
     if device == "cpu":
         _warn_if_not_cached()
     elif device == "cuda":
-        importlib.import_module("fastemb.kernels.cuda.options").keep(module)
+        importlib.import_module("fastemb.kernels.caching").keep_of_gpu(module)
     return module
 
 

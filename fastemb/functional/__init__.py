@@ -13,6 +13,10 @@ with "max"; and `on_invalid`, which says what becomes of an index that is outsid
 A table is float64, float32, float16 or, with ml_dtypes, bfloat16; sums are formed in float64 for float64 tables and in
 float32 for all others. Where a table has no rows side by side in memory (a transposed one, say), it is copied first.
 
+Arrays of other packages that have DLPack (torch, JAX, CuPy), in the host's memory or in a GPU's, are used without a
+copy, and answered with arrays of the package that `weight` is of; those of a tensor that requires a gradient are not
+shared: see `fastemb.torch`.
+
 Gradients are functions too: with ``sparse=True`` they are the rows that were looked up, as ``(indices, values)``,
 ascending and without duplicates; else an array of the table's shape. Neither depends on the number of threads.
 """

@@ -3,11 +3,13 @@
 import hashlib
 import os
 from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-__all__ = ["FilesByContent", "folder_of"]
+__all__ = ["FilesByContent", "folder_of", "keep_of_gpu"]
 
 
 @cache
@@ -70,3 +72,36 @@ class FilesByContent:
 
     def _file_of(self, key: Any) -> str:
         return f"{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
+
+
+@cache
+def keep_of_gpu(module: ModuleType) -> None:
+    """Keep the machine code of a module of kernels for a GPU on disk; the simulator has none."""
+    from numba import config
+
+    folder = None if config.ENABLE_CUDASIM else folder_of(module.__package__ or "", version("numba-cuda"), "cuda")
+    if folder is not None:
+        for kernel in vars(module).values():
+            if hasattr(kernel, "enable_caching") and not kernel.targetoptions.get("device"):
+                _keep_in(str(folder), kernel)
+
+
+def _keep_in(folder: str, kernel: Any) -> None:
+    from numba.cuda.core import config
+
+    # Numba asks where to cache when it is told to, so this leaves the user's own kernels alone.
+    saved = config.CACHE_DIR
+    config.CACHE_DIR = folder
+    try:
+        kernel.enable_caching()
+    finally:
+        config.CACHE_DIR = saved
+    kept = kernel._cache
+    kept._cache_file = _files_of_gpu()(kept.cache_path, kept._impl.filename_base)
+
+
+@cache
+def _files_of_gpu() -> Any:
+    from numba.cuda.core.caching import IndexDataCacheFile
+
+    return type("MachineCode", (FilesByContent, IndexDataCacheFile), {})
