@@ -55,17 +55,40 @@ cdef bint _apart(first, second):
 cdef object _rows(cnp.npy_intp* shape, int kind, Py_ssize_t itemsize):
     """Return what `memory.empty_rows` returns."""
     cdef cnp.npy_intp size = shape[0] * shape[1] * itemsize
+    return cnp.PyArray_EMPTY(2, shape, kind, 0) if size < LARGE else _on_line(2, shape, kind, size)
+
+
+cdef object _on_line(int dimensions, cnp.npy_intp* shape, int kind, cnp.npy_intp size):
+    """Return what `memory.empty` returns, an array of `size` bytes."""
     cdef char* start
-    if size < LARGE:
-        return cnp.PyArray_EMPTY(2, shape, kind, 0)
     size += LINE
     memory = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
     start = cnp.PyArray_BYTES(memory)
     start += (LINE - <uintptr_t> start % LINE) % LINE
-    rows = cnp.PyArray_SimpleNewFromData(2, shape, kind, start)
+    rows = cnp.PyArray_SimpleNewFromData(dimensions, shape, kind, start)
     Py_INCREF(memory)
     cnp.PyArray_SetBaseObject(rows, memory)
     return rows
+
+
+def empty(tuple shape, dtype not None):
+    """Return an array of a native dtype that begins on a cache line, its numbers not set.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> empty((3, 5), np.dtype(np.float32)).shape
+    (3, 5)
+    """
+    cdef cnp.npy_intp sizes[4]
+    cdef cnp.npy_intp size = (<cnp.dtype?> dtype).itemsize
+    cdef int n
+    if len(shape) > 4:
+        raise ValueError(f"shape must have at most 4 dimensions, got {shape}")
+    for n in range(len(shape)):
+        sizes[n] = shape[n]
+        size *= sizes[n]
+    return _on_line(len(shape), sizes, (<cnp.dtype> dtype).num, size)
 
 
 cdef object _target(out, weight, cnp.npy_intp num_rows):

@@ -21,7 +21,7 @@ def apart(array: NDArray, *given: Any) -> NDArray:
     >>> apart(theirs[:2], theirs) is theirs, apart(theirs, [0, 1, 2]) is theirs
     (False, True)
     """
-    if isinstance(array, DeviceArray):
+    if array is given[0] or isinstance(array, DeviceArray):
         return array.copy()
     return array.copy() if any(_shares(array, one) for one in given) else array
 
