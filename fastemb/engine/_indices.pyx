@@ -2,6 +2,8 @@
 
 cimport numpy as cnp
 
+from fastemb.engine._memory cimport array_on_line
+
 cnp.import_array()
 
 cdef cnp.int64_t NO_ROW = -1
@@ -112,11 +114,12 @@ def bags_of_lookups(cnp.ndarray offsets not None):
     cdef const cnp.int64_t* ends = _offsets(offsets) + 1
     cdef cnp.npy_intp num_bags = cnp.PyArray_DIM(offsets, 0) - 1
     cdef cnp.npy_intp size = ends[num_bags - 1]
-    cdef Py_ssize_t b, i = 0
-    found = cnp.PyArray_EMPTY(1, &size, cnp.NPY_INT32, 0)
+    cdef Py_ssize_t b, end, i = 0
+    found = array_on_line(1, &size, cnp.NPY_INT32, max(size, 0) * sizeof(cnp.int32_t))
     cdef cnp.int32_t* bag = <cnp.int32_t*> cnp.PyArray_DATA(found)
     for b in range(num_bags):
-        while i < ends[b] and i < size:  # whatever the offsets, nothing is written beside the array
+        end = min(ends[b], size)  # whatever the offsets, nothing is written beside the array
+        while i < end:
             bag[i] = <cnp.int32_t> b
             i += 1
     return found

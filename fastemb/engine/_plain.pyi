@@ -2,10 +2,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-def empty(shape: tuple[int, ...], dtype: np.dtype) -> NDArray: ...
 def lookup(launch: Callable[..., int], module: ModuleType, indices: Any, weight: Any, out: Any) -> NDArray | None: ...
 def reduce(
     launch: Callable[..., int], module: ModuleType, indices: Any, weight: Any, offsets: Any, factors: Any, mode: int

@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastemb.engine import _plain
+from fastemb.engine import _memory
 
 __all__ = ["empty", "empty_rows", "zeros"]
 
@@ -21,7 +21,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
     >>> empty((3, 5), np.float32).ctypes.data % 64
     0
     """
-    return _plain.empty(tuple(shape), np.dtype(dtype))
+    return _memory.empty(tuple(shape), np.dtype(dtype))
 
 
 def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
@@ -49,4 +49,3 @@ def empty_rows(num_rows: int, dim: int, dtype: np.dtype) -> NDArray:
     if num_rows * dim * dtype.itemsize < LARGE:
         return np.empty((num_rows, dim), dtype)
     return empty((num_rows, dim), dtype)
-

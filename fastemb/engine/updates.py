@@ -95,4 +95,3 @@ def lookups_of(gradient: RowGradient) -> tuple[NDArray, NDArray, NDArray[np.int6
     if gradient.grad_output is None or gradient.sources is None or gradient.starts is None:
         raise ValueError("a gradient must have values, or grad_output, sources and starts")
     return gradient.grad_output, gradient.sources, gradient.starts, gradient.coefficients
-

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.engine import _memory
 from fastemb.engine.device import DeviceArray, is_foreign
 from fastemb.engine.validate import boolean
 
@@ -21,9 +22,9 @@ def apart(array: NDArray, *given: Any) -> NDArray:
     >>> apart(theirs[:2], theirs) is theirs, apart(theirs, [0, 1, 2]) is theirs
     (False, True)
     """
-    if array is given[0] or isinstance(array, DeviceArray):
+    if isinstance(array, DeviceArray):
         return array.copy()
-    return array.copy() if any(_shares(array, one) for one in given) else array
+    return _memory.copied(array) if array is given[0] or any(_shares(array, one) for one in given) else array
 
 
 def _shares(array: NDArray, given: Any) -> bool:

@@ -6,7 +6,6 @@ the arrays. Under ``create_graph`` a gradient is made by torch's own operations,
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -25,9 +24,8 @@ def look_up(weight: Tensor, indices: NDArray, shape: tuple[int, ...]) -> Tensor:
     """Return rows as a tensor ``(*shape, embedding_dim)``."""
     table = table_of(weight)
     embedding_dim = table.shape[1]
-    rows = np.empty((*shape, embedding_dim), table.dtype)
-    operations.lookup(table, indices, out=rows.reshape(len(indices), embedding_dim), shape=shape)
-    return tensor_of(rows, weight.dtype)
+    rows = operations.lookup(table, indices, shape=shape)
+    return tensor_of(rows.reshape(*shape, embedding_dim), weight.dtype)
 
 
 def reduce(weight: Tensor, bags: Bags, mode: str) -> tuple[Tensor, NDArray | None]:

@@ -12,8 +12,9 @@ from fastemb.kernels.cpu.bags import SUM, reduce
 from fastemb.kernels.cpu.lookup import NO_PADDING
 from fastemb.kernels.cpu.options import chosen, inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
-    OWN_CACHE, P1, P2, P3, P4, PART, add, distance, div, fma, get, lanes_of, load, mul, mutable_pointer, pointer, prefetch_bytes, put,
-    scalar_of, size_of, span_of, splat, sqrt, store, stored_alike, sub, total, where_greater, without_first,
+    OWN_CACHE, P1, P2, P3, P4, PART, add, distance, div, fma, get, lanes_of, load, mul, mutable_pointer, pointer,
+    prefetch_bytes, put, scalar_of, size_of, span_of, splat, sqrt, store, stored_alike, sub, total, where_greater,
+    without_first,
 )  # fmt: skip
 
 __all__ = [
