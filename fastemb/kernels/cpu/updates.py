@@ -75,9 +75,10 @@ def is_single(starts, s):
 @inline
 def place_of_single(lookups, sums, s, later, otherwise):
     """Return where, from `sums`, the gradient of a row with a single lookup lies; ask for that of a `later` row."""
-    grad, grad_bytes, bags, starts, asks = lookups
-    if asks and is_single(starts, later):
-        prefetch_bytes(grad, np.int64(get(bags, get(starts, later))) * grad_bytes, grad_bytes)
+    grad, grad_bytes, bags, num_lookups, starts, asks = lookups
+    if asks and is_single(starts, later):  # which has not been checked yet
+        found = np.int64(min(np.uint64(get(starts, later)), np.uint64(num_lookups - 1)))
+        prefetch_bytes(grad, np.int64(get(bags, found)) * grad_bytes, grad_bytes)
     if is_single(starts, s):
         return distance(grad, sums) + np.int64(get(bags, get(starts, s))) * grad_bytes
     return otherwise
@@ -120,8 +121,9 @@ def step(
     weight, first, second, rows, grad_output, bags, starts, coefficients, hyper, rule, bounds, scratch, start, stop
 ):
     grad, begins = pointer(grad_output), pointer(starts)
-    num_bags, grad_bytes = grad_output.shape[0], grad_output.strides[0]
-    singles = (grad, grad_bytes, pointer(bags), begins, num_bags * grad_bytes > OWN_CACHE)
+    num_bags, grad_bytes, num_lookups = grad_output.shape[0], grad_output.strides[0], bags.shape[0]
+    asks = num_bags * grad_bytes > OWN_CACHE and num_lookups > 0
+    singles = (grad, grad_bytes, pointer(bags), num_lookups, begins, asks)
     for part in range(start, stop):
         gradients = scratch[part]
         for lo in range(bounds[part], bounds[part + 1], gradients.shape[0]):
@@ -131,6 +133,8 @@ def step(
                 s = lo
                 while s < hi:
                     if is_single(begins, s):
+                        if np.uint64(starts[s]) >= np.uint64(num_lookups):
+                            return -2 - (s - lo)
                         if np.uint64(bags[starts[s]]) >= np.uint64(num_bags):
                             return starts[s]
                         s += 1
