@@ -270,6 +270,7 @@ def test_offsets_stay_on_the_gpu_and_are_checked(dtype, last, monkeypatch):
         functional.embedding_bag(ids, weight, Array(np.zeros((1, 1), dtype)))
     with pytest.raises(ValueError, match="offsets must"):
         functional.embedding_bag(ids, weight, Array(np.zeros(0, dtype)), **told)
-    with deferred_errors():  # nothing is read outside an array, whatever the offsets are
+    # Nothing is read outside an array, whatever the offsets are.
+    with pytest.raises(ValueError, match="offsets must"), deferred_errors():
         wild = Array(np.array([0, 9, 2][: 2 + last], dtype))
         functional.embedding_bag_backward(np.ones((2, D)), ids, weight, wild, **told)

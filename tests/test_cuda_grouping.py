@@ -174,6 +174,40 @@ def test_a_step_waits_for_nothing(name, monkeypatch):
         np.testing.assert_allclose(found, expected, 1e-5, 1e-5)
 
 
+def test_offsets_and_policies_wait_for_nothing(monkeypatch):
+    weight, results = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32), []
+    ids, starts, ends = np.array([1, 9, 2, -7, 5]), np.array([0, 2, 2]), np.array([0, 2, 2, 5], np.int32)
+    for where in ("reference", "cuda"):
+        put = upload if where == "cuda" else np.asarray
+        found = []
+        for policy, padding in (("clip", None), ("pad", None), ("pad", 3), ("hash", None)):
+            options = {"on_invalid": policy, "padding_idx": padding, "device": where}
+            bags = EmbeddingBag(6, 4, W=weight.copy(), mode="mean", optimizer=optim.SGD(lr=0.5), **options)
+            rows = Embedding(6, 4, W=weight.copy(), optimizer=optim.SGD(lr=0.5), **options)
+            given = put(ids), put(starts), put(ends), put(np.ones((3, 4), np.float32)), put(np.ones((5, 4), np.float32))
+            with nothing_waits(monkeypatch):
+                found += [bags(given[0], given[1]), bags((given[0], given[2])), rows(given[0])]
+                bags.backward(given[3])
+                rows.backward(given[4])
+            found += [bags.weight, rows.weight]
+        results.append([np.asarray(array) for array in found])
+    for expected, found in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, 1e-6, 1e-6)
+
+
+def test_errors_of_offsets_are_the_cpus():
+    layers = [EmbeddingBag(6, 4, device=where) for where in ("reference", "cuda")]
+    layers += [EmbeddingBag(6, 4, include_last_offset=True, device=where) for where in ("reference", "cuda")]
+    for offsets in ([1, 2], [0, 3, 2], [0, 9], [], [[0, 2]], [0, 2], [0, 3, 3]):
+        told = []
+        for layer, put in zip(layers, (np.asarray, upload) * 2, strict=True):
+            try:
+                told.append(np.asarray(layer(put(np.array([1, 2, 3])), put(np.array(offsets, int)))).shape)
+            except ValueError as error:
+                told.append(str(error))
+        assert told[0] == told[1] and told[2] == told[3], offsets
+
+
 def test_collected_gradients_are_summed_and_stepped_without_waiting(monkeypatch):
     layer = EmbeddingBag(6, 4, mode="sum", device="cuda", W=np.ones((6, 4), np.float32))
     layer(upload(np.array([[1, 2], [2, 5]])))

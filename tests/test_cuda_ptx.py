@@ -6,6 +6,7 @@ It needs numba-cuda with its compiler; each test compiles in a process of its ow
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -60,13 +61,13 @@ def compiled(cc, kernels):
 
 
 N, IDS, FAULT, TABLE, HALF, BFLOAT = "int64", "int64 1", "int64 1", "float32 2", "int16 2", "uint16 2"
-F = "float32 1"
+F, PLACES, ROWS = "float32 1", "int32 1", "int64 1"  # the end of the rows is known to the GPU only
 UPDATE = (TABLE, TABLE, TABLE, IDS)
 
 
 def step_of(weight, rule):
-    lookups = (TABLE, "int32 1", IDS, F, F, rule, IDS, F)
-    return "updates", "step", (weight, TABLE, TABLE, IDS, *lookups, N, N, FAULT, 4)
+    lookups = (TABLE, PLACES, IDS, F, F, rule, IDS, TABLE)
+    return "updates", "step", (weight, TABLE, TABLE, IDS, *lookups, N, ROWS, FAULT, 4)
 
 
 # What must be in the PTX of each: 16 bytes at once, or 8 of a short row beside its float32 state.
@@ -83,15 +84,34 @@ HOT = {
     "row-wise Adagrad": (step_of(TABLE, 5), "ld.global.v4.f32"),
     "Adam": (step_of(TABLE, 6), "st.global.v4.f32"),
     "Adam of float16": (step_of(HALF, 6), "st.global.v4.f32"),
-    "FTRL": (("updates", "update", (*UPDATE, TABLE, N, F, 8, N, N, 4)), "ld.global.v4.f32"),
+    "FTRL": (("updates", "update", (*UPDATE, TABLE, N, F, 8, N, ROWS, 4)), "ld.global.v4.f32"),
+    "pieces": (("groups", "sum_pieces", (TABLE, TABLE, PLACES, F, PLACES, N, N, N, 4)), "ld.global.v4.f32"),
+    "pieces of float16": (("groups", "sum_pieces", (TABLE, HALF, PLACES, F, PLACES, N, N, N, 8)), "ld.global.v4"),
+    "groups": (("groups", "sum_groups", (TABLE, TABLE, PLACES, IDS, F, TABLE, N, N, 4)), "ld.global.v4.f32"),
 }  # fmt: skip
 OTHERS = [
     ("lookup", "shift", (IDS, IDS, N, N, N, N, N, FAULT)),
     ("bags", "extremes", (TABLE, "int32 2", TABLE, IDS, IDS, N, "float64", N, N, FAULT)),
     ("bags", "scales", (F, IDS, IDS, F, N, N, N, N)),
-    ("bags", "sum_winners", (TABLE, TABLE, "int32 2", "int32 1", "int32 1", IDS, N, N)),
-    ("renorm", "renormalise", (TABLE, IDS, "float64", "float64", N, N)),
-    ("updates", "decay", (TABLE, "float64 1", IDS, "float64", N, N)),
+    ("bags", "sum_winners", (TABLE, TABLE, "int32 2", PLACES, PLACES, IDS, N, ROWS, TABLE)),
+    ("renorm", "renormalise", (TABLE, IDS, "float64", "float64", N, ROWS)),
+    ("updates", "decay", (TABLE, "float64 1", IDS, "float64", N, ROWS)),
+    ("grouping", "group", (IDS, IDS, PLACES, IDS, N, N, "boolean 1", PLACES, PLACES, IDS, N)),
+    ("grouping", "group", (PLACES, IDS, IDS, PLACES, N, N, "boolean 1", PLACES, IDS, IDS, N)),
+    ("grouping", "make_keys", (PLACES, PLACES, IDS, N, N, "boolean 1", PLACES, N, N)),
+    ("grouping", "count_heads", ("int64 2", PLACES, N)),
+    ("grouping", "write_heads", (IDS, IDS, PLACES, N, "int64 2", IDS)),
+    ("sorting", "count", ("int32 2", PLACES, N)),
+    ("sorting", "scan_rows", ("int32 2", IDS)),
+    ("sorting", "scatter", (PLACES, PLACES, PLACES, PLACES, "int32 2", IDS, N)),
+    ("groups", "sum_pieces_won", (TABLE, TABLE, "int32 2", PLACES, PLACES, PLACES, N, N, N)),
+    ("indices", "close", (IDS, PLACES, N, N, N, FAULT)),
+    ("indices", "settle", (IDS, IDS, N, N, N, N, N)),
+    ("groups", "label", (PLACES, IDS, N, N)),
+    ("groups", "pick", (PLACES, PLACES, PLACES, N, N)),
+    ("groups", "weigh", (F, F, PLACES, F, PLACES, IDS, IDS, N, N)),
+    ("groups", "divide", (TABLE, IDS, N, ROWS)),
+    ("groups", "center", (F, IDS, IDS, F, F, N, N, N, N)),
     ("rows", "assign", (TABLE, IDS, TABLE, N, N, 4)),
     *(("quantized", "reduce", (TABLE, "uint8 2", halves, IDS, IDS, F, N, N, N, N, FAULT, 4)) for halves in (1, 2)),
     ("quantized", "lookup", (TABLE, "uint8 2", 1, IDS, N, N, N, FAULT, 1)),
@@ -109,6 +129,8 @@ def test_hot_loops_move_vectors_and_keep_them_in_registers(cc):
     for ptx in made:
         assert f".target sm_{cc[0]}{cc[1]}" in ptx
         assert ".local" not in ptx
+        shared = re.findall(r"\.shared [^;]*\[(\d+)\];", ptx)
+        assert sum(map(int, shared)) <= 48 << 10  # bytes: what every GPU gives without asking
         assert "ld.u8" not in ptx and "st.u8" not in ptx  # an address that is not known to be global
 
 

@@ -131,6 +131,37 @@ def test_cpu_prefetches_in_a_large_table():
     assert_close(case.update(cpu), case.update(reference))
 
 
+@pytest.mark.parametrize("rule", ["SGD", "ADAGRAD", "ROWWISE_ADAGRAD"])
+@pytest.mark.parametrize("dim", [5, 20, 100])
+def test_cpu_takes_rows_with_one_lookup_as_they_are(rule, dim):
+    case = Case(rule, dim=dim, num_rows=300, weighted=False)
+    case.starts = np.arange(301)
+    case.starts[100:] += 7  # one row has several
+    case.grad_output = np.random.default_rng(0).standard_normal((310, 1000))[:, :dim].astype(np.float32)
+    case.bags = np.random.default_rng(1).permutation(310)[: case.starts[-1]]
+    for block in (1, 16, 64):
+        assert_close(case.step(cpu, cuts=(99, 99, 250), block=block), case.step(reference, block=block))
+
+
+@pytest.mark.parametrize(("name", "place", "value"), [("bags", 60, 6), ("bags", 60, -1), ("starts", 11, 1 << 40)])
+def test_a_bad_single_lookup_is_told(name, place, value):
+    case = Case("SGD", num_rows=12, weighted=False)
+    case.starts = np.array([*range(0, 51, 5), 60, 61])
+    case.bags = np.resize(case.bags, 61)
+    getattr(case, name)[place] = value
+    if name == "starts":
+        case.starts[place + 1] = value + 1
+    scratch, bounds = np.empty((1, 64, 20), np.float32), np.array([0, 12])
+    statuses = [
+        module.step(
+            *case.copies(), case.rows, case.grad_output, case.bags, case.starts, None, case.hyper, module.SGD, bounds,
+            scratch, 0, 1,
+        )
+        for module in (cpu, reference)
+    ]  # fmt: skip
+    assert statuses[0] == statuses[1] != -1
+
+
 def test_cpu_threads_change_nothing():
     case = Case("ROWWISE_ADAM", num_rows=50)
     alone = case.step(cpu)

@@ -2,6 +2,8 @@
 
 cimport numpy as cnp
 
+from fastemb.engine._memory cimport array_on_line
+
 cnp.import_array()
 
 cdef cnp.int64_t NO_ROW = -1
@@ -17,10 +19,17 @@ cdef bint _index(array):
 
 
 cdef Py_ssize_t _fall(const integer* rows, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(1, size):
-        if rows[i] <= rows[i - 1]:
-            return i
+    cdef Py_ssize_t i, j, last
+    cdef int falls
+    for i in range(1, size, 256):  # so many at once, without a branch
+        last = min(i + 256, size)
+        falls = 0
+        for j in range(i, last):
+            falls |= rows[j] <= rows[j - 1]
+        if falls:
+            for j in range(i, last):
+                if rows[j] <= rows[j - 1]:
+                    return j
     return -1
 
 
@@ -105,11 +114,51 @@ def bags_of_lookups(cnp.ndarray offsets not None):
     cdef const cnp.int64_t* ends = _offsets(offsets) + 1
     cdef cnp.npy_intp num_bags = cnp.PyArray_DIM(offsets, 0) - 1
     cdef cnp.npy_intp size = ends[num_bags - 1]
-    cdef Py_ssize_t b, i = 0
-    found = cnp.PyArray_EMPTY(1, &size, cnp.NPY_INT32, 0)
+    cdef Py_ssize_t b, end, i = 0
+    found = array_on_line(1, &size, cnp.NPY_INT32, max(size, 0) * sizeof(cnp.int32_t))
     cdef cnp.int32_t* bag = <cnp.int32_t*> cnp.PyArray_DATA(found)
     for b in range(num_bags):
-        while i < ends[b] and i < size:  # whatever the offsets, nothing is written beside the array
+        end = min(ends[b], size)  # whatever the offsets, nothing is written beside the array
+        while i < end:
             bag[i] = <cnp.int32_t> b
             i += 1
+    return found
+
+
+def parts_of(cnp.ndarray starts not None, Py_ssize_t num_rows, Py_ssize_t num_parts, Py_ssize_t row_cost):
+    """Return the bounds of parts of the rows that are about as much work each: lookups to sum, and rows to update.
+
+    Parameters
+    ----------
+    starts : int64 (num_rows + 1,)
+        Where the lookups of each row begin.
+    num_rows, num_parts : int
+    row_cost : int
+        What an update of a row costs, in lookups.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> parts_of(np.array([0, 90, 91, 92, 93]), 4, num_parts=2, row_cost=2)
+    array([0, 1, 4])
+    """
+    cdef const cnp.int64_t* begin = _offsets(starts)
+    cdef cnp.npy_intp size = num_parts + 1
+    cdef Py_ssize_t part, low, high, middle
+    cdef cnp.int64_t share
+    if cnp.PyArray_DIM(starts, 0) != num_rows + 1:
+        raise ValueError(f"starts must have one entry more than rows, {num_rows + 1}, got {len(starts)}")
+    found = cnp.PyArray_EMPTY(1, &size, cnp.NPY_INT64, 0)
+    cdef cnp.int64_t* bounds = <cnp.int64_t*> cnp.PyArray_DATA(found)
+    bounds[0], bounds[num_parts] = 0, num_rows
+    for part in range(1, num_parts):
+        share = (begin[num_rows] + row_cost * num_rows) * part // num_parts
+        low, high = 0, num_rows
+        while low < high:  # the first row before which there is as much work
+            middle = (low + high) // 2
+            if begin[middle] + row_cost * middle < share:
+                low = middle + 1
+            else:
+                high = middle
+        bounds[part] = low
     return found

@@ -5,9 +5,9 @@ says what is wrong.
 """
 
 cimport numpy as cnp
-from cpython.ref cimport Py_INCREF
-from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy
+
+from fastemb.engine._memory cimport array_on_line
 
 cnp.import_array()
 
@@ -15,7 +15,6 @@ cnp.import_array()
 cdef Py_ssize_t MOST_CACHED = 256 << 10
 cdef Py_ssize_t MOST = 128 << 10
 cdef Py_ssize_t CACHE = 16 << 20
-cdef Py_ssize_t LINE = 64
 cdef Py_ssize_t LARGE = 1 << 16  # bytes of a result that begins on a cache line
 NO_PADDING = -2  # of kernels
 
@@ -55,17 +54,7 @@ cdef bint _apart(first, second):
 cdef object _rows(cnp.npy_intp* shape, int kind, Py_ssize_t itemsize):
     """Return what `memory.empty_rows` returns."""
     cdef cnp.npy_intp size = shape[0] * shape[1] * itemsize
-    cdef char* start
-    if size < LARGE:
-        return cnp.PyArray_EMPTY(2, shape, kind, 0)
-    size += LINE
-    memory = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
-    start = cnp.PyArray_BYTES(memory)
-    start += (LINE - <uintptr_t> start % LINE) % LINE
-    rows = cnp.PyArray_SimpleNewFromData(2, shape, kind, start)
-    Py_INCREF(memory)
-    cnp.PyArray_SetBaseObject(rows, memory)
-    return rows
+    return cnp.PyArray_EMPTY(2, shape, kind, 0) if size < LARGE else array_on_line(2, shape, kind, size)
 
 
 cdef object _target(out, weight, cnp.npy_intp num_rows):

@@ -6,6 +6,7 @@ Work on them is queued in the thread's current stream (`streams`), and nothing w
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from fastemb.engine.streams import (
 )  # fmt: skip
 from fastemb.engine.views import address_of, view_of
 
-__all__ = ["DeviceArray", "empty", "joined", "on_host", "there", "upload", "using_memory", "zeros"]
+__all__ = ["DeviceArray", "empty", "joined", "nothing", "on_host", "there", "upload", "using_memory", "zeros"]
 
 
 class _Flags(NamedTuple):
@@ -276,6 +277,12 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
 
         device_memset(new.made, 0, new.nbytes, stream=current_stream())
     return new
+
+
+@cache
+def nothing(shape: tuple[int, ...], dtype: np.dtype) -> DeviceArray:
+    """Return an array without entries, which has no memory and so may be one for all."""
+    return empty(shape, dtype)
 
 
 def upload(values: NDArray) -> DeviceArray:

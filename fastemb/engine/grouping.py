@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fastemb.engine.arrays import INT32, INT64, writable
 from fastemb.engine.backend import kernels, simd_width
+from fastemb.engine.memory import empty
 from fastemb.engine.parallel import get_num_threads, run_whole
 
 __all__ = ["Groups", "group"]
@@ -102,27 +103,26 @@ def group(
 def _results(num_lookups: int, dtype: np.dtype) -> tuple[NDArray, NDArray[np.int64], NDArray]:
     """Return uninitialised arrays for the rows, the starts and the order.
 
-    Large ones share a block: the C library hands three neighbours back to the system as soon as all are freed, and
-    then every call pays for fresh pages, which takes longer than to sort.
+    Large ones share a block, which is kept for the next call.
     """
     order_dtype = INT32 if num_lookups < 2**31 else INT64
     if num_lookups < _ONE_BLOCK:
         return np.empty(num_lookups, dtype), np.empty(num_lookups + 1, np.int64), np.empty(num_lookups, order_dtype)
     ends = [8 * (num_lookups + 1)]  # the starts come first, so that all are aligned
     ends.append(ends[0] + dtype.itemsize * num_lookups)
-    block = np.empty(ends[1] + order_dtype.itemsize * num_lookups, np.uint8)
+    block = empty((ends[1] + order_dtype.itemsize * num_lookups,), np.uint8)
     starts, rows, order = block[: ends[0]], block[ends[0] : ends[1]], block[ends[1] :]
     return rows.view(dtype), starts.view(np.int64), order.view(order_dtype)
 
 
 def _scratch(num_lookups: int) -> NDArray[np.uint64]:
-    """Return memory to group in, kept for the next call of this thread unless it is large: fresh memory is slow."""
+    """Return memory to group in, kept for the next call of this thread unless it is large."""
     num_parts = get_num_threads()
     capacity, most_parts, scratch = getattr(_kept, "scratch", _NOTHING)
     if num_lookups <= capacity and num_parts <= most_parts:
         return scratch
     capacity = 1 << max(num_lookups - 1, 63).bit_length()
-    scratch = kernels("cpu", "grouping").allocate_scratch(capacity, num_parts)
+    scratch = kernels("cpu", "grouping").allocate_scratch(capacity, num_parts, empty)
     if capacity <= _KEPT_LOOKUPS:
         _kept.scratch = capacity, num_parts, scratch
     return scratch

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastemb.engine.backend import kernels
-from fastemb.engine.device import DeviceArray, upload
+from fastemb.engine.device import DeviceArray, nothing, upload
 from fastemb.engine.faults import new_flag, settle
 from fastemb.engine.streams import cuda, current_stream, is_simulated
 
@@ -100,7 +100,7 @@ def launch(kernel: Any, arguments: tuple, size: int, lanes: int = 1, most: int =
 
 def launch_blocks(kernel: Any, arguments: tuple, blocks: int, threads: int | tuple[int, int]) -> None:
     """Queue a kernel in the current stream as blocks of so many threads; arrays of NumPy are copied to the GPU."""
-    given = tuple(upload(a) if isinstance(a, np.ndarray) else a for a in arguments)
+    given = tuple(_given(a) if isinstance(a, np.ndarray) else a for a in arguments)
     plain = tuple(a.made if isinstance(a, DeviceArray) else a for a in given)
     # A host array's copy may be freed when this returns: freeing waits for the kernels that are queued.
     configured(kernel, blocks, threads, current_stream())(*plain)
@@ -118,6 +118,10 @@ def _configured(kernel: Any, blocks: int, threads: Any, stream: Any, shared_byte
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Grid size")
         return kernel[blocks, threads, stream, shared_bytes]
+
+
+def _given(array: np.ndarray) -> DeviceArray:
+    return upload(array) if array.size else nothing(array.shape, array.dtype)
 
 
 @cache

@@ -18,15 +18,17 @@ class ForkedLock:
     ...     pass
     """
 
+    __slots__ = ("_forks", "_lock")
+
     def __init__(self) -> None:
         self._renew()
 
     def _renew(self) -> None:
-        self._owner = os.getpid()
+        self._forks = _forks
         self._lock = threading.RLock()
 
     def __enter__(self) -> "ForkedLock":
-        if self._owner != os.getpid():
+        if self._forks != _forks:
             self._renew()
         self._lock.acquire()
         return self
@@ -36,3 +38,13 @@ class ForkedLock:
 
     def __reduce__(self) -> Any:
         return ForkedLock, ()
+
+
+def _in_child() -> None:
+    global _forks
+    _forks += 1
+
+
+_forks = 0  # that made this process
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

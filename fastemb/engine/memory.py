@@ -5,6 +5,8 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastemb.engine import _memory
+
 __all__ = ["empty", "empty_rows", "zeros"]
 
 LINE = 64  # bytes of a cache line
@@ -19,8 +21,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
     >>> empty((3, 5), np.float32).ctypes.data % 64
     0
     """
-    kind = np.dtype(dtype)
-    return _on_line(np.empty(prod(shape) * kind.itemsize + LINE, np.uint8), shape, kind)
+    return _memory.empty(tuple(shape), np.dtype(dtype))
 
 
 def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
@@ -32,7 +33,9 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
     array([[0., 0.]], dtype=float32)
     """
     kind = np.dtype(dtype)
-    return _on_line(np.zeros(prod(shape) * kind.itemsize + LINE, np.uint8), shape, kind)
+    memory = np.zeros(prod(shape) * kind.itemsize + LINE, np.uint8)
+    first = -memory.ctypes.data % LINE
+    return memory[first : first + memory.size - LINE].view(kind).reshape(shape)
 
 
 def empty_rows(num_rows: int, dim: int, dtype: np.dtype) -> NDArray:
@@ -46,8 +49,3 @@ def empty_rows(num_rows: int, dim: int, dtype: np.dtype) -> NDArray:
     if num_rows * dim * dtype.itemsize < LARGE:
         return np.empty((num_rows, dim), dtype)
     return empty((num_rows, dim), dtype)
-
-
-def _on_line(memory: NDArray[np.uint8], shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
-    first = -memory.ctypes.data % LINE
-    return memory[first : first + memory.size - LINE].view(dtype).reshape(shape)

@@ -41,6 +41,8 @@ __all__ = [
 
 SUMS = {"sum": 0, "mean": 1, "sqrtn": 2}  # as the kernels call them
 EXTREMES = {"max": 1.0, "min": -1.0}
+CACHE = 16 << 20  # bytes of a table that the cores' caches hold
+MOST_CACHED = 256 << 10  # bytes of its rows that one thread reads as fast as several, as in `_plain`
 
 
 def lookup(
@@ -129,7 +131,10 @@ def reduce(weight: NDArray, bags: Bags, mode: str, *, out: NDArray | None = None
         out = empty_rows(size, dim, weight.dtype)
     target, table = (stored(out), stored(weight)) if weight.itemsize == 2 else (out, weight)
     arguments = (target, table, indices, bags.offsets, bags.coefficients, padding_number(bags.padding_idx), SUMS[mode])
-    status = run(kernels(device, "bags"), "reduce", arguments, size, len(indices) * dim * weight.itemsize)
+    cost = len(indices) * dim * weight.itemsize
+    if cost <= MOST_CACHED and weight.nbytes <= CACHE:
+        cost = 0
+    status = run(kernels(device, "bags"), "reduce", arguments, size, cost)
     if status != -1:
         raise index_error(status, bags, len(weight))
     return out

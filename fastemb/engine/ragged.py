@@ -10,9 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastemb.engine import _indices
 from fastemb.engine.arrays import BEHAVED, INDEX_DTYPES, INT64, accumulator, as_floats, as_indices, as_integers
-from fastemb.engine.device import joined, on_host, upload
-from fastemb.engine.faults import is_deferring
-from fastemb.engine.foreign import is_foreign, wrap
+from fastemb.engine.device import DeviceArray
+from fastemb.engine.foreign import is_foreign
 from fastemb.engine.sequences import flatten, is_array
 from fastemb.engine.validate import choice, integer
 
@@ -25,6 +24,7 @@ __all__ = [
     "check",
     "check_indices",
     "check_offsets",
+    "close_offsets",
     "first_fault",
     "index_error",
     "padding_number",
@@ -113,7 +113,9 @@ def as_bags(
     """
     shape: tuple[int, ...] | None
     if type(input) is not np.ndarray and is_foreign(input[0] if type(input) is tuple and len(input) == 2 else input):
-        return _bags_of_gpu(
+        from fastemb.engine.gpu_ragged import bags_of
+
+        return bags_of(
             input, offsets, num_embeddings, dtype, padding_idx, include_last_offset, per_sample_weights, on_invalid
         )
     if offsets is not None:
@@ -121,7 +123,7 @@ def as_bags(
         if values.ndim != 1:
             raise ValueError(f"offsets go with an input of one dimension, got input of shape {values.shape}")
         shape = values.shape
-        starts = _csr(offsets, shape[0], include_last_offset)
+        starts = close_offsets(offsets, shape[0], include_last_offset)
     else:
         values, starts, shape = _split(input, on_invalid)
     if padding_idx is not None:
@@ -136,75 +138,6 @@ def as_bags(
     if per_sample_weights is not None:
         coefficients = _coefficients(per_sample_weights, starts, shape, accumulator(dtype))
     return Bags(values, starts, coefficients, padding_idx, shape)
-
-
-def _bags_of_gpu(
-    input: Any,
-    offsets: Any,
-    num_embeddings: int,
-    dtype: np.dtype,
-    padding_idx: int | None,
-    include_last_offset: bool,
-    weights: Any,
-    on_invalid: str,
-) -> Bags:
-    """Return bags whose indices, and offsets that are there, stay in a GPU's memory.
-
-    A policy for indices outside the table looks at them on the host.
-    """
-    values, starts = input, offsets
-    if isinstance(input, tuple):
-        values, starts, include_last_offset = input[0], input[1], True
-    indices: Any = as_indices(values)
-    shape = indices.shape
-    if starts is None:
-        if indices.ndim != 2:
-            raise ValueError("an input of 1 dimension needs offsets, got None" if indices.ndim == 1 else
-                             f"input must have 1 or 2 dimensions, got shape {shape}")  # fmt: skip
-        found = np.arange(shape[0] + 1, dtype=INT64) * shape[1]
-    else:
-        if indices.ndim != 1:
-            raise ValueError(f"offsets go with an input of one dimension, got input of shape {shape}")
-        are_there = is_foreign(starts)
-        given = as_indices(starts, "offsets") if are_there else as_integers(starts, "offsets")
-        found = (_csr_of_gpu if are_there else _csr)(given, shape[0], include_last_offset)
-    if padding_idx is not None:
-        padding_idx = padding_row(padding_idx, num_embeddings)
-    if on_invalid != "raise":
-        settled, padding_idx = settle_invalid(on_host(indices), num_embeddings, padding_idx, on_invalid)
-        indices = upload(as_indices(settled))
-    coefficients: Any = None
-    if weights is not None:
-        coefficients = _coefficients_of_gpu(weights, shape, accumulator(dtype))
-    return Bags(indices.reshape(-1), found, coefficients, padding_idx, shape)
-
-
-def _csr_of_gpu(given: Any, num_lookups: int, include_last_offset: bool) -> Any:
-    """Return offsets in a GPU's memory with the last one; kernels find where they fall.
-
-    Inside `deferred_errors` nothing waits for the ends to be looked at: lookups before the first offset, and behind the
-    last, are of no bag then.
-    """
-    if given.ndim != 1 or not len(given):
-        return upload(_csr(on_host(given), num_lookups, include_last_offset))
-    if not is_deferring():
-        _csr(np.array([given[0], given[-1]]), num_lookups, include_last_offset)
-    if include_last_offset and given.dtype == INT64:
-        return given
-    starts = given if given.dtype == INT64 else upload(on_host(given).astype(INT64))
-    return starts if include_last_offset else joined((starts, np.array([num_lookups])))
-
-
-def _coefficients_of_gpu(weights: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
-    """Return `per_sample_weights` that go with indices in a GPU's memory; they may lie on either side."""
-    given = (
-        wrap(weights, "per_sample_weights") if is_foreign(weights) else as_floats(weights, dtype, "per_sample_weights")
-    )
-    if given.shape != shape:
-        raise ValueError(f"per_sample_weights must have input's shape, {shape}, got {given.shape}")
-    if given.dtype != dtype or not (isinstance(given, np.ndarray) or given.is_contiguous()):
-        given = as_floats(on_host(given), dtype, "per_sample_weights")
-    return given.reshape(-1)
 
 
 def padding_row(padding_idx: int, num_embeddings: int) -> int:
@@ -267,6 +200,10 @@ def settle_invalid(
     choice("on_invalid", on_invalid, POLICIES)
     if on_invalid == "raise":
         return values, padding_idx
+    if isinstance(values, DeviceArray):
+        from fastemb.engine.gpu_ragged import settle
+
+        return settle(values, num_embeddings, padding_idx, on_invalid)
     values = as_integers(values)
     outside = (values < 0) | (values >= num_embeddings)
     if on_invalid == "pad" and padding_idx is None:
@@ -316,11 +253,9 @@ def check(bags: Bags, num_embeddings: int) -> None:
 
 
 def check_offsets(bags: Bags, num_embeddings: int) -> None:
-    """Raise a ValueError if the offsets fall or exceed the number of lookups; of a GPU's, unless errors are put off."""
-    if not isinstance(bags.offsets, np.ndarray):
-        if is_deferring():
-            return
-        bags = Bags(on_host(bags.indices), on_host(bags.offsets), None, bags.padding_idx, bags.shape)
+    """Raise a ValueError if the offsets fall or exceed the number of lookups; those on a GPU are known not to."""
+    if isinstance(bags.offsets, DeviceArray):
+        return
     bad = _indices.bad_bag(bags.offsets, len(bags.indices))
     if bad != -1:
         raise index_error(-2 - bad, bags, num_embeddings)
@@ -395,7 +330,7 @@ def place(flat: int, shape: tuple[int, ...] | None, offsets: NDArray | None = No
     return position[0] if len(position) == 1 else position
 
 
-def _csr(offsets: ArrayLike, num_lookups: int, include_last_offset: bool) -> NDArray[np.int64]:
+def close_offsets(offsets: ArrayLike, num_lookups: int, include_last_offset: bool) -> NDArray[np.int64]:
     """Return offsets with the last one, having checked both ends."""
     given = offsets if type(offsets) is np.ndarray else as_integers(offsets, "offsets")
     if given.ndim != 1:
@@ -430,7 +365,7 @@ def _split(input: Any, on_invalid: str) -> tuple[Any, NDArray[np.int64], tuple[i
         values = as_integers(input[0])
         if values.ndim != 1:
             raise ValueError(f"values that go with offsets must have 1 dimension, got shape {values.shape}")
-        return values, _csr(input[1], len(values), True), values.shape
+        return values, close_offsets(input[1], len(values), True), values.shape
     if not is_array(input) or getattr(getattr(input, "dtype", None), "kind", "") == "O":
         return *flatten("input", input, as_indices, NO_ROW if on_invalid == "pad" else None), None
     values = as_integers(input)

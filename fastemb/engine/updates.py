@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import backend, parallel
+from fastemb.engine import _indices, backend, parallel
 from fastemb.engine.arrays import writable
 from fastemb.engine.device import DeviceArray, on_host
 from fastemb.engine.memory import empty
-from fastemb.engine.operations import stored
+from fastemb.engine.operations import CACHE, stored
 
 if TYPE_CHECKING:
     from fastemb.engine.row_gradient import RowGradient
 
-__all__ = ["add_rows", "apply", "lookups_of", "parts_of"]
+__all__ = ["add_rows", "apply", "lookups_of"]
 
 BLOCK_ROWS, BLOCK_BYTES = 64, 1 << 15  # rows whose gradients are summed at a time, and what these may take
+SERIAL_CACHED, SERIAL = 2 << 20, 256 << 10  # bytes that one thread reads and writes as fast as several
 PLACES = 1024  # lookups among which a thread finds its own at a time
 
 
@@ -40,22 +40,32 @@ def apply(
     which = getattr(kernels, rule)
     row_bytes = dim * hyper.itemsize
     row_cost = 2 * (1 + (state[0].shape[1] == dim) + (state[1].shape[1] == dim))  # rows of weights and state, both ways
-    cost = num_rows * row_bytes * row_cost
+    cost, held = num_rows * row_bytes * row_cost, weight.nbytes + state[0].nbytes + state[1].nbytes
     if gradient.values is not None:
-        parallel.run(
-            kernels, "update", (table, *state, rows, on_host(gradient.values), 0, hyper, which), num_rows, cost
-        )
+        arguments: tuple = (table, *state, rows, on_host(gradient.values), 0, hyper, which)
+        parallel.run(kernels, "update", arguments, num_rows, cost if _pays(cost, held) else 0)
         return
     grad_output, sources, starts, coefficients = lookups_of(gradient)
     cost += len(sources) * row_bytes
-    num_parts = max(1, min(parallel.get_num_threads(), num_rows)) if cost >= parallel.SERIAL_BYTES else 1
+    if _pays(cost, held):
+        num_parts = max(1, min(parallel.get_num_threads(), num_rows))
+        bounds = _indices.parts_of(np.ascontiguousarray(starts, np.int64), num_rows, num_parts, row_cost)
+    else:
+        num_parts, bounds = 1, np.array((0, num_rows), np.int64)
     block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, row_bytes)))
     scratch = empty((num_parts, block, dim), hyper.dtype)
-    bounds = parts_of(starts, num_rows, num_parts, row_cost)
     lookups = stored(writable(on_host(grad_output))), sources, starts, coefficients
     arguments = (table, *state, rows, *lookups, hyper, which, bounds, scratch)
     if parallel.run(kernels, "step", arguments, num_parts, cost) != -1:
         raise ValueError(f"the lookups of a gradient do not fit its grad_output {grad_output.shape}")
+
+
+def _pays(cost: int, held: int) -> bool:
+    """Return whether several threads should update rows: `cost` bytes of a table and state of `held` bytes.
+
+    Of a table that caches hold, each core would have to fetch what the other one has changed.
+    """
+    return cost >= (SERIAL_CACHED if held <= CACHE else SERIAL)
 
 
 def add_rows(weight: NDArray, rows: NDArray, values: NDArray, factor: float) -> None:
@@ -82,30 +92,3 @@ def lookups_of(gradient: RowGradient) -> tuple[NDArray, NDArray, NDArray[np.int6
     if gradient.grad_output is None or gradient.sources is None or gradient.starts is None:
         raise ValueError("a gradient must have values, or grad_output, sources and starts")
     return gradient.grad_output, gradient.sources, gradient.starts, gradient.coefficients
-
-
-def parts_of(starts: NDArray[np.int64], num_rows: int, num_parts: int, row_cost: int) -> NDArray[np.int64]:
-    """Return the bounds of parts of the rows that are about as much work each: lookups to sum, and rows to update.
-
-    Parameters
-    ----------
-    starts : int64 (num_rows + 1,)
-        Where the lookups of each row begin.
-    num_rows, num_parts : int
-    row_cost : int
-        What an update of a row costs, in lookups.
-
-    Examples
-    --------
-    >>> parts_of(np.array([0, 90, 91, 92, 93]), 4, num_parts=2, row_cost=2)
-    array([0, 1, 4])
-    """
-    if num_parts == 1:
-        return np.array((0, num_rows), np.int64)
-
-    def work(row: int) -> int:
-        return int(starts[row]) + row_cost * row
-
-    shares = [work(num_rows) * part // num_parts for part in range(1, num_parts)]
-    cuts = [bisect_left(range(num_rows), share, key=work) for share in shares]
-    return np.array([0, *cuts, num_rows], np.int64)

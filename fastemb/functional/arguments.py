@@ -42,7 +42,8 @@ def table_indices(
         padding_idx = padding_row(padding_idx, num_embeddings)
     if on_invalid == "raise":
         return as_indices(input, name), padding_idx, None
-    settled, left_out = settle_invalid(as_integers(input, name), num_embeddings, padding_idx, on_invalid)
+    given = as_indices(input, name) if is_foreign(input) else as_integers(input, name)
+    settled, left_out = settle_invalid(given, num_embeddings, padding_idx, on_invalid)
     return as_indices(settled), padding_idx, left_out if padding_idx is None else None
 
 

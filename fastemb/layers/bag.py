@@ -168,7 +168,7 @@ class EmbeddingBag(TableLayer):
         coefficients = bags.coefficients
         kept = Bags(
             apart(bags.indices, input),
-            apart(bags.offsets, input, offsets),
+            apart(bags.offsets, offsets, input),
             None if coefficients is None else apart(coefficients, weights),
             bags.padding_idx,
             bags.shape,

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.engine import _memory
 from fastemb.engine.device import DeviceArray
 from fastemb.engine.foreign import is_foreign
 from fastemb.engine.validate import boolean
@@ -24,7 +25,7 @@ def apart(array: NDArray, *given: Any) -> NDArray:
     """
     if isinstance(array, DeviceArray):
         return array.copy()
-    return array.copy() if any(_shares(array, one) for one in given) else array
+    return _memory.copied(array) if array is given[0] or any(_shares(array, one) for one in given) else array
 
 
 def _shares(array: NDArray, given: Any) -> bool:

@@ -60,15 +60,17 @@ class State:
         them. Memory is zeroed lazily by the system, so making an array does not touch its rows.
         """
         dtype, is_on_gpu = accumulator(weight.dtype), isinstance(weight, device.DeviceArray)
-        shapes = [(len(weight), width) if width else (0, 1) for width in widths]
+        size = len(weight)
+        shapes = [(size, width) if width else (0, 1) for width in widths]
         if self.arrays is None:
             zeros: Any = device.zeros if is_on_gpu else memory.zeros
             self.arrays = (zeros(shapes[0], dtype), zeros(shapes[1], dtype))
         first, second = self.arrays
         if first.shape != shapes[0] or second.shape != shapes[1] or first.dtype != dtype:
             first, second = device.on_host(first), device.on_host(second)
-            self.arrays = (resized(first, shapes[0], dtype), resized(second, shapes[1], dtype))
-        self.arrays = (_beside(self.arrays[0], is_on_gpu), _beside(self.arrays[1], is_on_gpu))
+            self.arrays = first, second = resized(first, shapes[0], dtype), resized(second, shapes[1], dtype)
+        if isinstance(first, device.DeviceArray) != is_on_gpu:
+            self.arrays = (_beside(first, is_on_gpu), _beside(second, is_on_gpu))
         return self.arrays
 
     def fit_reached(self, weight: NDArray) -> NDArray[np.float64]:
@@ -126,8 +128,6 @@ def moved(array: NDArray, num_embeddings: int, spans: list[tuple[int, int, int]]
 
 def _beside(array: Any, is_on_gpu: bool) -> Any:
     """Return an array of state where its table is."""
-    if isinstance(array, device.DeviceArray) == is_on_gpu:
-        return array
     return device.upload(array) if is_on_gpu else device.on_host(array)
 
 

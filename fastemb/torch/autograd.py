@@ -7,7 +7,6 @@ the arrays. Under ``create_graph`` a gradient is made by torch's own operations,
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -29,11 +28,10 @@ def look_up(weight: Tensor, indices: Any, shape: tuple[int, ...]) -> Tensor:
     """Return rows as a tensor ``(*shape, embedding_dim)``."""
     table: Any = table_of(weight)
     embedding_dim = table.shape[1]
+    rows = operations.lookup(table, indices, shape=shape)
     if on_gpu(weight):
-        return tensor_of(operations.lookup(table, indices, shape=shape), weight.dtype).view(*shape, embedding_dim)
-    rows = np.empty((*shape, embedding_dim), table.dtype)
-    operations.lookup(table, indices, out=rows.reshape(len(indices), embedding_dim), shape=shape)
-    return tensor_of(rows, weight.dtype)
+        return tensor_of(rows, weight.dtype).view(*shape, embedding_dim)
+    return tensor_of(rows.reshape(*shape, embedding_dim), weight.dtype)
 
 
 def reduce(weight: Tensor, bags: Bags, mode: str) -> tuple[Tensor, NDArray | None]:

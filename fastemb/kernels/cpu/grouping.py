@@ -31,10 +31,10 @@ _SMALL = np.uint64(128)  # pairs that are sorted by counting the smaller ones
 
 # The scratch holds, in this order: room for all pairs, twice; the counts of each part; the state of each part, and the
 # row behind the last one.
-def allocate_scratch(num_lookups, num_parts):
-    """Return the memory that grouping works in; what it holds does not matter."""
+def allocate_scratch(num_lookups, num_parts, empty=np.empty):
+    """Return the memory that grouping works in, made by `empty`; what it holds does not matter."""
     room = num_lookups + int(_SLACK) * num_parts
-    return np.empty(2 * room + int(_COUNTS) * num_parts + int(_STATE) * (num_parts + 1), np.uint64)
+    return empty((2 * room + int(_COUNTS) * num_parts + int(_STATE) * (num_parts + 1),), np.uint64)
 
 
 @inline

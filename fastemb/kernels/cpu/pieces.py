@@ -207,6 +207,19 @@ def bytes_behind(typingctx, p):
 
 
 @intrinsic
+def distance(typingctx, p, q):
+    """Return the bytes from pointer `q` to pointer `p`."""
+    return types.int64(p, q), lambda context, builder, sig, args: builder.sub(args[0], args[1])
+
+
+@intrinsic
+def stored_alike(typingctx, p, q):
+    """Return whether what two pointers point to has one type."""
+    same = _I1(p.dtype == q.dtype)
+    return types.boolean(p, q), lambda context, builder, sig, args: same
+
+
+@intrinsic
 def get(typingctx, p, index):
     """Return element `index` behind a pointer."""
 

@@ -12,8 +12,9 @@ from fastemb.kernels.cpu.bags import SUM, reduce
 from fastemb.kernels.cpu.lookup import NO_PADDING
 from fastemb.kernels.cpu.options import chosen, inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
-    P1, P2, P3, P4, PART, add, div, fma, get, lanes_of, load, mul, mutable_pointer, pointer, prefetch_bytes, put,
-    scalar_of, size_of, span_of, splat, sqrt, store, sub, total, where_greater, without_first,
+    OWN_CACHE, P1, P2, P3, P4, PART, add, distance, div, fma, get, lanes_of, load, mul, mutable_pointer, pointer,
+    prefetch_bytes, put, scalar_of, size_of, span_of, splat, sqrt, store, stored_alike, sub, total, where_greater,
+    without_first,
 )  # fmt: skip
 
 __all__ = [
@@ -35,6 +36,12 @@ IN_FLIGHT = 6144  # bytes of rows and their state that are asked for beforehand
 
 @kernel
 def update(weight, first, second, rows, gradients, base, hyper, rule, start, stop):
+    update_rows(weight, first, second, rows, gradients, base, None, hyper, rule, start, stop)
+
+
+@inline
+def update_rows(weight, first, second, rows, gradients, base, lookups, hyper, rule, start, stop):
+    """Do what `update` does; the gradient of a row with a single one of `lookups` is read where it lies."""
     num_embeddings, dim = weight.shape
     table, sums = mutable_pointer(weight), pointer(gradients)
     firsts, seconds = mutable_pointer(first), mutable_pointer(second)
@@ -51,10 +58,30 @@ def update(weight, first, second, rows, gradients, base, hyper, rule, start, sto
             if second.shape[0] > 0:
                 prefetch_bytes(seconds, row * second_bytes, second_bytes)
         row = np.int64(get(ids, s))
-        weights, slopes = (table, row * row_bytes), (sums, (s - base) * gradients.strides[0])
+        place = (s - base) * gradients.strides[0]
+        if lookups is not None:
+            place = place_of_single(lookups, sums, s, min(s + ahead, last), place)
+        weights, slopes = (table, row * row_bytes), (sums, place)
         factor = factor_of(rule, (weights, slopes, numbers), firsts, seconds, row, dim)
         state = (firsts, row * first_bytes), (seconds, row * second_bytes)
         walk(rule, dim, (weights, slopes, numbers, state, factor), table)
+
+
+@inline
+def is_single(starts, s):
+    return get(starts, s + 1) - get(starts, s) == 1
+
+
+@inline
+def place_of_single(lookups, sums, s, later, otherwise):
+    """Return where, from `sums`, the gradient of a row with a single lookup lies; ask for that of a `later` row."""
+    grad, grad_bytes, bags, num_lookups, starts, asks = lookups
+    if asks and is_single(starts, later):  # which has not been checked yet
+        found = np.int64(min(np.uint64(get(starts, later)), np.uint64(num_lookups - 1)))
+        prefetch_bytes(grad, np.int64(get(bags, found)) * grad_bytes, grad_bytes)
+    if is_single(starts, s):
+        return distance(grad, sums) + np.int64(get(bags, get(starts, s))) * grad_bytes
+    return otherwise
 
 
 @kernel
@@ -93,11 +120,33 @@ def scatter_add(weight, rows, values, factor, chosen, start, stop):
 def step(
     weight, first, second, rows, grad_output, bags, starts, coefficients, hyper, rule, bounds, scratch, start, stop
 ):
+    grad, begins = pointer(grad_output), pointer(starts)
+    num_bags, grad_bytes, num_lookups = grad_output.shape[0], grad_output.strides[0], bags.shape[0]
+    asks = num_bags * grad_bytes > OWN_CACHE and num_lookups > 0
+    singles = (grad, grad_bytes, pointer(bags), num_lookups, begins, asks)
     for part in range(start, stop):
         gradients = scratch[part]
         for lo in range(bounds[part], bounds[part + 1], gradients.shape[0]):
             hi = min(lo + gradients.shape[0], bounds[part + 1])
             lookups = grad_output, bags, starts[lo : hi + 1], coefficients
+            if coefficients is None and stored_alike(grad, pointer(gradients)):
+                s = lo
+                while s < hi:
+                    if is_single(begins, s):
+                        if np.uint64(starts[s]) >= np.uint64(num_lookups):
+                            return -2 - (s - lo)
+                        if np.uint64(bags[starts[s]]) >= np.uint64(num_bags):
+                            return starts[s]
+                        s += 1
+                        continue
+                    run = s
+                    while s < hi and not is_single(begins, s):
+                        s += 1
+                    status = reduce(gradients, *lookups, np.int64(NO_PADDING), np.int64(SUM), run - lo, s - lo)
+                    if status != -1:
+                        return status
+                update_rows(weight, first, second, rows, gradients, lo, singles, hyper, rule, lo, hi)
+                continue
             # No literals, for which Numba would compile `reduce` once more.
             status = reduce(gradients, *lookups, np.int64(NO_PADDING), np.int64(SUM), np.int64(0), hi - lo)
             if status != -1:

@@ -1,0 +1,100 @@
+"""Memory that is kept for the next array: nothing that is alive is given away, and little is kept."""
+
+import gc
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from fastemb.engine import _memory
+from fastemb.engine.memory import empty
+
+MOST_KEPT = 128 << 20
+
+
+def place(array):
+    return array.__array_interface__["data"][0]
+
+
+def test_memory_of_an_array_that_is_gone_is_taken_again():
+    first = empty((1000, 1000), np.float32)
+    where = place(first)
+    view = first[5:]
+    del first
+    assert place(empty((1000, 1000), np.float32)) != where  # the view is alive
+    del view
+    assert place(empty((999, 1000), np.float32)) == where
+
+
+def test_arrays_that_are_alive_share_nothing():
+    random = np.random.default_rng(0)
+    alive: list = []
+    for n in range(300):
+        size = int(random.integers(1, 300_000))
+        alive.append((n, empty((size,), np.int32)))
+        alive[-1][1][:] = n
+        if len(alive) > 20:
+            number, array = alive.pop(int(random.integers(len(alive))))
+            assert (array == number).all()
+            assert place(array) % 64 == 0
+    assert all((array == number).all() for number, array in alive)
+
+
+def test_threads_share_nothing():
+    wrong = []
+
+    def work(number):
+        for _ in range(200):
+            array = empty((50_000,), np.int64)
+            array[:] = number
+            if (array != number).any():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_little_is_kept():
+    arrays = [empty((30 << 20,), np.uint8) for _ in range(8)]
+    del arrays
+    gc.collect()
+    assert 0 < _memory.num_bytes_kept() <= MOST_KEPT
+    before = _memory.num_bytes_kept()
+    empty((2 * MOST_KEPT,), np.uint8)
+    assert _memory.num_bytes_kept() == before
+
+
+def test_tracemalloc_counts_what_is_taken_again():
+    empty((1 << 20,), np.uint8)
+    tracemalloc.start()
+    try:
+        array = empty((1 << 20,), np.uint8)
+        assert tracemalloc.get_traced_memory()[0] >= array.nbytes
+        del array
+        assert tracemalloc.get_traced_memory()[0] < 1 << 19
+    finally:
+        tracemalloc.stop()
+
+
+def test_copies():
+    given = np.arange(12.0).reshape(3, 4)
+    copy = _memory.copied(given)
+    np.testing.assert_array_equal(copy, given)
+    assert not np.shares_memory(copy, given)
+    assert copy.flags.writeable
+    with pytest.raises(TypeError, match="array must be contiguous"):
+        _memory.copied(given[:, 1:])
+
+
+def test_shapes():
+    assert empty((0, 3), np.float64).shape == (0, 3)
+    assert empty((), np.float64).shape == ()
+    with pytest.raises(ValueError, match="shape must have at most 4 dimensions"):
+        _memory.empty((1,) * 5, np.dtype(np.int8))
+    with pytest.raises(MemoryError, match="cannot allocate"):
+        _memory.empty((1 << 60,), np.dtype(np.int8))
