@@ -99,7 +99,7 @@ BATCHES = {"pairs": columns(), "one": ONE, "two": TWO, "mixed": {**columns(), "b
 
 
 def is_served(layer, batch):
-    return all(arena.serve(batch, layer.mode, "cpu") is not None for arena in layer.arenas)
+    return all(arena.serve(batch) is not None for arena in layer.arenas)
 
 
 @pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
@@ -166,7 +166,7 @@ def test_read_only_columns_are_read():
 )
 def test_other_columns_give_way(column):
     batch = {**ONE, "a": column}
-    assert layer().arenas[0].serve(batch, "sum", "cpu") is None
+    assert layer().arenas[0].serve(batch) is None
 
 
 def test_other_layers_give_way():

@@ -431,3 +431,93 @@ def test_a_hook_on_a_fused_weight_is_told_what_to_do(register):
     hook.remove()
     module(torch.tensor([1, 2])).sum().backward()
     assert not torch.equal(module.weight, before)
+
+
+def test_an_optimizer_that_has_fused_tables_only_is_told_of_once():
+    module = ft.Embedding(10, 3, fused_optimizer="sgd")
+    idle, mixed = (
+        torch.optim.Adam(parameters)
+        for parameters in (module.parameters(), [*module.parameters(), nn.Parameter(torch.ones(1))])
+    )
+    module(torch.tensor([1])).sum().backward()
+    mixed.step()  # it has something to do
+    with pytest.warns(UserWarning, match=r"Adam.step\(\) does nothing: all its parameters are tables with a fused"):
+        idle.step()
+    idle.step()
+    module.fused_optimizer = None
+    module(torch.tensor([1])).sum().backward()
+    before = module.weight.detach().clone()
+    idle.step()
+    assert not torch.equal(module.weight, before)
+
+
+def test_torchs_clipping_sees_no_gradient_of_a_fused_table():
+    model = Model(ft)
+    model.bag.fused_optimizer = model.rows.fused_optimizer = optim.SGD(lr=1.0)
+    model(torch.tensor([[1, 2, 3]])).square().sum().backward()
+    of_the_rest = nn.utils.get_total_norm([p.grad for p in model.out.parameters()])
+    assert nn.utils.clip_grad_norm_(model.parameters(), 1e9) == of_the_rest
+
+
+def test_a_scale_of_the_loss_is_the_tables_too():
+    ours = table(optim.SGD(lr=1.0))
+    before = ours.weight.detach().clone()
+    (8 * ours(torch.tensor([1])).sum()).backward()
+    torch.testing.assert_close(ours.weight[1], before[1] - 8)
+
+
+def test_functional_call_with_another_tensor_gives_its_gradient():
+    ours, theirs = table(), plain_table()
+    before, input = ours.weight.detach().clone(), torch.tensor([1, 2, 2])
+    other = torch.ones(ROWS, DIM, dtype=torch.float64, requires_grad=True)
+    torch.func.functional_call(ours, {"weight": other}, (input,)).square().sum().backward()
+    assert other.grad[2].tolist() == [4.0] * DIM
+
+    def gradient(module):
+        def loss(parameters):
+            return torch.func.functional_call(module, parameters, (input,)).square().sum()
+
+        return torch.func.grad(loss)({"weight": module.weight.detach()})["weight"]
+
+    torch.testing.assert_close(gradient(ours), gradient(theirs))
+    assert torch.equal(ours.weight, before)
+    ours(input).sum().backward()
+    assert ours.weight.grad is None and not torch.equal(ours.weight, before)
+
+
+@pytest.mark.parametrize("register", ["parametrize", "weight_norm"])
+def test_a_computed_weight_is_refused_where_it_would_learn(register):
+    module = table()
+    if register == "parametrize":
+        nn.utils.parametrize.register_parametrization(module, "weight", nn.Tanh())
+    else:
+        nn.utils.parametrizations.weight_norm(module)
+    with torch.no_grad():
+        module(torch.tensor([1]))
+    assert not any("fused" in name for name in module.state_dict())
+    with pytest.raises(ValueError, match=r"it is computed from other parameters\. With fused_optimizer=None"):
+        module(torch.tensor([1]))
+    module.fused_optimizer = None
+    module(torch.tensor([1])).sum().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_table_goes_on_in_another_dtype(dtype):
+    module = ft.Embedding(5, 3, fused_optimizer=optim.Adagrad(lr=0.5))
+    module(torch.tensor([1])).sum().backward()
+    module.to(dtype)
+    before = module.weight.detach().clone()
+    module(torch.tensor([1])).sum().backward()
+    state = module.fused_optimizer.state_of(module._fused)
+    assert state["step"] == 2 and state["sum"][1].tolist() == [2.0] * 3
+    torch.testing.assert_close(module.weight[1], before[1] - 0.5 / 2**0.5, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("fused", [None, "sgd"])
+def test_inference_mode(fused):
+    module = ft.EmbeddingBag(10, 3, fused_optimizer=fused)
+    with torch.inference_mode():
+        out = module(torch.tensor([[1, 2]]))
+    assert out.is_inference() and not out.requires_grad
+    torch.testing.assert_close(out.clone(), module(torch.tensor([[1, 2]])).detach())

@@ -107,6 +107,25 @@ def test_compiled_lookup():
     torch._dynamo.reset()
 
 
+@pytest.mark.parametrize("fused", [None, "sgd"])
+@pytest.mark.parametrize("kind", [ft.Embedding, ft.EmbeddingBag])
+def test_graphs_for_serving(kind, fused):
+    model, input = nn.Sequential(kind(ROWS, DIM, fused_optimizer=fused), nn.Linear(DIM, 2)), torch.tensor([[3, 4]])
+    expected = model(input)
+    torch.testing.assert_close(torch.export.export(model, (input,)).module()(input), expected)
+    traced = torch.fx.symbolic_trace(model)
+    torch.testing.assert_close(traced(input), expected)
+    traced(input).sum().backward()
+    assert model[0].weight.grad is not None
+
+
+def test_a_fused_table_is_traced_without_gradients():
+    module, input = ft.EmbeddingBag(ROWS, DIM, fused_optimizer="sgd"), torch.tensor([[3, 4]])
+    with pytest.warns(DeprecationWarning, match="torch.jit.trace"), torch.no_grad():
+        traced = torch.jit.trace(module, input)
+    torch.testing.assert_close(traced(input).detach(), module(input).detach())
+
+
 def test_several_threads_call_one_module(bag):
     """Torch's own threads and ours at once; a step is made for each backward."""
     bag.fused_optimizer = "sgd"

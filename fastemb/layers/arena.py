@@ -1,77 +1,51 @@
 """Tables of one width that lie one after the other, so that one pass over memory looks up, or updates, all of them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine import operations
-from fastemb.engine.arrays import accumulator, as_indices
-from fastemb.engine.device import on_host
-from fastemb.engine.gradients import RowGradient
-from fastemb.engine.ragged import Bags, as_bags, index_error, settle_invalid
-from fastemb.layers.features import column_of, rectangles
-from fastemb.layers.initializers import start_table
-from fastemb.layers.memory import Memory, allocate
+from fastemb.engine.arrays import accumulator
+from fastemb.engine.device import DeviceArray, on_host
+from fastemb.engine.gradients import RowGradient, gradient_of_bags, gradient_of_coefficients
+from fastemb.engine.grouping import group
+from fastemb.engine.ragged import Bags
+from fastemb.engine.validate import integer
+from fastemb.layers import initializers
+from fastemb.layers.arena_lora import ArenaAdapter, adapt_arena
+from fastemb.layers.bag import check_summing, reduced
+from fastemb.layers.gathering import Feature, Gathered, Gatherer
+from fastemb.layers.lora import check_adaptable
+from fastemb.layers.memory import Memory, allocate, given_table, moved
 from fastemb.layers.parameter import Parameter
+from fastemb.layers.plan import TablePlan
 from fastemb.layers.rows import kept_dtype
 
-__all__ = ["Arena", "Feature", "Gathered", "make_memory"]
-
-NO_ROW = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """A column of the batch, and the part of the arena that it looks up.
-
-    Parameters
-    ----------
-    name : str
-    first : int
-        The first row of its table in the arena.
-    num_embeddings : int
-        Rows of its table.
-    padding_idx : int, optional
-        Of its table.
-    """
-
-    name: str
-    first: int
-    num_embeddings: int
-    padding_idx: int | None
+__all__ = ["Arena", "ArenaLookup", "rows_of", "slices_of"]
 
 
 @dataclass(slots=True)
-class Gathered:
-    """The bags of all features of an arena, as one batch of bags.
+class ArenaLookup:
+    """What a collection remembers of a forward, for each arena.
 
     Parameters
     ----------
-    bags : Bags
-        Of rows of the arena.
-    num_bags : int
-        Of one feature.
-    by_sample : bool
-        Whether the bags of a sample lie side by side, or those of a feature.
+    gathered : Gathered
+    winners : array or None
+        Of modes that compare.
+    low : array (bags of all features, lora_rank) or None
+        The bags of LoRA's first tables.
+    num_moves : int
+        Of the arena, when it was looked up.
     """
 
-    bags: Bags
-    num_bags: int
-    by_sample: bool
-
-    def block(self, found: NDArray, num_features: int) -> NDArray:
-        """Return the rows of all bags as an array (num_bags, num_features, embedding_dim)."""
-        if self.by_sample:
-            return found.reshape(self.num_bags, num_features, found.shape[1])
-        return found.reshape(num_features, self.num_bags, found.shape[1]).transpose(1, 0, 2)
-
-    def lookups_of(self, features: list[Feature], values: NDArray) -> dict[str, NDArray]:
-        """Return values of all lookups by feature, of bags that are not by sample."""
-        bounds = self.bags.offsets[:: self.num_bags] if self.num_bags else np.zeros(len(features) + 1, np.int64)
-        return {feature.name: values[bounds[n] : bounds[n + 1]] for n, feature in enumerate(features)}
+    gathered: Gathered
+    winners: NDArray | None
+    low: NDArray | None
+    num_moves: int
 
 
 class Arena(Parameter):
@@ -79,57 +53,105 @@ class Arena(Parameter):
 
     Parameters
     ----------
-    memory, shown, **options
-        As in `Parameter`.
-    sizes : dict of int
-        The rows of each table, in order.
+    plans : sequence of TablePlan
+        The tables, in order, of one kind.
     features : dict of str
         The table of each feature; those of other arenas are left out.
-    paddings : dict of int or None
-        The padding row of each table.
-    on_invalid : {"raise", "clip", "pad", "hash"}
+    memory, shown
+        As in `Parameter`.
+    device : str
+    generator : numpy.random.Generator
     """
 
     def __init__(
         self,
+        plans: Sequence[TablePlan],
+        features: Mapping[str, str],
         memory: Memory,
         shown: np.dtype,
-        sizes: Mapping[str, int],
-        features: Mapping[str, str],
-        paddings: Mapping[str, int | None],
-        on_invalid: str,
-        **options: Any,
+        device: str,
+        generator: np.random.Generator,
     ) -> None:
-        super().__init__(memory, shown, **options)
-        self.tables = slices_of(sizes)
-        self.features = [
-            Feature(name, self.tables[table].start, sizes[table], paddings[table])
-            for name, table in features.items()
-            if table in sizes
-        ]
-        self.on_invalid = on_invalid
-        self._firsts = np.array([feature.first for feature in self.features], np.int64)
-        self._sizes = np.array([feature.num_embeddings for feature in self.features], np.int64)
-        none = NO_ROW if on_invalid == "pad" else np.iinfo(np.int64).min
-        found = [none if feature.padding_idx is None else feature.padding_idx for feature in self.features]
-        some = on_invalid == "pad" or any(padding != none for padding in found)
-        self._paddings = np.array(found, np.int64) if some else None
-        self._names = [feature.name for feature in self.features]
-        self._told = np.zeros((len(self.features), 6), np.int64)  # as kernels take them
-        self._told[:, 3:] = [
-            (feature.first, feature.num_embeddings, operations.padding_number(feature.padding_idx))
-            for feature in self.features
-        ]
+        first = plans[0]
+        is_fixed = first.frozen is True and not memory.array.flags.writeable  # one that is given, so it is alone
+        super().__init__(
+            memory,
+            shown,
+            embeddings_regularizer=first.embeddings_regularizer,
+            embeddings_constraint=first.embeddings_constraint,
+            optimizer=None if is_fixed else first.optimizer,
+        )
+        self.plans = {plan.name: plan for plan in plans}
+        self.mode, self.on_invalid, self.device, self.generator = first.mode, first.on_invalid, device, generator
+        self.moves: list[tuple[int, list[tuple[int, int, int]]]] = []  # of rows, which an optimizer's state follows
+        self.lora: ArenaAdapter | None = None
+        self._table_of = {feature: table for feature, table in features.items() if table in self.plans}
+        self._arrange()
+        bounded = [plan.name for plan in plans if plan.max_norm is not None]
+        if bounded and not self.table.flags.writeable:
+            raise ValueError(f"max_norm changes the table in place, but table {bounded[0]!r} is read-only")
+        if first.lora_rank is not None:
+            self.enable_lora(first.lora_rank, first.lora_alpha)
 
-    def freeze(self, names: Collection[str]) -> None:
-        """Give no gradient to the tables that are named."""
-        if self.tables.keys() <= set(names):
-            self.frozen = True
-        elif not self.tables.keys().isdisjoint(names):
-            mask = np.zeros(len(self.table), bool)
-            for name in self.tables.keys() & set(names):
-                mask[self.tables[name]] = True
-            self.frozen = mask
+    @classmethod
+    def of(
+        cls, plans: Sequence[TablePlan], features: Mapping[str, str], device: str, generator: np.random.Generator
+    ) -> Self:
+        """Return an arena of fresh tables, or of one that the user has given."""
+        first, dtype = plans[0], plans[0].dtype
+        if first.W is not None:
+            shape = first.num_embeddings, first.embedding_dim
+            memory, shown = given_table(first.W, shape, dtype, first.frozen is True)
+        else:
+            kept, shown = kept_dtype(np.float32 if dtype is None else dtype)
+            slices = slices_of({plan.name: plan.num_embeddings for plan in plans})
+
+            def fill(table: NDArray) -> None:
+                for plan in plans:
+                    rows = table[slices[plan.name]]
+                    initializers.start_table(rows, plan.embeddings_initializer, generator, plan.padding_idx)
+
+            shape = sum(plan.num_embeddings for plan in plans), first.embedding_dim
+            memory = allocate(first.storage, shape, kept, fill)
+        for plan in plans:
+            plan.W = None  # it is the memory's now; numbers that were copied need not be kept
+            if initializers.is_array(plan.embeddings_initializer):
+                plan.embeddings_initializer = None
+        return cls(plans, features, moved(memory, device), shown, device, generator)
+
+    def _arrange(self) -> None:
+        """Find where the tables are, what the features look up and what is frozen."""
+        plans = self.plans
+        self.tables = slices_of({name: plan.num_embeddings for name, plan in plans.items()})
+        self.features = [
+            Feature(name, table, self.tables[table].start, plans[table].num_embeddings, plans[table].padding_idx)
+            for name, table in self._table_of.items()
+        ]
+        self._gatherer = Gatherer(self.features, len(self.table), accumulator(self.table.dtype), self.on_invalid)
+        self._bounded = [plan for plan in plans.values() if plan.max_norm is not None]
+        self.freeze({})
+
+    def freeze(self, frozen: Mapping[str, Any]) -> None:
+        """Give no gradient to tables, or to rows of them, by the tables' names; others stay as they are."""
+        if self.lora is not None and frozen:
+            raise ValueError(f"lora has frozen table {next(iter(frozen))!r}: call merge_lora before")
+        for name, rows in frozen.items():
+            self.plans[name].freeze(rows)
+        each = [plan.frozen for plan in self.plans.values()]
+        if self.lora is not None or all(rows is True for rows in each):
+            self._frozen = True
+        elif all(rows is False for rows in each):
+            self._frozen = False
+        else:
+            self._frozen = np.zeros(len(self.table), bool)
+            for name, rows in self.tables.items():
+                self._frozen[rows] = self.plans[name].frozen
+
+    def parameters(self) -> list[Parameter]:
+        """Return what is trained: the arena, LoRA's two in its place, or nothing if it is frozen."""
+        if self.lora is not None:
+            return [self.lora.a, self.lora.b]
+        return [] if self._frozen is True else [self]
 
     def gradients(self) -> dict[str, RowGradient]:
         """Return the gradient of each table, of its own rows, if there is one."""
@@ -144,123 +166,144 @@ class Arena(Parameter):
         return parts
 
     @property
-    def _wide(self) -> bool:
-        """Whether the arena's rows need more than 32 bits."""
-        return len(self.table) > np.iinfo(np.int32).max
+    def embedding_dim(self) -> int:
+        """Columns of the tables."""
+        return self.table.shape[1]
 
-    @property
-    def padding_idx(self) -> int | None:
-        """What stands for a lookup of no row."""
-        return None if self._paddings is None else NO_ROW
+    # A forward and what undoes it.
 
-    def serve(self, batch: Any, mode: str, device: str) -> NDArray | None:
+    def gather(self, batch: Any, per_sample_weights: Any) -> Gathered:
+        """Return the bags of all features as one batch of bags."""
+        return self._gatherer.gather(batch, per_sample_weights, self.device)
+
+    def look_up(self, gathered: Gathered) -> tuple[NDArray, ArenaLookup]:
+        """Return a row for each bag, on the host, and what is remembered of it."""
+        bags, low = gathered.bags, None
+        self.prepare(bags.indices)
+        found, winners = reduced(self.table, bags, self.mode, self.device)
+        found = on_host(found)
+        if self.lora is not None:
+            low = self.lora.add_to(found, gathered)
+        return found, ArenaLookup(gathered, winners, low, len(self.moves))
+
+    def serve(self, batch: Any) -> NDArray | None:
         """Return the bags of all features (num_bags, num_features, embedding_dim), read where they are.
 
-        None where the batch is not a dict of plain arrays, or something is wrong with it: then `gather` does it, or
-        says what is wrong.
+        None where the batch is not a dict of plain arrays, where rows are changed before they are read, or where
+        something is wrong: then `gather` and `look_up` do it, or say what is wrong.
         """
-        if type(batch) is not dict or device == "cuda" or self.on_invalid != "raise" or self.is_behind:
+        if self.device == "cuda" or self.is_behind or self._bounded or self.lora is not None:
             return None
-        found = operations.plain_features(self.table, batch, self._names, self._told, mode, device)
-        return None if found is None else found.reshape(len(found), len(self.features), self.table.shape[1])
+        return self._gatherer.serve(self.table, batch, self.mode, self.device)
 
-    def gather(self, batch: Any, per_sample_weights: Any, device: str) -> Gathered:
-        """Return the bags of all features as one batch of bags.
+    def prepare(self, indices: NDArray) -> None:
+        """Do what must be done to rows before they are read: put-off decay, and the bounds of norms."""
+        self.catch_up(indices)
+        if not self._bounded:
+            return
+        # On a GPU each table groups for itself: the rows of all would have to come to the host to be parted.
+        is_on_gpu = isinstance(self.table, DeviceArray)
+        rows = indices if is_on_gpu else group(indices, len(self.table), device=self.device).rows
+        with self._lock:
+            for plan in self._bounded:
+                assert plan.max_norm is not None
+                own, norms = self.tables[plan.name], (plan.max_norm, plan.norm_type)
+                if is_on_gpu:
+                    operations.limit_norms(rows_of(self.table, own), rows - own.start, *norms, device=self.device)
+                else:
+                    part = rows[slice(*np.searchsorted(rows, [own.start, own.stop]))]
+                    operations.renormalise(self.table, part, *norms, device=self.device)
 
-        Raises
-        ------
-        KeyError, TypeError, ValueError, IndexError
-            Naming the feature.
-        """
-        columns = [column_of(batch, feature.name) for feature in self.features]
-        blocks = rectangles(columns)
-        if per_sample_weights is None and all(block is not None and block.shape[1] == 1 for block in blocks):
-            return self._gather_single(blocks)
-        given = [column if block is None else block for column, block in zip(columns, blocks, strict=True)]
-        if per_sample_weights is None:
-            return self._gather_bags(given, [None] * len(given), device)
-        weights = [column_of(per_sample_weights, feature.name) for feature in self.features]
-        weights = [_like(w, block) for w, block in zip(weights, blocks, strict=True)]
-        return self._gather_bags(given, weights, device)
+    def undo(self, call: ArenaLookup, grad: NDArray, by_freq: bool) -> list[tuple[Parameter, RowGradient]]:
+        """Return the gradients of what is trained."""
+        if self.lora is not None:
+            assert call.low is not None
+            return self.lora.undo(call.gathered, call.low, grad, by_freq)
+        if self._frozen is True:
+            return []
+        return [(self, self.gradient(call.gathered.bags, grad, by_freq, call.winners))]
 
-    def _gather_single(self, blocks: list[Any]) -> Gathered:
-        """Put the bags of a sample, of one index each, side by side: then its rows lie side by side, too."""
-        num_bags = self._common_size([len(block) for block in blocks])
-        if self.on_invalid != "raise":
-            blocks = [self._settled(block, feature) for block, feature in zip(blocks, self.features, strict=True)]
-        indices = as_indices(np.concatenate(blocks, axis=1))
-        left_out = None if self._paddings is None else indices == self._paddings
-        unsigned = np.dtype(f"u{indices.itemsize}")
-        outside = indices.view(unsigned) >= self._sizes.astype(unsigned)
-        if left_out is not None:
-            outside &= ~left_out
-        if outside.any():
-            sample, n = map(int, np.argwhere(outside)[0])
-            raise self._outside(sample, Bags(indices[:, n], self._sizes, shape=blocks[n].shape), self.features[n])
-        if self._wide and indices.dtype == np.int32:
-            indices = indices.astype(np.int64)
-        indices += self._firsts.astype(indices.dtype)
-        if left_out is not None:
-            indices[left_out] = NO_ROW
-        size = indices.size
-        bags = Bags(indices.reshape(-1), np.arange(size + 1), None, self.padding_idx, (size, 1))
-        return Gathered(bags, num_bags, True)
+    def gradient(self, bags: Bags, grad: NDArray, by_freq: bool, winners: NDArray | None = None) -> RowGradient:
+        """Return the gradient of the tables themselves."""
+        size, mask = len(self.table), self._frozen_rows
+        return gradient_of_bags(grad, bags, size, self.mode, by_freq, mask, winners, device=self.device)
 
-    def _settled(self, block: NDArray, feature: Feature) -> NDArray:
-        return settle_invalid(block, feature.num_embeddings, feature.padding_idx, self.on_invalid)[0]
+    def gradient_of_weights(self, call: ArenaLookup, grad: NDArray) -> dict[str, NDArray]:
+        """Return the gradient of per_sample_weights by feature, if they were given."""
+        bags = call.gathered.bags
+        if bags.coefficients is None:
+            return {}
+        found = gradient_of_coefficients(grad, self.table, bags, self.mode, device=self.device)
+        if self.lora is not None:
+            found = found + self.lora.gradient_of_weights(call.gathered, grad)
+        return call.gathered.lookups_of(self.features, on_host(found))
 
-    def _gather_bags(self, columns: list[Any], weights: list[Any], device: str) -> Gathered:
-        """Put the bags of a feature side by side: the lookups of one table follow each other."""
-        parts = [self._bags_of(*each) for each in zip(self.features, columns, weights, strict=True)]
-        num_bags = self._common_size([part.num_bags for part in parts])
-        total = sum(len(part.indices) for part in parts)
-        narrowest = np.int64 if self._wide else np.int32
-        indices = np.empty(total, np.result_type(narrowest, *(part.indices for part in parts)))
-        offsets = np.zeros(num_bags * len(parts) + 1, np.int64)
-        done = 0
-        for n, (feature, part) in enumerate(zip(self.features, parts, strict=True)):
-            stop = done + len(part.indices)
-            status = operations.shift(part, feature.first, feature.num_embeddings, indices[done:stop], device)
-            if status != -1:
-                raise self._outside(status, part, feature)
-            np.add(part.offsets[1:], done, out=offsets[n * num_bags + 1 : (n + 1) * num_bags + 1])
-            done = stop
-        factors = [part.coefficients for part in parts if part.coefficients is not None]
-        coefficients = np.concatenate(factors) if factors else None
-        return Gathered(Bags(indices, offsets, coefficients, self.padding_idx), num_bags, False)
+    # Changes of the whole table.
 
-    def _bags_of(self, feature: Feature, column: Any, weights: Any) -> Bags:
-        """Return the bags of one feature, its indices and offsets checked."""
-        size, dtype = feature.num_embeddings, accumulator(self.table.dtype)
-        options: Any = {"padding_idx": feature.padding_idx, "on_invalid": self.on_invalid}
-        try:
-            bags = as_bags(column, None, size, dtype, per_sample_weights=weights, **options)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"feature {feature.name!r}: {error}") from None
-        if bags.shape is None or len(bags.shape) == 1:
-            falls = bags.offsets[1:] < bags.offsets[:-1]
-            if falls.any():
-                raise self._outside(-2 - int(np.argmax(falls)), bags, feature)
-        return bags
+    def resize(self, name: str, num_embeddings: int) -> None:
+        """Give a table another number of rows: see `fastemb.EmbeddingBagCollection.resize`."""
+        size, plan, old, before = (
+            integer("num_embeddings", num_embeddings, 0),
+            self.plans[name],
+            self.tables,
+            self.table,
+        )
+        sizes = {table: each.num_embeddings for table, each in self.plans.items()} | {name: size}
+        new, kept = slices_of(sizes), min(size, plan.num_embeddings)
+        spans = [(old[t].start, new[t].start, kept if t == name else sizes[t]) for t in sizes]
 
-    def _outside(self, status: int, bags: Bags, feature: Feature) -> Exception:
-        """Return the exception for a status, as kernels return it, of one feature's bags."""
-        error = index_error(status, bags, feature.num_embeddings)
-        return type(error)(f"feature {feature.name!r}: {error}")
+        def fill(table: NDArray) -> None:
+            rows = on_host(before)
+            for source, target, length in spans:
+                table[target : target + length] = rows[source : source + length]
+            initializers.fill(table[new[name]], plan.embeddings_initializer, self.generator, first=kept)
 
-    def _common_size(self, sizes: list[int]) -> int:
-        for feature, size in zip(self.features, sizes, strict=True):
-            if size != sizes[0]:
-                first = self.features[0].name
-                raise ValueError(f"feature {feature.name!r} must have {sizes[0]} rows as {first!r} has, got {size}")
-        return sizes[0]
+        with self._lock:
+            plan.resize(size)
+            self._memory = self._memory.resized(sum(sizes.values()), fill)
+            self.moves.append((len(self.table), spans))
+            self._arrange()
+            self.zero_grad()
+        if self.lora is not None:
+            self.lora.a.resize(name, size)
 
+    def to(self, device: str) -> None:
+        """Move the tables to the memory of another device."""
+        if device == "cuda" and self.lora is not None:
+            raise ValueError("lora is not there for device 'cuda': merge it first")
+        self.flush()
+        memory = moved(self._memory, device)
+        with self._lock:
+            self.device, self._memory = device, memory
+        for parameter in (self, *self.parameters()):
+            parameter.zero_grad()
 
-def _like(weights: Any, block: NDArray | None) -> Any:
-    """Return the weights of a column in its form: one of a single index a sample has become rows of one."""
-    if block is None or np.ndim(weights) != 1 or len(weights) != block.size:
-        return weights
-    return np.asarray(weights).reshape(block.shape)
+    def check_lora(self, rank: int, lora_alpha: float | None) -> tuple[int, float]:
+        """Return LoRA's rank and alpha, if the tables can have it."""
+        if self.device == "cuda":
+            raise ValueError("lora is not there for device 'cuda'")
+        check_summing(self.mode)
+        return check_adaptable(self, rank, lora_alpha)
+
+    def enable_lora(self, rank: int, lora_alpha: float | None = None, a: Any = "he_uniform", b: Any = "zeros") -> None:
+        """Freeze the tables, and train a product of two small ones for each."""
+        self.lora = adapt_arena(self, rank, lora_alpha, a, b)
+        self._frozen, self.optimizer = True, None
+        self.zero_grad()
+
+    def merge_lora(self) -> None:
+        """Add the products to the tables, and train these from then on."""
+        if self.lora is None:
+            return
+        self.lora.merge(self.table)
+        self.optimizer, self.lora = self.lora.a.optimizer, None
+        self.freeze({})
+
+    def kept_tables(self) -> dict[str, Any]:
+        """Return the tables, and LoRA's, by name and what they are; put-off decay is done."""
+        self.flush()
+        found = {f"{name}.weight": rows_of(self.weight, rows) for name, rows in self.tables.items()}
+        return found if self.lora is None else found | self.lora.kept_tables()
 
 
 def slices_of(sizes: Mapping[str, int]) -> dict[str, slice]:
@@ -275,20 +318,6 @@ def slices_of(sizes: Mapping[str, int]) -> dict[str, slice]:
     return {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
 
 
-def make_memory(
-    sizes: Mapping[str, int],
-    width: int,
-    starts: Mapping[str, Any],
-    paddings: Mapping[str, int | None],
-    dtype: Any,
-    storage: str | None,
-    generator: np.random.Generator,
-) -> tuple[Memory, np.dtype]:
-    """Return memory for tables of one width with their starting numbers, and the dtype that it is shown in."""
-    kept, shown = kept_dtype(dtype)
-
-    def fill(arena: NDArray) -> None:
-        for name, rows in slices_of(sizes).items():
-            start_table(arena[rows], starts[name], generator, paddings[name])
-
-    return allocate(storage, (sum(sizes.values()), width), kept, fill), shown
+def rows_of(table: Any, rows: slice) -> Any:
+    """Return neighbouring rows in the same memory."""
+    return table.rows(rows) if isinstance(table, DeviceArray) else table[rows]

@@ -28,6 +28,12 @@ def reduced(table: NDArray, bags: Bags, mode: str, device: str) -> tuple[NDArray
     return operations.reduce(table, bags, mode, device=device), None
 
 
+def check_summing(mode: str) -> None:
+    """Raise if a bag of LoRA's products is not the product of a bag."""
+    if mode in operations.EXTREMES:
+        raise ValueError(f"lora needs a mode that sums, got {mode!r}")
+
+
 @dataclass(slots=True)
 class BagLookup:
     """What an EmbeddingBag remembers of a forward."""
@@ -228,8 +234,7 @@ class EmbeddingBag(TableLayer):
         b_initializer: Any = "zeros",
     ) -> None:
         """As `TableLayer.enable_lora`, for modes that sum: a bag of products is the product of a bag."""
-        if self.mode in operations.EXTREMES:
-            raise ValueError(f"lora needs a mode that sums, got {self.mode!r}")
+        check_summing(self.mode)
         super().enable_lora(rank, lora_alpha, a_initializer, b_initializer)
 
     def quantize(self, bits: int | None = None, dtype: DTypeLike | None = None) -> QuantizedEmbeddingBag:

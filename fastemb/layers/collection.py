@@ -1,46 +1,36 @@
 """Many tables looked up at once, as recommenders do: a batch of features in, a row of numbers for each out."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+import os
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fastemb.engine import operations
 from fastemb.engine.arrays import as_rows
 from fastemb.engine.backend import checked_device
-from fastemb.engine.device import DeviceArray, on_host
-from fastemb.engine.foreign import host_of, in_kind, is_foreign
-from fastemb.engine.gradients import RowGradient, gradient_of_bags, gradient_of_coefficients
-from fastemb.engine.ragged import POLICIES, padding_row
-from fastemb.engine.validate import boolean, choice, integer
-from fastemb.layers import constraints, regularizers
-from fastemb.layers.arena import Arena, Gathered, make_memory
-from fastemb.layers.bag import MODES, reduced
-from fastemb.layers.features import foreign_column
-from fastemb.layers.memory import moved
-from fastemb.layers.saving import load_tables
-from fastemb.layers.tape import Remembering, apart
+from fastemb.engine.foreign import host_of, in_kind, is_foreign, wrap
+from fastemb.engine.gradients import RowGradient
+from fastemb.engine.validate import boolean
+from fastemb.layers.arena import Arena, ArenaLookup
+from fastemb.layers.batch import FeatureTables, checked_features
+from fastemb.layers.memory import MappedMemory, Memory
+from fastemb.layers.named_tables import NamedTables
+from fastemb.layers.parameter import Parameter, accept_together
+from fastemb.layers.plan import frozen_by_name, plan_tables, together
+from fastemb.layers.quantized_collection import QuantizedEmbeddingBagCollection
+from fastemb.layers.tape import apart
 
 __all__ = ["EmbeddingBagCollection"]
 
-OUTPUTS = ("dict", "concatenate")
 
-
-@dataclass(slots=True)
-class ArenaLookup:
-    """What a collection remembers of a forward, for each arena."""
-
-    gathered: Gathered
-    winners: NDArray | None
-
-
-class EmbeddingBagCollection(Remembering):
+class EmbeddingBagCollection(FeatureTables, NamedTables):
     """Tables and the features that look them up, in one call: bags of all features are one batch of bags.
 
-    Tables of one width lie one after the other, so a forward is one pass over memory for all of them, and a backward
-    one grouping of the lookups and one update of the rows.
+    Tables of one kind lie one after the other, so a forward is one pass over memory for all of them, and a backward one
+    grouping of the lookups and one update of the rows. Tables are of one kind if they have one `embedding_dim` and
+    agree in all that is marked "kind" below. A table in a file has a pass of its own, and so has one given as `W`.
 
     Parameters
     ----------
@@ -49,25 +39,52 @@ class EmbeddingBagCollection(Remembering):
     features : dict, optional
         From a feature's name to that of its table; several features may share one. Default a feature for each table,
         of its name.
-    mode : {"sum", "mean", "max", "min", "sqrtn"}, default "sum"
-        How a bag becomes a row, as in `EmbeddingBag`.
+    mode : {"sum", "mean", "max", "min", "sqrtn"} or dict, default "sum"
+        Kind. How a bag becomes a row, as in `EmbeddingBag`. This and what follows, but where it says otherwise, is for
+        all tables, or a dict by the tables' names, in which those that have the default may be left out.
     output : {"dict", "concatenate"}, default "dict"
-        Whether `forward` returns an array for each feature, or one with a sample's features side by side.
+        Whether `forward` returns an array for each feature, or one with a sample's features side by side. Not by table.
     padding_idx : int or dict, optional
-        A row that is left out of the bags, of all tables or by the tables' names.
+        A row that is left out of the bags.
+    max_norm : float or dict, optional
+        Rows whose norm is larger are scaled to it, in place, when they are looked up, as in `EmbeddingBag`; each of the
+        batch's distinct rows once.
+    norm_type : float or dict, default 2
+        p of that norm.
     scale_grad_by_freq : bool, default False
-    dtype : dtype, default float32
+        Not by table.
+    W : dict, optional
+        Tables that exist, by name, shared and not copied: arrays, as of `EmbeddingBag`. To copy numbers in, so that the
+        tables lie together, give them as `embeddings_initializer`.
+    dtype : dtype or dict, default float32
+        Kind.
     device : {"cpu", "reference", "cuda"}, default "cpu"
         With "cuda" the tables lie in a GPU's memory; arrays in a GPU's memory are answered in kind, through the host's.
+        Not by table.
     seed : int, SeedSequence or Generator, optional
     embeddings_initializer : str, callable, array or dict, optional
-        For all tables or by the tables' names. Default torch's N(0, 1).
-    embeddings_regularizer, embeddings_constraint, optimizer, on_invalid
-        As in `fastemb.layers.table.TableLayer`, for all tables.
-    freeze : bool or list of str, default False
-        All tables get no gradient, or those that are named.
-    storage : "shared", optional
-        Put the tables in shared memory.
+        Default torch's N(0, 1).
+    embeddings_regularizer, embeddings_constraint : str, callable or dict, optional
+        Kind.
+    lora_rank : int or dict, optional
+        Kind. See `enable_lora`.
+    lora_alpha : float or dict, optional
+        Kind.
+    freeze : bool, list of str, or dict, default False
+        All tables get no gradient, or those that are named; or by name a bool, or a bool (num_embeddings,) that is True
+        for the rows that get none.
+    storage : "shared", path-like or dict, optional
+        Kind. Shared memory; or the path of a folder, in which each table is an .npy file of its name that is mapped; or
+        a dict of "shared" and paths of files. A file that exists keeps its numbers, else it is made.
+    optimizer : fastemb.optim.Optimizer or dict, optional
+        Kind. Fused into `backward`.
+    on_invalid : {"raise", "clip", "pad", "hash"} or dict, default "raise"
+        Kind. What becomes of an index outside the table.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong, or names a table that there is not; the message names the table.
 
     Examples
     --------
@@ -85,60 +102,79 @@ class EmbeddingBagCollection(Remembering):
         tables: Mapping[str, tuple[int, int]],
         *,
         features: Mapping[str, str] | None = None,
-        mode: str = "sum",
+        mode: str | Mapping[str, str] = "sum",
         output: str = "dict",
         padding_idx: Any = None,
+        max_norm: Any = None,
+        norm_type: Any = 2.0,
         scale_grad_by_freq: bool = False,
-        dtype: Any = np.float32,
+        W: Mapping[str, Any] | None = None,
+        dtype: Any = None,
         device: str | None = None,
         seed: Any = None,
         embeddings_initializer: Any = None,
         embeddings_regularizer: Any = None,
         embeddings_constraint: Any = None,
-        freeze: bool | Iterable[str] = False,
-        storage: str | None = None,
+        lora_rank: Any = None,
+        lora_alpha: Any = None,
+        freeze: Any = False,
+        storage: Any = None,
         optimizer: Any = None,
-        on_invalid: str = "raise",
+        on_invalid: str | Mapping[str, str] = "raise",
     ) -> None:
-        super().__init__()
-        self.mode = choice("mode", mode, MODES)
-        self.output = choice("output", output, OUTPUTS)
         self.scale_grad_by_freq = boolean("scale_grad_by_freq", scale_grad_by_freq)
         self.device = checked_device(device or "cpu")
-        choice("on_invalid", on_invalid, POLICIES)
-        choice("storage", storage, (None, "shared"))
-        if not isinstance(tables, Mapping):
-            raise TypeError(f"tables must be a dict from names to shapes, got {type(tables).__name__}")
-        shapes = {name: _shape(name, shape) for name, shape in tables.items()}
-        self.features = {name: name for name in shapes} if features is None else dict(features)
-        for feature, table in self.features.items():
-            choice(f"the table of feature {feature!r}", table, shapes)
-        if not self.features:
-            raise ValueError("features must name at least one, got none")
-        if isinstance(freeze, str) or not (isinstance(freeze, bool) or set(freeze) <= shapes.keys()):
-            raise ValueError(f"freeze must be a bool or names of tables, {sorted(shapes)}, got {freeze!r}")
-        generator = np.random.default_rng(seed)
-        trained = {
-            "embeddings_regularizer": regularizers.get(embeddings_regularizer),
-            "embeddings_constraint": constraints.get(embeddings_constraint),
+        options = {
+            "mode": mode,
+            "padding_idx": padding_idx,
+            "max_norm": max_norm,
+            "norm_type": norm_type,
+            "W": W,
+            "dtype": dtype,
+            "embeddings_initializer": embeddings_initializer,
+            "embeddings_regularizer": embeddings_regularizer,
+            "embeddings_constraint": embeddings_constraint,
+            "lora_rank": lora_rank,
+            "lora_alpha": lora_alpha,
+            "storage": storage,
             "optimizer": optimizer,
+            "on_invalid": on_invalid,
         }
-        self.arenas: list[Arena] = []
-        for width in dict.fromkeys(width for _, width in shapes.values()):
-            sizes = {name: size for name, (size, columns) in shapes.items() if columns == width}
-            paddings = {name: _padding(_of_table(padding_idx, name), size) for name, size in sizes.items()}
-            starts = {name: _of_table(embeddings_initializer, name) for name in sizes}
-            memory, shown = make_memory(sizes, width, starts, paddings, dtype, storage, generator)
-            memory = moved(memory, self.device)
-            arena = Arena(memory, shown, sizes, self.features, paddings, on_invalid, **trained)
-            arena.freeze(sizes if freeze is True else set() if freeze is False else set(freeze))
-            self.arenas.append(arena)
-        self._used = [arena for arena in self.arenas if arena.features]
-        widths = [shapes[table][1] for table in self.features.values()]
-        ends = np.cumsum(widths).tolist()
-        self._columns = {
-            name: slice(end - width, end) for name, end, width in zip(self.features, ends, widths, strict=True)
-        }
+        plans = plan_tables(tables, freeze, options)
+        FeatureTables.__init__(self, checked_features(features, tables), output)
+        generator = np.random.default_rng(seed)
+        groups = together(plans)
+        NamedTables.__init__(self, [Arena.of(group, self.features, self.device, generator) for group in groups])
+        self._use(self.arenas)
+
+    @classmethod
+    def from_pretrained(cls, tables: Mapping[str, Any], freeze: Any = True, **options: Any) -> Self:
+        """Return a collection of tables that exist.
+
+        Parameters
+        ----------
+        tables : dict
+            From a table's name to an array (num_embeddings, embedding_dim), which is shared and not copied; or to the
+            path of an .npy file, which is mapped, for reading where the table is frozen and for writing where not.
+        freeze : bool, list of str, or dict, default True
+        **options
+            The constructor's, after the tables.
+
+        Examples
+        --------
+        >>> layer = EmbeddingBagCollection.from_pretrained({"user": np.eye(3), "item": np.ones((2, 2))})
+        >>> layer({"user": [[0, 2]], "item": [[1]]})
+        {'user': array([[1., 0., 1.]]), 'item': array([[1., 1.]])}
+        """
+        frozen = frozen_by_name(freeze, tables)
+        given: dict[str, Any] = {}
+        for name, table in tables.items():
+            if isinstance(table, str | os.PathLike):
+                given[name] = MappedMemory(table, "r" if frozen.get(name) is True else "r+")
+            else:
+                given[name] = table if isinstance(table, Memory) else _as_array(table)
+        shapes = {name: getattr(table, "array", table).shape for name, table in given.items()}
+        return cls(shapes, W=given, freeze=freeze, **options)
 
     def forward(self, batch: Any, per_sample_weights: Any = None) -> Any:
         """Return the rows of a batch; ``layer(batch)`` is the same.
@@ -150,12 +186,13 @@ class EmbeddingBagCollection(Remembering):
             of any lengths, an Arrow list array (whose values are read where they are), or a tuple of the values and the
             ``num_bags + 1`` offsets of a CSR matrix. Other columns are left alone.
         per_sample_weights : dict, data frame, or batch or table of pyarrow, optional
-            A factor for each index, for every feature in the form of its column.
+            A factor for each index, for every feature whose table's mode is not "max" or "min", in the form of its
+            column.
 
         Returns
         -------
         dict of array (num_bags, embedding_dim), or array (num_bags, sum of embedding_dim)
-            By feature, in the order of `features`: views of one array for each width of tables. With
+            By feature, in the order of `features`: views of one array for each kind of tables. With
             ``output="concatenate"`` side by side.
 
         Raises
@@ -165,51 +202,12 @@ class EmbeddingBagCollection(Remembering):
         TypeError, ValueError, IndexError
             As in `EmbeddingBag`; the message names the feature.
         """
-        if per_sample_weights is not None and self.mode in operations.EXTREMES:
-            raise ValueError(f"per_sample_weights do not go with mode={self.mode!r}")
-        calls: list[ArenaLookup] = []
-        blocks: list[NDArray] = []
-        serves = per_sample_weights is None and self.mode in operations.SUMS and not self.remembers
-        for arena in self._used:
-            block = arena.serve(batch, self.mode, self.device) if serves else None
-            if block is None:
-                gathered = arena.gather(batch, per_sample_weights, self.device)
-                arena.catch_up(gathered.bags.indices)
-                found, winners = reduced(arena.table, gathered.bags, self.mode, self.device)
-                calls.append(ArenaLookup(gathered, winners))
-                block = gathered.block(on_host(found), len(arena.features))
-            if blocks and len(block) != len(blocks[0]):
-                name, wanted = arena.features[0].name, len(blocks[0])
-                raise ValueError(f"feature {name!r} must have {wanted} rows as those before, got {len(block)}")
-            blocks.append(block if block.dtype == arena.dtype else block.view(arena.dtype))
-        if self.remembers:
+        out, calls = self._look_up(batch, per_sample_weights, serves=not self.remembers)
+        if self.remembers or (self.training and per_sample_weights is not None):
             self._tape.calls.append(calls)
-        return self._in_kind(self._given_back(blocks), foreign_column(batch, self.features))
+        return out
 
     __call__ = forward
-
-    def _in_kind(self, found: Any, like: Any) -> Any:
-        """Return arrays of NumPy as those of a package whose arrays in a GPU's memory were given, if there were any."""
-        if like is None:
-            return found
-        if self.device != "cuda":
-            raise ValueError(f"the batch is on a GPU, and the tables on device {self.device!r}")
-        if isinstance(found, dict):
-            return {name: in_kind(rows, like) for name, rows in found.items()}
-        return in_kind(found, like)
-
-    def _given_back(self, blocks: list[NDArray]) -> Any:
-        """Return what arenas found, each (num_bags, num_features, embedding_dim), as the user wants it."""
-        if self.output == "concatenate" and len(blocks) == 1:
-            return blocks[0].reshape(len(blocks[0]), list(self._columns.values())[-1].stop)
-        rows = {
-            feature.name: block[:, n]
-            for arena, block in zip(self._used, blocks, strict=True)
-            for n, feature in enumerate(arena.features)
-        }
-        if self.output == "concatenate":
-            return np.concatenate([rows[name] for name in self.features], axis=1)
-        return {name: rows[name] for name in self.features}
 
     def backward(self, grad_output: Any) -> dict[str, NDArray] | None:
         """Undo the last forward that has not been undone: step the tables, or add to their gradients.
@@ -227,41 +225,41 @@ class EmbeddingBagCollection(Remembering):
         Raises
         ------
         RuntimeError
-            If there is no forward to undo, or all tables are frozen.
+            If there is no forward to undo, or all tables are frozen and no per_sample_weights were given.
         KeyError, ValueError
             If a feature is missing, or a gradient of another shape.
         """
-        if self._all_frozen:
+        if not (self._learns or self._tape.calls):
             raise RuntimeError("all tables are frozen, so there is no gradient")
         calls = self._remembered()
         grads = [self._grad_of(arena, call, grad_output) for arena, call in zip(self._used, calls, strict=True)]
         self._tape.calls.pop()
         of_weights: dict[str, NDArray] = {}
+        found: list[tuple[Parameter, RowGradient]] = []
         for arena, call, grad in zip(self._used, calls, grads, strict=True):
-            bags = call.gathered.bags
-            if bags.coefficients is not None:
-                found = gradient_of_coefficients(grad, arena.table, bags, self.mode, device=self.device)
-                of_weights |= call.gathered.lookups_of(arena.features, on_host(found))
-            if arena.frozen is not True:
-                mask = arena.frozen if isinstance(arena.frozen, np.ndarray) else None
-                size, by_freq = len(arena.table), self.scale_grad_by_freq
-                arena.accept(
-                    gradient_of_bags(grad, bags, size, self.mode, by_freq, mask, call.winners, device=self.device)
-                )
+            of_weights |= arena.gradient_of_weights(call, grad)
+            found += arena.undo(call, grad, self.scale_grad_by_freq)
+        accept_together(found)
         grads_of = grad_output.values() if isinstance(grad_output, Mapping) else [grad_output]
         like = next((grad for grad in grads_of if is_foreign(grad)), None)
-        return {name: in_kind(of_weights[name], like) for name in self.features} if of_weights else None
+        return {name: in_kind(of_weights[name], like) for name in self.features if name in of_weights} or None
+
+    def _remembered(self) -> list[ArenaLookup]:
+        calls = super()._remembered()
+        if any(call.num_moves != len(arena.moves) for arena, call in zip(self._used, calls, strict=True)):
+            self._tape.calls.clear()
+            raise RuntimeError("a table was resized after the forward that backward was to undo")
+        return calls
 
     def _grad_of(self, arena: Arena, call: ArenaLookup, grad_output: Any) -> NDArray:
         """Return the part of a gradient that is an arena's, (bags of all its features, embedding_dim)."""
-        num_bags, width = call.gathered.num_bags, arena.table.shape[1]
+        num_bags, width = call.gathered.num_bags, arena.embedding_dim
         if isinstance(grad_output, Mapping):
             pieces = [_piece(grad_output, feature.name, (num_bags, width)) for feature in arena.features]
         else:
             whole = host_of(grad_output, "grad_output")
-            total = list(self._columns.values())[-1].stop
-            if whole.shape != (num_bags, total):
-                raise ValueError(f"grad_output must have shape {(num_bags, total)}, got {whole.shape}")
+            if whole.shape != (num_bags, self._total):
+                raise ValueError(f"grad_output must have shape {(num_bags, self._total)}, got {whole.shape}")
             pieces = [whole[:, self._columns[feature.name]] for feature in arena.features]
             if len(self._used) == 1 and call.gathered.by_sample:
                 rows = as_rows(
@@ -272,49 +270,43 @@ class EmbeddingBagCollection(Remembering):
         return as_rows(block, block.shape, arena.table.dtype, "grad_output")
 
     @property
-    def _all_frozen(self) -> bool:
-        return all(arena.frozen is True for arena in self._used)
+    def mode(self) -> str | dict[str, str]:
+        """How a bag becomes a row; by table, where that differs."""
+        modes = {name: arena.mode for name, arena in self._home.items()}
+        return modes if len(set(modes.values())) > 1 else next(iter(modes.values()))
+
+    @property
+    def _learns(self) -> bool:
+        return any(arena.parameters() for arena in self._used)
 
     @property
     def remembers(self) -> bool:
-        """Whether a forward is remembered: in training, unless all tables are frozen."""
-        return self.training and not self._all_frozen
+        """Whether every forward is remembered: in training, unless all tables are frozen."""
+        return self.training and self._learns
 
-    @property
-    def weights(self) -> dict[str, NDArray]:
-        """The tables themselves, by name."""
-        return {name: rows_of(arena.weight, rows) for arena in self.arenas for name, rows in arena.tables.items()}
+    def quantize(self, bits: int | None = None, dtype: DTypeLike | None = None) -> "QuantizedEmbeddingBagCollection":
+        """Return smaller tables for inference, which serve the batches that this does, in float32.
 
-    @property
-    def grad(self) -> dict[str, RowGradient]:
-        """What `backward` has collected since `zero_grad`, by table, of those that have a gradient."""
-        return {name: part for arena in self.arenas for name, part in arena.gradients().items()}
+        Parameters
+        ----------
+        bits : {8, 4}, optional
+            Codes with a scale and a bias a row, in FBGEMM's layouts; default 8, unless there is a `dtype`.
+        dtype : {"float16", "bfloat16"} or dtype, optional
+            Short floats instead.
 
-    def zero_grad(self) -> None:
-        """Forget the gradients that were collected."""
-        for arena in self.arenas:
-            arena.zero_grad()
+        Raises
+        ------
+        ValueError
+            If both are given, or a row cannot be held (it has a NaN, say); its table is named.
 
-    def parameters(self) -> list[Arena]:
-        """Return what an optimizer should update: an arena for each width of tables, but those that are frozen."""
-        return [arena for arena in self.arenas if arena.frozen is not True]
-
-    def regularization(self) -> float:
-        """Return the regularizer's penalty of all tables, 0 without one."""
-        return sum(arena.regularization() for arena in self.arenas)
-
-    def state_dict(self) -> dict[str, NDArray]:
-        """Return the tables as ``{"name.weight": table}``: not copied, but those in a GPU's memory."""
-        return {name: on_host(table) for name, table in self._tables().items()}
-
-    def _tables(self) -> dict[str, NDArray]:
-        for arena in self.arenas:
-            arena.flush()
-        return {f"{name}.weight": table for name, table in self.weights.items()}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
-        """Copy numbers into the tables; see `fastemb.Embedding.load_state_dict`."""
-        load_tables(self._tables(), state_dict, strict)
+        Examples
+        --------
+        >>> layer = EmbeddingBagCollection({"user": (100, 64), "item": (900, 64)}, seed=0)
+        >>> small = layer.quantize(bits=8)
+        >>> small({"user": [7], "item": [[1, 2]]})["item"].shape
+        (1, 64)
+        """
+        return QuantizedEmbeddingBagCollection.from_layer(self, bits, dtype)
 
     def __repr__(self) -> str:
         """Return the tables and the features."""
@@ -322,24 +314,8 @@ class EmbeddingBagCollection(Remembering):
         return f"EmbeddingBagCollection({tables}, features={self.features}, mode={self.mode!r})"
 
 
-def _shape(name: str, shape: Any) -> tuple[int, int]:
-    if not isinstance(shape, tuple | list) or len(shape) != 2:
-        raise TypeError(f"tables[{name!r}] must be (num_embeddings, embedding_dim), got {shape!r}")
-    size, width = shape
-    return integer(f"num_embeddings of {name!r}", size, 0), integer(f"embedding_dim of {name!r}", width, 1)
-
-
-def rows_of(table: Any, rows: slice) -> Any:
-    """Return neighbouring rows in the same memory."""
-    return table.rows(rows) if isinstance(table, DeviceArray) else table[rows]
-
-
-def _of_table(given: Any, name: str) -> Any:
-    return given.get(name) if isinstance(given, Mapping) else given
-
-
-def _padding(padding_idx: int | None, size: int) -> int | None:
-    return None if padding_idx is None else padding_row(padding_idx, size)
+def _as_array(table: Any) -> Any:
+    return wrap(table, "W") if is_foreign(table) else host_of(table, "W")
 
 
 def _piece(grad_output: Mapping[str, Any], name: str, shape: tuple[int, int]) -> NDArray:

@@ -3,6 +3,7 @@
 Norms are those of rows, as Keras' with ``axis=1``: a column's norm would need the whole table at each step.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastemb.engine.validate import choice, real
 
-__all__ = ["MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "get"]
+__all__ = ["MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "get", "norm_bound"]
 
 EPSILON = 1e-7  # Keras' own, against a division by zero
 
@@ -125,3 +126,15 @@ def get(constraint: Any) -> Constraint | None:
     if constraint is None or callable(constraint):
         return constraint
     raise TypeError(f"embeddings_constraint must be a name or a callable, got {constraint!r}")
+
+
+def norm_bound(max_norm: Any, norm_type: Any) -> tuple[float | None, float]:
+    """Return the `max_norm` and `norm_type` of lookups, checked.
+
+    Examples
+    --------
+    >>> norm_bound(1, math.inf)
+    (1.0, inf)
+    """
+    bound = None if max_norm is None else real("max_norm", max_norm, 0)
+    return bound, norm_type if norm_type in (math.inf, -math.inf) else real("norm_type", norm_type, -math.inf)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fastemb.engine.foreign import host_of, is_foreign, is_of_others
 
-__all__ = ["column_of", "foreign_column", "rectangle", "rectangles"]
+__all__ = ["column_of", "foreign_column", "has_column", "rectangle", "rectangles"]
 
 
 def column_of(batch: Any, name: str) -> Any:
@@ -28,17 +28,31 @@ def column_of(batch: Any, name: str) -> Any:
     """
     if type(batch) is dict and type(batch.get(name)) in (np.ndarray, list):  # most batches, in little time
         return batch[name]
-    if isinstance(batch, Mapping):
-        names: Any = batch.keys()
-    elif hasattr(batch, "column_names"):  # Arrow
-        names = batch.column_names
-    elif hasattr(batch, "columns"):  # pandas, polars
-        names = batch.columns
-    else:
-        raise TypeError(f"batch must be a dict, a data frame or an Arrow batch, got {type(batch).__name__}")
+    names = _names(batch)
     if name not in names:
         raise KeyError(f"batch must have a feature {name!r}, got {', '.join(map(repr, names))}")
     return _plain(batch[name], name)
+
+
+def has_column(batch: Any, name: str) -> bool:
+    """Return whether a batch has a column.
+
+    Examples
+    --------
+    >>> has_column({"user": [1, 2]}, "item")
+    False
+    """
+    return name in _names(batch)
+
+
+def _names(batch: Any) -> Any:
+    if isinstance(batch, Mapping):
+        return batch.keys()
+    if hasattr(batch, "column_names"):  # Arrow
+        return batch.column_names
+    if hasattr(batch, "columns"):  # pandas, polars
+        return batch.columns
+    raise TypeError(f"batch must be a dict, a data frame or an Arrow batch, got {type(batch).__name__}")
 
 
 def foreign_column(batch: Any, names: Iterable[str]) -> Any:

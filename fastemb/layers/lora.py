@@ -10,13 +10,13 @@ from fastemb.engine.validate import integer, real
 from fastemb.layers.initializers import fill
 from fastemb.layers.memory import allocate
 from fastemb.layers.parameter import Parameter
-from fastemb.layers.rows import read_rows, write_rows
+from fastemb.layers.rows import add_rows
 from fastemb.layers.tape import Tape
 
 if TYPE_CHECKING:
     from fastemb.layers.table import TableLayer
 
-__all__ = ["Adapter", "adapt"]
+__all__ = ["Adapter", "adapt", "add_product", "check_adaptable", "small_dtype"]
 
 MERGED_ROWS = 1 << 12  # rows whose product is formed at a time
 
@@ -70,25 +70,55 @@ class Adapter:
 
     def merge(self, table: NDArray) -> None:
         """Add the product to a table, as its kernels take it."""
-        for first in range(0, len(table), MERGED_ROWS):
-            rows = slice(first, first + MERGED_ROWS)
-            write_rows(table, rows, read_rows(table, rows) + self.scale * (self.a.weight[rows] @ self.b.weight))
+        add_product(table, self.a.weight, self.b.weight, self.scale)
+
+
+def add_product(table: NDArray, a: NDArray, b: NDArray, scale: float) -> None:
+    """Add ``scale * (a @ b)`` to a table, as its kernels take it, without an array of its size.
+
+    Examples
+    --------
+    >>> table = np.ones((2, 2))
+    >>> add_product(table, np.array([[1.0], [2.0]]), np.array([[3.0, 4.0]]), 10)
+    >>> table
+    array([[31., 41.],
+           [61., 81.]])
+    """
+    for first in range(0, len(table), MERGED_ROWS):
+        rows = slice(first, first + MERGED_ROWS)
+        add_rows(table, rows, scale * (a[rows] @ b))
+
+
+def check_adaptable(owner: Any, rank: int, lora_alpha: float | None) -> tuple[int, float]:
+    """Return the rank and alpha of LoRA for a layer, or for tables of a collection, that can have it."""
+    if owner.embeddings_constraint is not None:
+        raise ValueError("lora is incompatible with embeddings_constraint: remove the constraint")
+    if owner.lora is not None:
+        raise ValueError("lora is already enabled, and can be once: call merge_lora before")
+    rank = integer("lora_rank", rank, 1)
+    return rank, rank if lora_alpha is None else real("lora_alpha", lora_alpha, 0)
+
+
+def small_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the dtype of LoRA's tables beside a table of `dtype`.
+
+    Examples
+    --------
+    >>> small_dtype(np.dtype(np.float16))
+    dtype('float32')
+    """
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
 
 
 def adapt(layer: "TableLayer", rank: int, lora_alpha: float | None, a_initializer: Any, b_initializer: Any) -> Adapter:
     """Return an adapter for a layer, whose tables are trained as the layer was; see `TableLayer.enable_lora`."""
-    if layer.embeddings_constraint is not None:
-        raise ValueError("lora is incompatible with embeddings_constraint: remove the constraint")
-    if layer.lora is not None:
-        raise ValueError("lora is already enabled, and can be once: call merge_lora before")
+    rank, alpha = check_adaptable(layer, rank, lora_alpha)
     if layer.optimizer is not None and layer.optimizer.clip_norm is not None:
         raise ValueError(
             "lora trains two tables, and clip_norm needs the gradients of both: give the layer no optimizer, "
             "and its parameters() to one whose step() you call"
         )
-    rank = integer("lora_rank", rank, 1)
-    alpha = rank if lora_alpha is None else real("lora_alpha", lora_alpha, 0)
-    dtype = np.dtype(np.float64 if layer.dtype == np.float64 else np.float32)
+    dtype = small_dtype(layer.dtype)
     trained: dict[str, Any] = {"embeddings_regularizer": layer.embeddings_regularizer, "optimizer": layer.optimizer}
     options: dict[str, Any] = {name: getattr(layer, name) for name in layer.looks_up}
     freeze = layer.frozen if isinstance(layer.frozen, np.ndarray) else False

@@ -1,6 +1,7 @@
 """An array that is trained by rows: its gradient, what is added to it, and what the rows must satisfy afterwards."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from fastemb.layers.regularizers import Regularizer
 from fastemb.layers.rows import read_rows, write_rows
 from fastemb.optim.optimizer import Optimizer
 
-__all__ = ["Parameter"]
+__all__ = ["Parameter", "accept_together"]
 
 PENALTY_BLOCK = 1 << 20  # numbers whose penalty is summed at a time
 
@@ -196,3 +197,29 @@ class Parameter:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_gradients": [], "_total": None, "_lock": ForkedLock()}
+
+
+def accept_together(found: Sequence[tuple[Parameter, RowGradient]]) -> None:
+    """Let parameters take gradients of one backward: an optimizer that clips by the norm sees all that are its own.
+
+    Examples
+    --------
+    >>> parameter = Parameter(Memory(np.zeros((4, 2))), np.dtype(np.float64))
+    >>> accept_together([(parameter, RowGradient(np.array([1, 3]), np.ones((2, 2))))])
+    >>> parameter.grad.rows
+    array([1, 3])
+    """
+    clipped: dict[int, list[tuple[Parameter, RowGradient]]] = {}
+    for parameter, gradient in found:
+        optimizer = parameter.optimizer
+        if optimizer is None or optimizer.clip_norm is None:
+            parameter.accept(gradient)
+        else:
+            clipped.setdefault(id(optimizer), []).append((parameter, gradient))
+    for members in clipped.values():
+        with ExitStack() as locks:
+            for parameter, _ in members:
+                locks.enter_context(parameter._lock)
+            optimizer = members[0][0].optimizer
+            assert optimizer is not None
+            optimizer.update_together([(p, p._penalised(gradient)) for p, gradient in members])

@@ -6,16 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastemb.engine import operations
-from fastemb.engine.arrays import FLOAT16, FLOAT32, as_indices, as_table
+from fastemb.engine.arrays import FLOAT32, as_indices
 from fastemb.engine.arrays import bits as bits_of
-from fastemb.engine.backend import checked_device, indexing_device
-from fastemb.engine.device import DeviceArray, on_host
+from fastemb.engine.device import DeviceArray
 from fastemb.engine.foreign import in_kind
-from fastemb.engine.memory import empty
-from fastemb.engine.quantized import END_BYTES, CodedRows, ShortRows, placed, quantize, row_bytes, shorten
+from fastemb.engine.quantized import CodedRows, ShortRows
 from fastemb.engine.ragged import POLICIES, as_bags, padding_row, settle_invalid
-from fastemb.engine.validate import boolean, choice, integer
-from fastemb.layers.rows import kept_dtype
+from fastemb.engine.validate import boolean, choice
+from fastemb.layers.smaller import kind_of, reduced_rows, refuse_training, rows_of_table, shown_table, smaller_rows
 
 if TYPE_CHECKING:
     from fastemb.layers.table import TableLayer
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["QuantizedEmbedding", "QuantizedEmbeddingBag"]
 
 MODES = (*operations.SUMS, *operations.EXTREMES)
-SHORT = ("float16", "bfloat16")
 
 
 class QuantizedTable:
@@ -112,16 +109,7 @@ class QuantizedTable:
         >>> table([1])
         array([[-1.  ,  1.55]], dtype=float32)
         """
-        place = indexing_device(checked_device(device))
-        table = on_host(as_table(weight))
-        if dtype is None:
-            kind = 8 if bits is None else choice("bits", integer("bits", bits, 0), tuple(END_BYTES))
-            return cls(placed(quantize(table, kind, device=place), device), **options)
-        if bits is not None:
-            raise ValueError(f"bits or dtype must be given, not both, got bits={bits} and dtype={dtype}")
-        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-        short = empty(table.shape, kept_dtype(choice("dtype", name, SHORT))[0])
-        return cls(placed(shorten(table, short, device=place), device), **options)
+        return cls(smaller_rows(weight, bits, dtype, device), **options)
 
     @classmethod
     def from_table(
@@ -159,13 +147,7 @@ class QuantizedTable:
         >>> np.array_equal(QuantizedEmbedding.from_table(made.table, bits=4)([0, 1]), made([0, 1]))
         True
         """
-        checked_device(device)
-        array = bits_of(np.asarray(table)).view(np.ndarray)
-        if array.ndim != 2:
-            raise ValueError(f"table must have 2 dimensions, got shape {array.shape}")
-        array = np.require(array, requirements=("C", "A"))
-        rows = _coded(array, bits, embedding_dim, device) if bits is not None else _short(array, embedding_dim, device)
-        return cls(placed(rows, device), **options)
+        return cls(rows_of_table(table, bits, embedding_dim, device), **options)
 
     @property
     def table(self) -> NDArray:
@@ -173,8 +155,7 @@ class QuantizedTable:
 
         bfloat16 is shown in ml_dtypes' type where that can be imported, else as uint16, its bits.
         """
-        array = self._rows.array
-        return array.view(kept_dtype("bfloat16")[1]) if array.dtype == np.uint16 else array
+        return shown_table(self._rows)
 
     @property
     def bits(self) -> int:
@@ -220,23 +201,15 @@ class QuantizedTable:
 
     def train(self, mode: bool = True) -> Self:
         """Return the table, or raise if `mode`."""
-        return self._refuse() if boolean("mode", mode) else self
+        return refuse_training() if boolean("mode", mode) else self
 
     def backward(self, grad_output: Any) -> NoReturn:
         """Raise: the table is not trained."""
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        raise RuntimeError(
-            "a quantized table is for inference: train the layer that it was made of, and quantize again"
-        )
+        refuse_training()
 
     def __repr__(self) -> str:
         """Return the sizes and what the table is kept in."""
-        kind = (
-            "float16" if self._rows.array.dtype == FLOAT16 else "bfloat16" if self.bits == 16 else f"bits={self.bits}"
-        )
-        return f"{type(self).__name__}({self.num_embeddings}, {self.embedding_dim}, {kind})"
+        return f"{type(self).__name__}({self.num_embeddings}, {self.embedding_dim}, {kind_of(self._rows)})"
 
 
 class QuantizedEmbedding(QuantizedTable):
@@ -353,33 +326,7 @@ class QuantizedEmbeddingBag(QuantizedTable):
             per_sample_weights=per_sample_weights,
             on_invalid=self.on_invalid,
         )
-        if self.mode in operations.EXTREMES:
-            found = self._rows.extremes(bags, operations.EXTREMES[self.mode])
-        else:
-            found = self._rows.reduce(bags, self.mode)
+        found = reduced_rows(self._rows, bags, self.mode)
         return in_kind(found, input) if isinstance(found, DeviceArray) else found
 
     __call__ = forward
-
-
-def _coded(array: NDArray, bits: int, embedding_dim: int | None, device: str) -> CodedRows:
-    bits = choice("bits", integer("bits", bits, 0), tuple(END_BYTES))
-    if array.dtype != np.uint8:
-        raise TypeError(f"table must be uint8 for bits={bits}, got {array.dtype}")
-    most = (array.shape[1] - END_BYTES[bits]) * 8 // bits
-    if most < 0:
-        raise ValueError(f"table must have at least {END_BYTES[bits]} bytes a row, got shape {array.shape}")
-    dim = most if embedding_dim is None else integer("embedding_dim", embedding_dim, 0)
-    if row_bytes(dim, bits) != array.shape[1]:
-        raise ValueError(
-            f"a row of embedding_dim={dim} has {row_bytes(dim, bits)} bytes at bits={bits}, got {array.shape[1]}"
-        )
-    return CodedRows(array, bits, dim, device)
-
-
-def _short(array: NDArray, embedding_dim: int | None, device: str) -> ShortRows:
-    if array.dtype not in (FLOAT16, np.uint16):
-        raise TypeError(f"table must be float16 or bfloat16, or uint8 with bits, got {array.dtype}")
-    if embedding_dim not in (None, array.shape[1]):
-        raise ValueError(f"embedding_dim must be that of the table, {array.shape[1]}, got {embedding_dim}")
-    return ShortRows(array, device)

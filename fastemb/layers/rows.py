@@ -9,7 +9,7 @@ from fastemb.engine import gpu
 from fastemb.engine.backend import kernels
 from fastemb.engine.device import DeviceArray
 
-__all__ = ["kept_dtype", "read_rows", "stored", "write_rows"]
+__all__ = ["add_rows", "kept_dtype", "read_rows", "stored", "write_rows"]
 
 KEPT = ("float64", "float32", "float16", "bfloat16")
 
@@ -80,3 +80,16 @@ def write_rows(weight: NDArray, rows: Any, values: NDArray) -> None:
         gpu.write_rows(weight, rows, stored(values, weight.dtype))
     else:
         weight[rows] = stored(values, weight.dtype)
+
+
+def add_rows(weight: NDArray, rows: Any, values: NDArray) -> None:
+    """Add numbers to rows of a table: short floats are rounded once, after the sum.
+
+    Examples
+    --------
+    >>> table = np.array([[1.5], [2.0]], np.float16)
+    >>> add_rows(table, slice(1, 2), np.float32([[0.25]]))
+    >>> table[:, 0]
+    array([1.5 , 2.25], dtype=float16)
+    """
+    write_rows(weight, rows, read_rows(weight, rows) + values)

@@ -44,10 +44,15 @@ def load_tables(tables: Mapping[str, NDArray], state_dict: Mapping[str, Any], st
     for name, array in values.items():
         if array.shape != tables[name].shape:
             raise ValueError(f"{name} must be of shape {tables[name].shape}, got {array.shape}")
-    ready = {name: stored(array, kept_dtype(tables[name].dtype)[0]) for name, array in values.items()}
+    ready = {name: _as_kept(array, tables[name].dtype) for name, array in values.items()}
     for name, array in ready.items():
         table = tables[name].view(array.dtype)
         if isinstance(table, DeviceArray):
             table.fill_from(array)
         else:
             table[:] = array
+
+
+def _as_kept(array: NDArray, dtype: np.dtype) -> NDArray:
+    """Return numbers as a table keeps them; the codes of quantized tables are bytes and stay so."""
+    return array if array.dtype == dtype == np.uint8 else stored(array, kept_dtype(dtype)[0])

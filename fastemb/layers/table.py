@@ -1,6 +1,5 @@
 """What Embedding and EmbeddingBag share: how a table is made, kept, given away, and what it remembers of forwards."""
 
-import math
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, TypedDict
@@ -13,7 +12,7 @@ from fastemb.engine.backend import checked_device
 from fastemb.engine.device import DeviceArray, on_host
 from fastemb.engine.foreign import host_of, in_kind, is_foreign, wrap
 from fastemb.engine.ragged import POLICIES, padding_row
-from fastemb.engine.validate import boolean, choice, integer, real
+from fastemb.engine.validate import boolean, choice, integer
 from fastemb.layers import constraints, initializers, regularizers
 from fastemb.layers.lora import Adapter, adapt
 from fastemb.layers.memory import MappedMemory, Memory, allocate, given_table, moved
@@ -131,8 +130,7 @@ class TableLayer(Remembering, Parameter):
     ) -> None:
         shape = integer("num_embeddings", num_embeddings, 0), integer("embedding_dim", embedding_dim, 1)
         self.padding_idx = None if padding_idx is None else padding_row(padding_idx, shape[0])
-        self.max_norm = None if max_norm is None else real("max_norm", max_norm, 0)
-        self.norm_type = norm_type if norm_type in (math.inf, -math.inf) else real("norm_type", norm_type, -math.inf)
+        self.max_norm, self.norm_type = constraints.norm_bound(max_norm, norm_type)
         self.scale_grad_by_freq = boolean("scale_grad_by_freq", scale_grad_by_freq)
         self.sparse = boolean("sparse", sparse)
         self.device = checked_device(device or "cpu")

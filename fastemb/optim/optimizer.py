@@ -189,14 +189,26 @@ class Optimizer:
             If the table cannot be changed, the gradient does not fit it, or `clip_norm` is set and the optimizer has
             other parameters, whose gradients would have to be known.
         """
-        if self.clip_norm is not None:
-            with self._lock:
-                self._state(parameter)
-                if len(self._states) > 1:
-                    raise ValueError("clip_norm needs the gradients of all parameters: collect them, then call step()")
-            self._step_clipped([(parameter, gradient)])
-        else:
-            self._apply(parameter, gradient)
+        self.update_together([(parameter, gradient)])
+
+    def update_together(self, found: list[tuple[Parameter, RowGradient]]) -> None:
+        """Apply gradients of one backward, one for each parameter: see `update`.
+
+        Parameters
+        ----------
+        found : list of (layer, RowGradient)
+            With `clip_norm`, of all parameters but those that are frozen.
+        """
+        if self.clip_norm is None:
+            for parameter, gradient in found:
+                self._apply(parameter, gradient)
+            return
+        with self._lock:
+            seen = {id(parameter) for parameter, _ in found}
+            others = [p for p in self._states if id(p) not in seen and getattr(p, "frozen", False) is not True]
+            if others:
+                raise ValueError("clip_norm needs the gradients of all parameters: collect them, then call step()")
+        self._step_clipped(found)
 
     def step(self) -> None:
         """Apply to each parameter the gradient that it holds as ``grad``; those that hold None are left as they are."""
@@ -224,7 +236,7 @@ class Optimizer:
         if self.decay != "exact":
             return
         with self._lock:
-            state = self._states.get(parameter)
+            state = self._state(parameter) if parameter in self._states else None
             if state is not None and state.log_product:
                 weight = table_of(parameter)
                 indices, frozen = as_indices(rows, "rows").reshape(-1), frozen_rows(parameter, len(weight))
@@ -334,13 +346,16 @@ class Optimizer:
 
     def _state(self, parameter: Parameter) -> State:
         state = self._states.get(parameter)
-        if state is not None:
-            return state
-        with self._lock:
-            if parameter not in self._states:
-                saved = self._loaded.pop(0) if self._loaded else None
-                self._states[parameter] = State() if saved is None else self._restored(parameter, saved)
-            return self._states[parameter]
+        if state is None:
+            with self._lock:
+                if parameter not in self._states:
+                    saved = self._loaded.pop(0) if self._loaded else None
+                    self._states[parameter] = State() if saved is None else self._restored(parameter, saved)
+                state = self._states[parameter]
+        moves = getattr(parameter, "moves", ())
+        if state.num_moves != len(moves):
+            state.follow(moves)
+        return state
 
     def _apply(self, parameter: Parameter, gradient: RowGradient) -> None:
         with self._lock:
@@ -401,6 +416,7 @@ class Optimizer:
         weight = table_of(parameter)
         widths = self._widths(weight.shape[1])
         state = State(integer("step", saved["step"], 0), None, float(saved.get("log_product", 0.0)))
+        state.num_moves = len(getattr(parameter, "moves", ()))
         if "reached" in saved:
             state.reached = array_of("reached", saved["reached"], (len(weight),), np.dtype(np.float64))
         if any(name in saved for name in self._names):

@@ -1,6 +1,6 @@
 """What an optimizer remembers of a table, and the table as kernels take it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +18,8 @@ class Parameter(Protocol):
 
     An attribute ``frozen`` is heeded where there is one: a bool array of which rows never change, or True for all. A
     method ``after_update`` is called where there is one, with the rows that have changed. Where there is an attribute
-    ``caught_up_by``, it is set to an optimizer with exact decay, whose `catch_up` is due before rows are read.
+    ``caught_up_by``, it is set to an optimizer with exact decay, whose `catch_up` is due before rows are read. An
+    attribute ``moves`` tells how rows have changed their places: see `State.follow`.
     """
 
     grad: Any
@@ -42,12 +43,15 @@ class State:
         The logarithm of the product of all factors of exact weight decay so far.
     reached : float64 (num_embeddings,) or None
         What `log_product` was when each row was last caught up.
+    num_moves : int
+        How many of the parameter's moves of rows the arrays have followed.
     """
 
     step: int = 0
     arrays: tuple[NDArray, NDArray] | None = None
     log_product: float = 0.0
     reached: NDArray[np.float64] | None = None
+    num_moves: int = 0
 
     def fit(self, weight: NDArray, widths: tuple[int, int]) -> tuple[NDArray, NDArray]:
         """Return the arrays for a table of this shape and dtype, made if there are none.
@@ -80,11 +84,46 @@ class State:
         self.reached = _beside(self.reached, is_on_gpu)
         return self.reached
 
+    def follow(self, moves: Sequence[tuple[int, list[tuple[int, int, int]]]]) -> None:
+        """Let what is known of rows follow them to other places.
+
+        Parameters
+        ----------
+        moves : sequence of (num_embeddings, spans)
+            All of the table so far: its rows afterwards, and ``(source, target, length)`` of neighbours that moved.
+        """
+        for num_embeddings, spans in moves[self.num_moves :]:
+            if self.arrays is not None:
+                first, second = (moved(device.on_host(array), num_embeddings, spans) for array in self.arrays)
+                self.arrays = first, second
+            if self.reached is not None:
+                old, reached = device.on_host(self.reached), np.full(num_embeddings, self.log_product)
+                for source, target, length in spans:
+                    reached[target : target + length] = old[source : source + length]
+                self.reached = reached
+        self.num_moves = len(moves)
+
     def reach(self, weight: NDArray, frozen: NDArray[np.bool_]) -> None:
         """Let the rows of a table that are frozen have missed no decay."""
         reached = device.on_host(self.fit_reached(weight))
         reached[frozen] = self.log_product
         self.reached = reached
+
+
+def moved(array: NDArray, num_embeddings: int, spans: list[tuple[int, int, int]]) -> NDArray:
+    """Return an array of state whose rows are in other places, new ones zeros; one of no rows as it is.
+
+    Examples
+    --------
+    >>> moved(np.array([[1.0], [2.0]]), 3, [(0, 0, 1), (1, 2, 1)])[:, 0]
+    array([1., 0., 2.])
+    """
+    if not len(array):
+        return array
+    new = memory.zeros((num_embeddings, array.shape[1]), array.dtype)
+    for source, target, length in spans:
+        new[target : target + length] = array[source : source + length]
+    return new
 
 
 def _beside(array: Any, is_on_gpu: bool) -> Any:
@@ -194,6 +233,8 @@ def listed(parameters: Any) -> list[Parameter]:
         return []
     if hasattr(parameters, "weight"):
         return [parameters]
+    if hasattr(parameters, "parameters"):
+        return list(parameters.parameters())
     if not isinstance(parameters, Iterable):
         raise TypeError(f"parameters must be a layer or an iterable of layers, got {parameters!r}")
     return list(parameters)

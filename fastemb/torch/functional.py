@@ -316,4 +316,5 @@ def _refuse_fused(fused: FusedTable | None, weight: Tensor) -> None:
         raise RuntimeError(
             "a fused optimizer needs plain tensors on cpu or on a GPU that fastemb can use, outside of torch.func and "
             f"tracing, got {type(weight).__name__} on {weight.device}; {why_not_on_gpu(weight)}".rstrip("; ")
+            + "; trace under torch.no_grad(), or set the module's fused_optimizer to None"
         )

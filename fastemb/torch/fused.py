@@ -1,13 +1,17 @@
 """Optimizers that step at the end of a backward, so that a table's gradient is never kept."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import cache
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from fastemb import optim
 from fastemb.engine.device import DeviceArray
@@ -17,7 +21,7 @@ from fastemb.engine.validate import choice
 from fastemb.torch.devices import on_gpu, why_not_on_gpu, working
 from fastemb.torch.tensors import DTYPES, array_of, tensor_of
 
-__all__ = ["OPTIMIZERS", "FusedTable", "make_optimizer", "why_not_fused"]
+__all__ = ["OPTIMIZERS", "FusedTable", "make_optimizer", "refuse_averaging", "why_not_fused"]
 
 OPTIMIZERS = {
     "adagrad": optim.Adagrad,
@@ -30,6 +34,7 @@ OPTIMIZERS = {
 
 
 _tables: "WeakValueDictionary[int, FusedTable]" = WeakValueDictionary()  # by the id of the parameter that they keep
+_known_optimizers: WeakSet[torch.optim.Optimizer] = WeakSet()  # torch's, of which a first step was seen
 _running: "WeakValueDictionary[tuple[int, int], _Backward]" = WeakValueDictionary()
 
 
@@ -86,6 +91,45 @@ def why_not_fused(weight: Tensor) -> str:
     return ""
 
 
+def refuse_averaging(parameter: nn.Parameter) -> None:
+    """Raise in the forward of a `DistributedDataParallel` that is to average the gradient of a fused table."""
+    active: Any = DistributedDataParallel._active_ddp_module
+    if active is not None and any(other is parameter for other in active._module_parameters):
+        raise RuntimeError(
+            "DistributedDataParallel averages gradients, and a fused table has none: each process would train a table "
+            "of its own, unlike the others'. Set the module's fused_optimizer to None, and give its weight to an "
+            "optimizer of torch; or, if each process is to have a table of its own, leave the weight out with "
+            "DistributedDataParallel._set_params_and_buffers_to_ignore_for_model"
+        )
+
+
+@cache
+def _watch_optimizers() -> None:
+    """Let torch's optimizers tell us of their steps, from the first fused table on."""
+    register_optimizer_step_pre_hook(_warn_if_idle)
+
+
+def _warn_if_idle(optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
+    """Warn at the first step of an optimizer of torch that can do nothing, as all it has are fused tables."""
+    if optimizer in _known_optimizers:
+        return
+    _known_optimizers.add(optimizer)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if all(parameter.grad is None and _is_fused(parameter) for parameter in parameters):
+        warnings.warn(
+            f"{type(optimizer).__name__}.step() does nothing: all its parameters are tables with a fused optimizer, "
+            "which steps them in the backward, at its own learning rate. Leave it out, or set the modules' "
+            "fused_optimizer to None",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _is_fused(parameter: Tensor) -> bool:
+    table = _tables.get(id(parameter))
+    return table is not None and table.parameter is parameter
+
+
 def _as_tensor(value: Any) -> Tensor:
     return tensor_of(value) if isinstance(value, DeviceArray) else torch.as_tensor(value)
 
@@ -109,12 +153,14 @@ class FusedTable:
     def __init__(self, parameter: nn.Parameter, optimizer: optim.Optimizer) -> None:
         reason = why_not_fused(parameter)
         if reason:
-            raise ValueError(f"weight cannot have a fused optimizer: {reason}")
+            raise ValueError(
+                f"weight cannot have a fused optimizer: {reason}. With fused_optimizer=None it takes torch's gradients"
+            )
         self.parameter = parameter
         self.optimizer = optimizer
         self.grad: RowGradient | None = None  # what `optimizer.step` takes
         optimizer.bind(self)
-        _tables[id(parameter)] = self
+        self._be_known()
 
     @classmethod
     def of(cls, parameter: nn.Parameter, optimizer: optim.Optimizer) -> "FusedTable":
@@ -178,7 +224,11 @@ class FusedTable:
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         self.__dict__.update(attributes)
+        self._be_known()
+
+    def _be_known(self) -> None:
         _tables[id(self.parameter)] = self
+        _watch_optimizers()
 
 
 class _Backward:

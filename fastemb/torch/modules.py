@@ -3,18 +3,23 @@
 from typing import Any
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from fastemb.torch.functional import embedding, embedding_bag
-from fastemb.torch.fused import FusedTable, make_optimizer
+from fastemb.torch.fused import FusedTable, make_optimizer, refuse_averaging, why_not_fused
 
 __all__ = ["Embedding", "EmbeddingBag"]
 
+# `torch.fx.symbolic_trace` records the calls of these, as it does those of torch's own functions.
+torch.fx.wrap("embedding")
+torch.fx.wrap("embedding_bag")
 # `torch.compile` leaves its graph here and comes back after the lookup.
 _embedding_outside_graph = torch.compiler.disable(embedding)
 _embedding_bag_outside_graph = torch.compiler.disable(embedding_bag)
 
 
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # from torch 2.7 on
 _STATE = "fused_optimizer."  # what the names of its state begin with in a state_dict
 
 
@@ -46,11 +51,32 @@ class _Table(nn.Module):
         return module
 
     def _table(self) -> FusedTable | None:
-        """Return the optimizer's hold of the weight that the module has now."""
-        fused = self._fused
-        if fused is not None and fused.parameter is not self.weight:
-            self._fused = fused = FusedTable.of(self.weight, fused.optimizer)
+        """Return the optimizer's hold of the weight that the module has now; None if it can have none."""
+        fused, weight = self._fused, self.weight
+        if fused is not None and fused.parameter is not weight:
+            if why_not_fused(weight):
+                return None
+            self._fused = fused = FusedTable.of(weight, fused.optimizer)
         return fused
+
+    def _stepping(self, weight: Tensor) -> FusedTable | None:
+        """Return what will step in the backward of a forward; None if the gradient goes another way.
+
+        It does where ``torch.func.functional_call`` has put another tensor in the weight's place, and in a graph that
+        is exported or traced by ``torch.fx``.
+        """
+        if isinstance(weight, torch.fx.Proxy):
+            return None
+        table = self._table()
+        if not (weight.requires_grad and torch.is_grad_enabled()):
+            return table
+        if table is not None:
+            refuse_averaging(table.parameter)
+            return table
+        stands_in = self._parameters.get("weight") is weight and not isinstance(weight, nn.Parameter)
+        if stands_in or _is_exporting():
+            return None
+        return FusedTable.of(self.weight, self.fused_optimizer)  # which says why it cannot
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         table = self._table()
@@ -98,7 +124,8 @@ class Embedding(_Table, nn.Embedding):
         With it the table is stepped at the end of each backward, in one pass over the rows that were looked up, and
         ``weight.grad`` stays None. Several lookups in one backward make one step. ``torch.autograd.grad`` of the weight
         steps nothing and returns the gradient. Clip gradients by the optimizer's own arguments: torch's functions see
-        none. Not for weights that are used outside the module: the backward raises.
+        none. Not for weights that are used outside the module, nor in `DistributedDataParallel`: the backward, and
+        there the forward, raise.
     save_optimizer : bool, default False
         Keep the fused optimizer's state in ``state_dict()``, under ``fused_optimizer.*``.
 
@@ -154,9 +181,10 @@ class Embedding(_Table, nn.Embedding):
         Tensor (*input.shape, embedding_dim)
         """
         look_up = _embedding_outside_graph if torch.compiler.is_compiling() else embedding
+        weight = self.weight
         return look_up(
-            input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse,
-            fused=self._fused and self._table(),
+            input, weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse,
+            fused=self._fused and self._stepping(weight),
         )  # fmt: skip
 
 
@@ -234,7 +262,9 @@ padding_idx, device, dtype
         Tensor (num_bags, embedding_dim)
         """
         reduce = _embedding_bag_outside_graph if torch.compiler.is_compiling() else embedding_bag
+        weight = self.weight
         return reduce(
-            input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode, self.sparse,
-            per_sample_weights, self.include_last_offset, self.padding_idx, fused=self._fused and self._table(),
+            input, weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode, self.sparse,
+            per_sample_weights, self.include_last_offset, self.padding_idx,
+            fused=self._fused and self._stepping(weight),
         )  # fmt: skip

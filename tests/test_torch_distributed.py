@@ -1,0 +1,93 @@
+"""DistributedDataParallel: torch's numbers where gradients are averaged, an error where there is none to average."""
+
+import subprocess
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+WORKER = """
+import sys
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel as DDP
+import fastemb.torch as ft
+
+rank = int(sys.argv[1])
+torch.set_num_threads(1)
+dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+
+def model(kind, **options):
+    torch.manual_seed(0)
+    return nn.Sequential(kind.EmbeddingBag(20, 4, mode="sum", **options), nn.Linear(4, 1))
+
+def batch(step, rank):
+    return torch.randint(20, (6, 3), generator=torch.Generator().manual_seed(10 * step + rank))
+
+def train(model, optimizer, wrapped, steps=3):
+    for step in range(steps):
+        optimizer.zero_grad()
+        wrapped(batch(step, rank)).square().mean().backward()
+        optimizer.step()
+    return model[0].weight.detach()
+
+def of_all(weight):
+    found = [torch.empty_like(weight) for _ in range(2)]
+    dist.all_gather(found, weight)
+    return found
+
+for sparse in (False, True):
+    made = {kind: model(kind, sparse=sparse) for kind in (nn, ft)}
+    weights = {k: train(m, torch.optim.Adagrad(m.parameters(), lr=0.1), DDP(m)) for k, m in made.items()}
+    torch.testing.assert_close(weights[ft], weights[nn])
+    assert torch.equal(*of_all(weights[ft]))
+    assert made[ft][0].weight.grad.is_sparse is sparse
+    print("same", sparse)
+
+fused = model(ft, fused_optimizer="sgd")
+before = fused[0].weight.detach().clone()
+wrapped = DDP(fused)
+try:
+    wrapped(batch(0, rank)).sum().backward()
+except RuntimeError as error:
+    print(error)
+assert torch.equal(fused[0].weight, before)
+with torch.no_grad():
+    wrapped(batch(0, rank))
+
+own = model(ft, fused_optimizer="sgd")
+DDP._set_params_and_buffers_to_ignore_for_model(own, ["0.weight"])
+step = torch.optim.SGD(own[1].parameters(), lr=0.1)
+first, second = of_all(train(own, step, DDP(own)))
+assert not torch.equal(first, second)
+print("own")
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes(tmp_path):
+    (tmp_path / "worker.py").write_text(WORKER)
+    command = [sys.executable, "-W", "ignore", "worker.py"]
+    processes = [
+        subprocess.Popen(
+            [*command, str(rank), str(tmp_path / "store")],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        for process in processes:
+            out, err = process.communicate(timeout=240)
+            assert process.returncode == 0, err
+            lines = out.splitlines()
+            assert lines[:2] == ["same False", "same True"] and lines[3] == "own"
+            assert lines[2].startswith("DistributedDataParallel averages gradients, and a fused table has none")
+    finally:
+        for process in processes:
+            process.kill()
