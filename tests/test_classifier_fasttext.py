@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from fastemb import FastTextClassifier
+from fastemb import FastText, FastTextClassifier
 from fastemb.bench.classify import split
 
 fasttext = pytest.importorskip("fasttext", reason="fasttext is not installed")
@@ -184,7 +184,8 @@ def test_what_is_no_classifier(theirs, folder):
         (folder / "cut.bin").write_bytes(data[:size])
         with pytest.raises(ValueError):
             FastTextClassifier.load(folder / "cut.bin")
-    vectors = fasttext.train_unsupervised(str(folder / "train.txt"), dim=4, epoch=1, thread=10, verbose=0, bucket=10)
-    vectors.save_model(str(folder / "vectors.bin"))
+    FastText([["of", "a"]] * 9, sg=1, sample=0, vector_size=4, min_count=1, bucket=10, epochs=1).save(
+        folder / "vectors.bin"
+    )
     with pytest.raises(ValueError, match="a fastText model of skipgram vectors, not a classifier"):
         FastTextClassifier.load(folder / "vectors.bin")

@@ -86,7 +86,7 @@ def test_the_hash_seed_does_not_matter():
     ("model", "options", "mode"),
     [
         ("skipgram", {"negative": 7}, ()),
-        ("skipgram", {"shared_negatives": False}, (6.0, 1000 / 12, True, False, False)),
+        ("skipgram", {"shared_negatives": False}, (6.0, 1000 / 12, True, False, False, False)),
         ("skipgram", {"hs": 1}, ()),
         ("cbow", {"negative": 7}, (True, False)),
         ("cbow", {"cbow_update": "corrected"}, (True, True)),
@@ -94,7 +94,7 @@ def test_the_hash_seed_does_not_matter():
         (
             "cbow",
             {"hs": 1, "negative": 0, "shared_negatives": False},
-            (True, False, 6.0, 1000 / 12, True, False, False),
+            (True, False, 6.0, 1000 / 12, True, False, False, False),
         ),
     ],
 )
@@ -105,7 +105,7 @@ def test_one_worker_equals_the_reference(model, options, mode):
     shared, negative = options.get("shared_negatives", True), options.get("negative", 5)
     function = getattr(kernels("reference", model), f"{model}_{'shared' if shared else 'pairwise'}")
     cbow = mode[:2] if model == "cbow" else ()
-    how = (64,) if shared else (sigmoid_table(6.0, 1000), mode[-5:])
+    how = (64,) if shared else (sigmoid_table(6.0, 1000), mode[-6:])
     with read_corpus(text, min_count=1) as corpus:
         counts = corpus.vocabulary.counts
         tables = uniform_table(len(counts), 12, 1), allocate_table(len(counts), 12)

@@ -49,6 +49,7 @@ class RowGradient:
 
         Examples
         --------
+        >>> from fastemb.engine.gradients import gradient_of_lookup
         >>> gradient = gradient_of_lookup(np.array([[1.0], [2.0], [4.0]]), np.array([7, 3, 7]), 10)
         >>> gradient.rows, gradient.collect()
         (array([3, 7]), array([[2.],
@@ -78,6 +79,7 @@ class RowGradient:
 
         Examples
         --------
+        >>> from fastemb.engine.gradients import gradient_of_lookup
         >>> gradient_of_lookup(np.array([[1.0], [4.0]]), np.array([1, 1]), 3).to_dense(3)
         array([[0.],
                [5.],
@@ -104,6 +106,7 @@ class RowGradient:
 
         Examples
         --------
+        >>> from fastemb.engine.gradients import gradient_of_lookup
         >>> weight = np.ones((3, 1))
         >>> gradient_of_lookup(np.array([[1.0], [4.0]]), np.array([1, 1]), 3).add_to(weight, -0.1)
         >>> weight
@@ -143,6 +146,7 @@ class RowGradient:
 
         Examples
         --------
+        >>> from fastemb.engine.gradients import gradient_of_lookup
         >>> gradient_of_lookup(np.array([[3.0], [4.0]]), np.array([1, 2]), 3).norm()
         5.0
         """
