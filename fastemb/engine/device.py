@@ -4,7 +4,7 @@ Work on them is queued in the thread's current stream (`streams`), and nothing w
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from math import prod
@@ -26,7 +26,7 @@ from fastemb.engine.streams import (
 )  # fmt: skip
 from fastemb.engine.views import address_of, view_of
 
-__all__ = ["DeviceArray", "empty", "joined", "nothing", "on_host", "there", "upload", "using_memory", "zeros"]
+__all__ = ["DeviceArray", "empty", "nothing", "on_host", "there", "upload", "using_memory", "zeros"]
 
 
 class _Flags(NamedTuple):
@@ -290,19 +290,6 @@ def upload(values: NDArray) -> DeviceArray:
     new = empty(values.shape, values.dtype)
     new.fill_from(values)
     return new
-
-
-def joined(parts: Sequence[Any]) -> DeviceArray:
-    """Return arrays of one dimension and one dtype, of either side, as one in the GPU's memory."""
-    made, first = empty((sum(len(part) for part in parts),), parts[0].dtype), 0
-    for part in parts:
-        target = made.rows(slice(first, first + len(part)))
-        if isinstance(part, DeviceArray) and len(part):
-            target.made.copy_to_device(part.made, stream=current_stream())
-        elif len(part):
-            target.fill_from(part)
-        first += len(part)
-    return made
 
 
 def there(values: Any) -> DeviceArray:

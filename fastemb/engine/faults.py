@@ -9,7 +9,7 @@ import numpy as np
 
 from fastemb.engine.device import DeviceArray, upload
 
-__all__ = ["ALL_WELL", "deferred_errors", "is_deferring", "new_flag", "settle", "watched"]
+__all__ = ["ALL_WELL", "deferred_errors", "new_flag", "settle", "watched"]
 
 ALL_WELL = np.iinfo(np.int64).max  # of a flag
 
@@ -65,11 +65,6 @@ def watched() -> Iterator[list[tuple[Any, Callable[[int], Exception]]]]:
         yield found
     finally:
         _local.put_off = None
-
-
-def is_deferring() -> bool:
-    """Return whether this thread looks for what is wrong later, and so waits for nothing now."""
-    return _local.put_off is not None
 
 
 def new_flag() -> DeviceArray:

@@ -97,11 +97,10 @@ def settle(
 
 def _coefficients(weights: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
     """Return `per_sample_weights` that go with indices in a GPU's memory; they may lie on either side."""
-    given = (
-        wrap(weights, "per_sample_weights") if is_foreign(weights) else as_floats(weights, dtype, "per_sample_weights")
-    )
+    name = "per_sample_weights"
+    given = wrap(weights, name) if is_foreign(weights) else as_floats(weights, dtype, name)
     if given.shape != shape:
         raise ValueError(f"per_sample_weights must have input's shape, {shape}, got {given.shape}")
     if given.dtype != dtype or not (isinstance(given, np.ndarray) or given.is_contiguous()):
-        given = as_floats(on_host(given), dtype, "per_sample_weights")
+        given = as_floats(on_host(given), dtype, name)
     return there(given.reshape(-1))
