@@ -69,8 +69,7 @@ class State:
         if first.shape != shapes[0] or second.shape != shapes[1] or first.dtype != dtype:
             first, second = device.on_host(first), device.on_host(second)
             self.arrays = first, second = resized(first, shapes[0], dtype), resized(second, shapes[1], dtype)
-        if isinstance(first, device.DeviceArray) != is_on_gpu:
-            self.arrays = (_beside(first, is_on_gpu), _beside(second, is_on_gpu))
+        self.arrays = (_beside(first, is_on_gpu), _beside(second, is_on_gpu))
         return self.arrays
 
     def fit_reached(self, weight: NDArray) -> NDArray[np.float64]:
@@ -128,6 +127,8 @@ def moved(array: NDArray, num_embeddings: int, spans: list[tuple[int, int, int]]
 
 def _beside(array: Any, is_on_gpu: bool) -> Any:
     """Return an array of state where its table is."""
+    if isinstance(array, device.DeviceArray) == is_on_gpu:
+        return array
     return device.upload(array) if is_on_gpu else device.on_host(array)
 
 
