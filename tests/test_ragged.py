@@ -196,7 +196,7 @@ ERRORS = [
         None,
         {"per_sample_weights": [[1.0, 1.0], [1.0], [1.0, 1.0]]},
         ValueError,
-        "per_sample_weights must have as many weights a bag as input has indices",
+        "per_sample_weights must have as many weights a bag as input has indices, got 1 for 0 in bag 1",
     ),
     (
         ROWS,

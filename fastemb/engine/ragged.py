@@ -377,6 +377,14 @@ def _split(input: Any, on_invalid: str) -> tuple[Any, NDArray[np.int64], tuple[i
     return values, np.arange(num_bags + 1, dtype=INT64) * size, values.shape
 
 
+def _disagreement(found: NDArray, wanted: NDArray) -> str:
+    """Return where the offsets of weights and of indices part."""
+    if len(found) != len(wanted):
+        return f"got {len(found) - 1} bags of weights for {len(wanted) - 1}"
+    bag = int(np.argmax(np.diff(found) != np.diff(wanted)))
+    return f"got {found[bag + 1] - found[bag]} for {wanted[bag + 1] - wanted[bag]} in bag {bag}"
+
+
 def _coefficients(weights: Any, offsets: NDArray, shape: tuple[int, ...] | None, dtype: np.dtype) -> NDArray:
     """Return `per_sample_weights` as one array that goes with the indices."""
     if type(weights) is np.ndarray and weights.dtype is dtype and weights.flags.num & BEHAVED == BEHAVED:
@@ -388,7 +396,8 @@ def _coefficients(weights: Any, offsets: NDArray, shape: tuple[int, ...] | None,
     else:
         array, lengths = flatten("per_sample_weights", weights, lambda row: as_floats(row, dtype, "per_sample_weights"))
         if not np.array_equal(lengths, offsets):
-            raise ValueError("per_sample_weights must have as many weights a bag as input has indices")
+            found = _disagreement(lengths, offsets)
+            raise ValueError(f"per_sample_weights must have as many weights a bag as input has indices, {found}")
     wanted = (int(offsets[-1]),) if shape is None else shape
     if array.shape != wanted:
         raise ValueError(f"per_sample_weights must have input's shape, {wanted}, got {array.shape}")
