@@ -313,3 +313,17 @@ def test_out_is_not_the_gradient_that_comes_in():
         F.embedding_backward(grad, input, WEIGHT, out=grad)
     with pytest.raises(ValueError, match="out must not share memory with grad_output"):
         F.embedding_bag_backward(grad, input[:, None], WEIGHT, out=grad)
+
+
+def test_indices_of_more_bits_than_a_table_has_rows():
+    with pytest.raises(IndexError, match=r"input must be below 2\*\*63, got 9223372036854775809 at position \(1, 0\)"):
+        F.embedding(np.array([[1], [2**63 + 1]], np.uint64), np.ones((3, 2)))
+    for policy in ("raise", "clip", "hash"):
+        with pytest.raises(ValueError, match=rf"input must have at most 64 bits, got {2**70}"):
+            F.embedding([1, 2**70], np.ones((3, 2)), on_invalid=policy)
+
+
+def test_offsets_beside_a_tuple_of_values_and_offsets():
+    with pytest.raises(ValueError, match="offsets must be None where input is a tuple of values and offsets"):
+        F.embedding_bag(([0, 1, 2], [0, 3]), np.ones((3, 2)), [0])
+    np.testing.assert_array_equal(F.embedding_bag((0, 1), np.ones((3, 2)), [0], mode="sum"), [[2, 2]])

@@ -479,3 +479,12 @@ def test_repr_and_rate():
 def test_errors_name_the_argument(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_arguments_of_other_optimizers_are_named():
+    with pytest.raises(
+        TypeError, match=r"Adam has no argument 'amsgrad', only parameters, lr, betas, eps, .*clip_norm"
+    ):
+        Adam(amsgrad=True)
+    with pytest.raises(TypeError, match=r"SGD has no argument 'foreach', only parameters, lr, momentum"):
+        SGD(foreach=True)

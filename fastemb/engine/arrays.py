@@ -203,12 +203,14 @@ def as_integers(values: ArrayLike, name: str = "input") -> NDArray:
     TypeError
         If they are not integers (booleans are not).
     ValueError
-        If a list is ragged.
+        If a list is ragged, or a number has more than 64 bits.
     """
     try:
         array = host_of(values, name)
     except ValueError:
         raise ValueError(f"{name} must be rectangular, got rows of different lengths") from None
+    if array.dtype.kind == "O" and array.size and all(isinstance(value, int) for value in array.flat):
+        raise ValueError(f"{name} must have at most 64 bits, got {max(array.flat, key=abs)}")
     if array.size == 0 and isinstance(values, Sequence):
         return array.astype(INT64)
     if array.dtype.kind not in "iu":
@@ -226,8 +228,10 @@ def as_indices(values: ArrayLike, name: str = "input") -> NDArray:
     ------
     TypeError
         If they are not integers (booleans are not).
+    IndexError
+        If one is beyond 2**63 - 1, as no table is.
     ValueError
-        If one is beyond 2**63 - 1, or a list is ragged.
+        If a list is ragged, or a number has more than 64 bits.
 
     Examples
     --------
@@ -243,7 +247,9 @@ def as_indices(values: ArrayLike, name: str = "input") -> NDArray:
         return upload(as_indices(found.to_host(), name))  # type: ignore[return-value]
     array = as_integers(values, name)
     if array.dtype == np.uint64 and array.size and int(array.max()) >= 2**63:
-        raise ValueError(f"{name} must be below 2**63, got {array.max()}")
+        flat = int(array.argmax())
+        place = flat if array.ndim == 1 else tuple(map(int, np.unravel_index(flat, array.shape)))
+        raise IndexError(f"{name} must be below 2**63, got {array.max()} at position {place}")
     dtype = INT32 if np.can_cast(array.dtype, INT32) else INT64
     return np.require(array, dtype, ("C", "A"))
 

@@ -119,6 +119,8 @@ def as_bags(
             input, offsets, num_embeddings, dtype, padding_idx, include_last_offset, per_sample_weights, on_invalid
         )
     if offsets is not None:
+        if isinstance(input, tuple) and len(input) == 2 and np.ndim(input[0]) == 1:
+            raise ValueError("offsets must be None where input is a tuple of values and offsets")
         values = input if type(input) is np.ndarray else as_integers(input)
         if values.ndim != 1:
             raise ValueError(f"offsets go with an input of one dimension, got input of shape {values.shape}")

@@ -59,7 +59,9 @@ class Parameter:
         self.embeddings_regularizer = embeddings_regularizer
         self.embeddings_constraint = embeddings_constraint
         if not (optimizer is None or isinstance(optimizer, Optimizer)):
-            raise TypeError(f"optimizer must be an optimizer of fastemb.optim, got {optimizer!r}")
+            raise TypeError(
+                f"optimizer must be an optimizer of fastemb.optim, such as optim.Adam(lr=1e-3), got {optimizer!r}"
+            )
         self.optimizer = optimizer
         self.caught_up_by: Any = None  # an optimizer that steps the collected gradients, and puts off weight decay
         self._memory = memory

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from inspect import signature
 from typing import Any, ClassVar, TypedDict
 from weakref import WeakKeyDictionary
 
@@ -99,7 +100,12 @@ class Optimizer:
         clip_value: float | None = None,
         clip_norm: float | None = None,
         device: str = "cpu",
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            known = dict.fromkeys((*signature(type(self)).parameters, *signature(Optimizer).parameters))
+            names = ", ".join(name for name in known if name not in ("options", "unknown"))
+            raise TypeError(f"{type(self).__name__} has no argument {next(iter(unknown))!r}, only {names}")
         self.lr = lr
         self.weight_decay = real("weight_decay", weight_decay, 0)
         self.decay = choice("decay", decay, ("touched", "exact"))
