@@ -26,6 +26,13 @@ class NamedTables(Remembering):
     ----------
     arenas : list of Arena
         Of the tables of each kind.
+
+    Examples
+    --------
+    >>> from fastemb import EmbeddingBagCollection
+    >>> layer = EmbeddingBagCollection({"user": (5, 2), "item": (3, 4)})
+    >>> isinstance(layer, NamedTables), len(layer.arenas), layer.weights["item"].shape
+    (True, 2, (3, 4))
     """
 
     device: str

@@ -21,8 +21,7 @@ def backward(setup: Setup) -> Iterator[Comparison]:
     --------
     >>> from fastemb.bench.layers.backward import backward
     >>> from fastemb.bench.layers.setup import Setup
-    >>> for comparison in backward(Setup(quick=True)):
-    ...     comparison.verify()
+    >>> next(backward(Setup(quick=True))).verify()
     """
     makers = {"scatter_add": _scatter_sides, "embedding": _lookup_sides, "bag": _bag_sides}
     for case in sweep(SIZES[:4], variants=tuple(makers), per_table=4, quick=setup.quick):

@@ -77,8 +77,7 @@ def collection(setup: Setup) -> Iterator[Comparison]:
     --------
     >>> from fastemb.bench.layers.collection import collection
     >>> from fastemb.bench.layers.setup import Setup
-    >>> for comparison in collection(Setup(quick=True)):
-    ...     comparison.verify()
+    >>> next(collection(Setup(quick=True))).verify()
     """
     choices = product(("forward", "step"), (16, 64, 128), (1, 20), ("uniform", "zipf"))
     most, batch = (1000, 64) if setup.quick else (MOST_ROWS, BATCH)
