@@ -316,7 +316,7 @@ def test_out_is_not_the_gradient_that_comes_in():
 
 
 def test_indices_of_more_bits_than_a_table_has_rows():
-    with pytest.raises(IndexError, match=r"input must be below 2\*\*63, got 9223372036854775809 at position \(1, 0\)"):
+    with pytest.raises(ValueError, match=r"input must be below 2\*\*63, got 9223372036854775809 at position \(1, 0\)"):
         F.embedding(np.array([[1], [2**63 + 1]], np.uint64), np.ones((3, 2)))
     for policy in ("raise", "clip", "hash"):
         with pytest.raises(ValueError, match=rf"input must have at most 64 bits, got {2**70}"):

@@ -228,10 +228,8 @@ def as_indices(values: ArrayLike, name: str = "input") -> NDArray:
     ------
     TypeError
         If they are not integers (booleans are not).
-    IndexError
-        If one is beyond 2**63 - 1, as no table is.
     ValueError
-        If a list is ragged, or a number has more than 64 bits.
+        If one is beyond 2**63 - 1, which no table has, or a list is ragged.
 
     Examples
     --------
@@ -249,7 +247,7 @@ def as_indices(values: ArrayLike, name: str = "input") -> NDArray:
     if array.dtype == np.uint64 and array.size and int(array.max()) >= 2**63:
         flat = int(array.argmax())
         place = flat if array.ndim == 1 else tuple(map(int, np.unravel_index(flat, array.shape)))
-        raise IndexError(f"{name} must be below 2**63, got {array.max()} at position {place}")
+        raise ValueError(f"{name} must be below 2**63, got {array.max()} at position {place}")
     dtype = INT32 if np.can_cast(array.dtype, INT32) else INT64
     return np.require(array, dtype, ("C", "A"))
 

@@ -60,7 +60,7 @@ class Parameter:
         self.embeddings_constraint = embeddings_constraint
         if not (optimizer is None or isinstance(optimizer, Optimizer)):
             raise TypeError(
-                f"optimizer must be an optimizer of fastemb.optim, such as optim.Adam(lr=1e-3), got {optimizer!r}"
+                f"optimizer must be an optimizer of fastemb.optim, got {optimizer!r}: make one, as optim.Adam()"
             )
         self.optimizer = optimizer
         self.caught_up_by: Any = None  # an optimizer that steps the collected gradients, and puts off weight decay
