@@ -118,12 +118,11 @@ def test_trained_model_is_written_whole(folder, tmp_path, capsys):
 def test_classifiers_join_phrases(folder, tmp_path, capsys):
     Phrases(corpus_file=folder / "text.txt", min_count=1, threshold=0.5).save(tmp_path / "phrases.pkl")
     out = str(tmp_path / "model.safetensors")
-    options = ["--phrases", str(tmp_path / "phrases.pkl"), "--vector-size", "4", "--workers", "1", "-q"]
-    assert main(["classify", "train", str(folder / "labelled.txt"), "-o", out, *options]) == 0
+    options = ["--phrases", str(tmp_path / "phrases.pkl"), "--workers", "1", "--max-memory", "1k", "-q"]
+    assert main(["classify", "train", str(folder / "labelled.txt"), "-o", out, "--vector-size", "4", *options]) == 0
     classifier = FastTextClassifier.load(out)
-    assert classifier.phrases is not None
+    assert classifier.phrases is not None and classifier.max_memory == "1k"
     assert any("_" in word for word in classifier.wv.index_to_key)
-    options = [option for option in options if option not in ("--vector-size", "4")]
-    options += ["--trials", "1"]
+    options = [*options, "--trials", "1", "--max-table-memory", "1M"]
     assert main(["classify", "autotune", *[str(folder / "labelled.txt")] * 2, "-o", out, *options]) == 0
     assert FastTextClassifier.load(out).phrases is not None

@@ -46,6 +46,9 @@ PhrasesOption = Annotated[
 PrefixOption = Annotated[str, typer.Option("--label-prefix", help="What a label begins with in the text.")]
 KOption = Annotated[int, typer.Option("-k", metavar="K", help="Labels a text, at most; -1 for all.")]
 ThresholdOption = Annotated[float, typer.Option("--threshold", help="Leave out labels of a lower probability.")]
+MemoryOption = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Keep a larger encoded text on disk, such as 500M or 1G.")
+]
 WorkersOption = Annotated[int | None, typer.Option(help="Threads; default, every core of this process.")]
 
 
@@ -77,6 +80,7 @@ def train(
     shuffle: Annotated[bool, typer.Option(help="Train the texts of an epoch in a random order.")] = True,
     seed: Annotated[int, typer.Option(help="Of the random numbers; with --workers 1 a run repeats.")] = 1,
     workers: WorkersOption = None,
+    max_memory: MemoryOption = None,
     errors: ErrorsOption = Errors.STRICT,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -91,7 +95,7 @@ def train(
         loss=loss, lr=lr, epochs=epochs, vector_size=vector_size, word_ngrams=word_ngrams, min_n=min_n, max_n=max_n,
         bucket=bucket, min_count=min_count, min_count_label=min_count_label, negative=negative,
         pretrained_vectors=pretrained_vectors, label_prefix=label_prefix, shuffle=shuffle, seed=seed, workers=workers,
-        errors=errors.value, phrases=_phrases(phrases), callbacks=[progress],
+        max_memory=max_memory, errors=errors.value, phrases=_phrases(phrases), callbacks=[progress],
     )  # fmt: skip
     start = time.perf_counter()
     with progress.shown():
@@ -215,7 +219,7 @@ def autotune(
         str, typer.Option(help="f1, f1:label, precisionAtRecall:30, recallAtPrecision:30:label ...")
     ] = "f1",
     k: KOption = 1,
-    max_memory: Annotated[str, typer.Option(metavar="SIZE", help="Of a table of n-grams, at most.")] = "2G",
+    max_table_memory: Annotated[str, typer.Option(metavar="SIZE", help="Of a table of n-grams, at most.")] = "2G",
     model_size: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Quantize to a .ftz of so many bytes at most, such as 2M.")
     ] = None,
@@ -224,6 +228,7 @@ def autotune(
     label_prefix: PrefixOption = "__label__",
     seed: Annotated[int, typer.Option(help="Of the search, and of each training.")] = 1,
     workers: WorkersOption = None,
+    max_memory: MemoryOption = None,
     errors: ErrorsOption = Errors.STRICT,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -234,9 +239,9 @@ def autotune(
     console = Console(quiet=quiet, json=json)
     _check_output(output, ".bin" if model_size is None else ".ftz")  # of a size: it is quantized
     best = FastTextClassifier.autotune(
-        text, validation, seconds=seconds, trials=trials, metric=metric, k=k, max_memory=max_memory,
+        text, validation, seconds=seconds, trials=trials, metric=metric, k=k, max_table_memory=max_table_memory,
         model_size=model_size, callbacks=[_Trials(console)], loss=loss, label_prefix=label_prefix, seed=seed,
-        workers=workers, errors=errors.value, phrases=_phrases(phrases),
+        workers=workers, max_memory=max_memory, errors=errors.value, phrases=_phrases(phrases),
     )  # fmt: skip
     top = max((trial for trial in best.trials_ if trial.score == trial.score), key=lambda trial: trial.score)
     _save(console, best, output, score=top.score, trials=len(best.trials_), parameters=top.parameters)

@@ -27,7 +27,7 @@ from fastemb.trainers.classification.quantizing import TooLarge, check_sizes, pr
 from fastemb.trainers.classification.saving import model_of, tensors_of
 from fastemb.trainers.classification.start import Start
 from fastemb.trainers.classification.targets import KINDS
-from fastemb.trainers.classification.text import Text, read_text
+from fastemb.trainers.classification.text import Text
 from fastemb.trainers.classification.training import Training
 from fastemb.trainers.classification.tuner import Tuner
 from fastemb.trainers.estimator import Estimator
@@ -85,6 +85,9 @@ class FastTextClassifier(Predictor, Estimator):
         Of all random numbers. With one worker a run repeats bit for bit.
     workers : int, optional
         Threads; default `fastemb.get_num_threads()`.
+    max_memory : int or str, optional
+        Bytes of memory for the text as numbers of words and of features (4 bytes each), such as ``"1G"``; what is more
+        goes to temporary files.
     errors : str, default "strict"
         What to do with bytes that are not UTF-8, as in ``bytes.decode``.
     phrases : Phrases, FrozenPhrases or a sequence of them, optional
@@ -141,6 +144,7 @@ class FastTextClassifier(Predictor, Estimator):
         shuffle: bool = True,
         seed: int = 1,
         workers: int | None = None,
+        max_memory: int | str | None = None,
         errors: str = "strict",
         phrases: PhraseModel | Sequence[PhraseModel] | None = None,
         compat: str | None = None,
@@ -162,6 +166,7 @@ class FastTextClassifier(Predictor, Estimator):
         self.shuffle = shuffle
         self.seed = seed
         self.workers = workers
+        self.max_memory = max_memory
         self.errors = errors
         self.phrases = phrases
         self.compat = compat
@@ -203,7 +208,7 @@ class FastTextClassifier(Predictor, Estimator):
         """
         self._check()
         monitor = Monitor(self, self.callbacks)
-        self._fit(read_text(X, y, corpus_file, self.errors, self._workers, monitor, self._phrases), monitor)
+        self._fit(self._read(X, y, corpus_file, monitor), monitor)
         return self
 
     def _fit(self, text: Text, monitor: Monitor) -> None:
@@ -275,8 +280,7 @@ class FastTextClassifier(Predictor, Estimator):
                 rate = self.lr if lr is None else validate.real("lr", lr, 0, low_open=True)
                 passes = self.epochs if epochs is None else validate.integer("epochs", epochs, 1)
                 monitor = Monitor(self, self.callbacks)
-                text = read_text(X, y, corpus_file, self.errors, self._workers, monitor, self._phrases)
-                self._retrain(model, text, passes, rate, monitor)
+                self._retrain(model, self._read(X, y, corpus_file, monitor), passes, rate, monitor)
         self._model = quantize(model, dsub, qnorm, qout, self.seed, self._workers)
         return self
 
@@ -370,7 +374,7 @@ class FastTextClassifier(Predictor, Estimator):
         trials: int | None = None,
         metric: str = "f1",
         k: int = 1,
-        max_memory: int | str = "2G",
+        max_table_memory: int | str = "2G",
         model_size: int | str | None = None,
         callbacks: Sequence[object] = (),
         **fixed: Any,
@@ -392,7 +396,7 @@ class FastTextClassifier(Predictor, Estimator):
             at a recall of at least 30 %), ``"precisionAtRecall:30:label"``, and ``recallAtPrecision`` in the same way.
         k : int, default 1
             Predictions a text with F1.
-        max_memory : int or str, default "2G"
+        max_table_memory : int or str, default "2G"
             Bytes of a table of n-grams, at most.
         model_size : int or str, optional
             Most bytes of the classifier's ``.ftz``, such as ``"2M"``: each one is pruned, trained once more and
@@ -423,7 +427,7 @@ class FastTextClassifier(Predictor, Estimator):
         """
         most = None if model_size is None else parse_size(model_size, "model_size")
         tuner = Tuner(cls, fixed, Metric.parse(metric, fixed.get("label_prefix", "__label__")), k, callbacks, most)
-        best, done = tuner.run(train, validation, seconds, trials, parse_size(max_memory, "max_memory"))
+        best, done = tuner.run(train, validation, seconds, trials, parse_size(max_table_memory, "max_table_memory"))
         best.trials_ = done
         return best
 
@@ -452,5 +456,7 @@ class FastTextClassifier(Predictor, Estimator):
         validate.integer("seed", self.seed, 0, 2**63 - 1)
         if self.workers is not None:
             validate.integer("workers", self.workers, 1, MAX_THREADS)
+        if self.max_memory is not None:
+            parse_size(self.max_memory, "max_memory")
         validate.choice("errors", self.errors, ERRORS)
         validate.choice("compat", self.compat, (None, "fasttext"))
