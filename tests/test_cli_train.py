@@ -132,6 +132,30 @@ def test_it_starts_from_vectors(text, out, tmp_path, capsys):
     fails(["train", text, "-o", out, "--pretrained", missing], capsys, "missing.txt")
 
 
+def test_it_reads_a_vocabulary(text, out, tmp_path, capsys):
+    vocab, model, again = (str(tmp_path / name) for name in ("vocab.txt", "model.safetensors", "again.safetensors"))
+    small = [*SMALL, "--min-count", "30", "-q"]
+    assert main(["train", text, "-o", out, "--save-vocab", vocab, *small]) == 0
+    assert main(["train", text, "-o", again, "--read-vocab", vocab, *small]) == 0
+    first, second = KeyedVectors.load(out), KeyedVectors.load(again)
+    assert first.index_to_key == second.index_to_key
+    np.testing.assert_array_equal(first.vectors, second.vectors)
+    Path(vocab).write_text("</s> 60\nthe 9\ndog 7\nmouse 5\n")  # as word2vec.c's; not all words are in the text
+    small = [*SMALL, "-q", "--model", "fasttext", "--bucket", "50", "--min-count", "6", "--save-model", model]
+    assert main(["train", text, "-o", again, "--read-vocab", vocab, *small]) == 0
+    found = KeyedVectors.load(again)
+    assert found.index_to_key == ["</s>", "the", "dog"] and found.get_vecattr("dog", "count") == 7
+    how = ["train", text, "-o", out, "--read-vocab", vocab]
+    fails([*how, "--continue", model, "--model", "fasttext"], capsys, "--read-vocab is the saved model's own", code=2)
+    fails([*how, "--model", "glove"], capsys, "--read-vocab has no meaning with --model glove", code=2)
+    fails([*how, "--min-count", "99"], capsys, "min_count")
+    Path(vocab).write_text("the 9\ndog\n")
+    fails(how, capsys, "vocab.txt', line 2: must be a word and its count")
+    Path(vocab).write_text("mouse 9\n")
+    fails(how, capsys, "none of the 9 words read is in the vocabulary of 1 words")
+    fails([*how, "--save-vocab", out], capsys, "--output and --save-vocab are the same file", code=2)
+
+
 def test_defaults_are_the_library_s():
     ours = {name: item.default for name, item in inspect.signature(train_module.train).parameters.items()}
     theirs = {name: item.default for name, item in inspect.signature(Word2Vec).parameters.items()}
