@@ -1,8 +1,6 @@
 """FastTextClassifier: text into classes, by the mean of its features' vectors and a linear layer."""
 
-import json
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Self
@@ -16,23 +14,17 @@ from fastemb.corpus.subwords import MAX_BUCKET
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
 from fastemb.engine.product import CENTROIDS
-from fastemb.formats.registry import detect
 from fastemb.trainers.classification.autotune import Trial
-from fastemb.trainers.classification.fasttext_files import read_fasttext, write_fasttext
 from fastemb.trainers.classification.features import Bags
 from fastemb.trainers.classification.metrics import Metric
 from fastemb.trainers.classification.model import LOSSES, Model
-from fastemb.trainers.classification.predictor import Predictor
 from fastemb.trainers.classification.quantizing import TooLarge, check_sizes, prune, quantize, rows_that_fit
-from fastemb.trainers.classification.saving import model_of, tensors_of
 from fastemb.trainers.classification.start import Start
-from fastemb.trainers.classification.targets import KINDS
+from fastemb.trainers.classification.storing import Stored
 from fastemb.trainers.classification.text import Text
 from fastemb.trainers.classification.training import Training
 from fastemb.trainers.classification.tuner import Tuner
-from fastemb.trainers.estimator import Estimator
-from fastemb.trainers.frozen_phrases import frozen, phrases_of, phrases_tensors
-from fastemb.trainers.model_files import reading_model, write_model
+from fastemb.trainers.frozen_phrases import frozen
 from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.schedule import Monitor
 from fastemb.vectors.keyed_vectors import KeyedVectors
@@ -43,10 +35,9 @@ PathLike = str | os.PathLike[str]
 Source = PathLike | tuple[Any, Any]
 
 MAX_VECTOR_SIZE = 1 << 16
-MODEL_FORMAT = "fastemb.FastTextClassifier/1"
 
 
-class FastTextClassifier(Predictor, Estimator):
+class FastTextClassifier(Stored):
     """Puts texts into classes: fastText's supervised model, on all cores, with scikit-learn's interface.
 
     A text's hidden vector is the mean of the vectors of its words, and of their character n-grams and its word n-grams
@@ -306,63 +297,6 @@ class FastTextClassifier(Predictor, Estimator):
             model = prune(model, cutoff)
             self._retrain(model, text, self.epochs, self.lr, monitor)
         self._model = quantize(model, dsub, True, qout, self.seed, self._workers)
-
-    def save(self, path: PathLike) -> None:
-        """Write the classifier to a file.
-
-        Parameters
-        ----------
-        path : path
-            ``.safetensors`` keeps everything. ``.bin``, and ``.ftz`` of a quantized classifier, are fastText's own
-            files, which its program and its Python package load.
-        """
-        name = os.fspath(path)
-        if name.endswith((".bin", ".ftz")):
-            if self.phrases is not None:
-                warnings.warn(
-                    f"{name!r} cannot hold the phrases: what loads it must join them itself", UserWarning, stacklevel=2
-                )
-            if name.endswith(".ftz") != self._trained.is_quantized:
-                is_so = "is" if self._trained.is_quantized else "is not"
-                raise ValueError(f"a .ftz is a quantized classifier, a .bin is not, got {name!r}; this one {is_so}")
-            write_fasttext(path, self._trained, self.get_params())
-            return
-        if not name.endswith(".safetensors"):
-            raise ValueError(f"path must end in '.safetensors', '.bin' or '.ftz', got {name!r}")
-        tensors, described = tensors_of(self._trained)
-        parameters = {
-            name: value for name, value in self.get_params().items() if name not in ("callbacks", "phrases")
-        }  # fmt: skip
-        if isinstance(self.pretrained_vectors, KeyedVectors | os.PathLike):
-            parameters["pretrained_vectors"] = None
-        told = {"parameters": json.dumps(parameters), "model": json.dumps(described), "label_kind": self._kind}
-        write_model(path, MODEL_FORMAT, tensors | phrases_tensors(frozen(self.phrases)), told)
-
-    @classmethod
-    def load(cls, path: PathLike, label_prefix: str = "__label__") -> Self:
-        """Read what `save` wrote, or fastText's ``.bin`` or ``.ftz``.
-
-        Parameters
-        ----------
-        path : path
-        label_prefix : str, default "__label__"
-            What the labels in fastText's file begin with, which the file does not tell.
-
-        Raises
-        ------
-        ValueError
-            If the file is no classifier.
-        """
-        if detect(path) == "fasttext":
-            model, parameters = read_fasttext(path, label_prefix)
-            classifier = cls(**parameters)
-            classifier._model, classifier._kind = model, "str"
-            return classifier
-        with reading_model(path, MODEL_FORMAT, "classifier") as (tensors, told):
-            classifier = cls(**json.loads(told["parameters"]), phrases=phrases_of(tensors))
-            classifier._model = model_of(tensors, json.loads(told["model"]))
-            classifier._kind = validate.choice("label_kind", told["label_kind"], KINDS)
-        return classifier
 
     @classmethod
     def autotune(
