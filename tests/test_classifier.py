@@ -247,6 +247,22 @@ def test_autotune_repeats_and_finds():
         FastTextClassifier.autotune((TEXTS, LABELS), sample(9, 1), seconds=1e-9)
 
 
+def test_ctrl_c_ends_a_search_with_the_best():
+    class Impatient:
+        trials = 0
+
+        def on_trial_end(self, classifier, trial):
+            self.trials += 1
+            if self.trials == 2:
+                raise KeyboardInterrupt
+
+    fixed = {"workers": 1, "vector_size": 8, "word_ngrams": 1, "max_n": 0}
+    with pytest.warns(UserWarning, match="Ctrl-C ended the search: this is the best of 2 models"):
+        best = FastTextClassifier.autotune((TEXTS, LABELS), sample(60, 1), callbacks=[Impatient()], **fixed)
+    assert best.interrupted_ and len(best.trials_) == 2
+    assert best.test(*sample(60, 1)).f1 == max(trial.score for trial in best.trials_)
+
+
 def test_autotune_within_a_size(tmp_path):
     texts = [f"{text} n{i}" for i, text in enumerate(TEXTS)] * 2
     fixed = {"workers": 1, "vector_size": 8, "word_ngrams": 2, "max_n": 0, "bucket": 4000, "lr": 0.5}

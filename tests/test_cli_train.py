@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastemb import KeyedVectors, Word2Vec
+from fastemb import FastTextClassifier, KeyedVectors, Word2Vec
 from fastemb.cli import main
 from fastemb.cli import train as train_module
 
@@ -324,6 +324,26 @@ def test_interrupted_training_saves_what_there_is(text, out):
     summary = json.loads(stdout)
     assert summary["interrupted"] is True
     assert np.isfinite(KeyedVectors.load(out).vectors).all()
+
+
+@posix
+@pytest.mark.parametrize(
+    ("command", "options", "marker"),
+    [("train", ["--epochs", "10000000"], b"Epoch 1 "), ("autotune", ["--seconds", "600"], b"best so far")],
+)
+def test_interrupted_classifiers_are_saved(command, options, marker, tmp_path):
+    labelled, out = str(tmp_path / "labelled.txt"), str(tmp_path / "out.bin")
+    Path(labelled).write_text("".join(f"__label__{number % 2} {line}\n" for number, line in enumerate(LINES)))
+    texts = [labelled] * (1 + (command == "autotune"))
+    with start([*RUN, "classify", command, *texts, "-o", out, *options, "--json"]) as process:
+        while marker not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert b"Interrupted: saving" in stderr and b"Traceback" not in stderr
+    assert json.loads(stdout)["interrupted"] is True
+    assert FastTextClassifier.load(out).predict(["a dog"])[0] in "01"
 
 
 @posix

@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,7 +86,7 @@ def train(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a classifier on labelled text."""
+    """Train a classifier on labelled text. Ctrl-C ends training early and keeps what was learned."""
     from fastemb import FastTextClassifier
 
     console = Console(quiet=quiet, json=json)
@@ -97,13 +98,20 @@ def train(
         pretrained_vectors=pretrained_vectors, label_prefix=label_prefix, shuffle=shuffle, seed=seed, workers=workers,
         max_memory=max_memory, errors=errors.value, phrases=_phrases(phrases), callbacks=[progress],
     )  # fmt: skip
-    start = time.perf_counter()
+    start, interrupted = time.perf_counter(), False
     with progress.shown():
-        classifier.fit(corpus_file=text)
+        try:
+            classifier.fit(corpus_file=text)
+        except KeyboardInterrupt:
+            if not progress.words_trained:
+                raise
+            interrupted = True
     seconds = time.perf_counter() - start
-    _save(console, classifier, output, seconds=seconds, losses=classifier.losses)
+    _save(console, classifier, output, interrupted, seconds=seconds, losses=classifier.losses)
     speed = progress.last["training"].words_per_second
     console.say(f"Trained in {seconds:.1f} s, {short(speed)} words/s")
+    if interrupted:
+        raise typer.Exit(130)
 
 
 @app.command(epilog=f"Example: {PREDICT}")
@@ -205,7 +213,7 @@ def quantize(
     console.say(f"Vectors: {before / 1e6:.2f} MB before, {after / 1e6:.2f} MB now, {before / after:.1f} times smaller")
     if text is not None:
         console.say(f"P@1 on {text}: {results['precision_before']:.4f} before, {results['precision']:.4f} now")
-    _save(console, classifier, output, **results)
+    _save(console, classifier, output, False, **results)
 
 
 @app.command(epilog=f"Example: {AUTOTUNE}")
@@ -233,10 +241,14 @@ def autotune(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Search for hyper-parameters that do best on validation text, and write the best classifier."""
+    """Search for hyper-parameters that do best on validation text, and write the best classifier.
+
+    Ctrl-C ends the search early and keeps the best one.
+    """
     from fastemb import FastTextClassifier
 
     console = Console(quiet=quiet, json=json)
+    warnings.filterwarnings("ignore", "Ctrl-C ended the search")  # as is said below
     _check_output(output, ".bin" if model_size is None else ".ftz")  # of a size: it is quantized
     best = FastTextClassifier.autotune(
         text, validation, seconds=seconds, trials=trials, metric=metric, k=k, max_table_memory=max_table_memory,
@@ -244,7 +256,10 @@ def autotune(
         workers=workers, max_memory=max_memory, errors=errors.value, phrases=_phrases(phrases),
     )  # fmt: skip
     top = max((trial for trial in best.trials_ if trial.score == trial.score), key=lambda trial: trial.score)
-    _save(console, best, output, score=top.score, trials=len(best.trials_), parameters=top.parameters)
+    told = {"score": top.score, "trials": len(best.trials_), "parameters": top.parameters}
+    _save(console, best, output, best.interrupted_, **told)
+    if best.interrupted_:
+        raise typer.Exit(130)
 
 
 class _Trials:
@@ -282,11 +297,13 @@ def _load(path: str, label_prefix: str, workers: int | None, errors: str) -> "Fa
     return FastTextClassifier.load(path, label_prefix).set_params(workers=workers, errors=errors)
 
 
-def _save(console: Console, classifier: "FastTextClassifier", output: str, **results: Any) -> None:
+def _save(console: Console, classifier: "FastTextClassifier", output: str, interrupted: bool, **results: Any) -> None:
+    if interrupted:
+        console.say("Interrupted: saving what was learned so far.")
     classifier.save(output)
     words, labels = len(classifier.wv), len(classifier.classes_)
     console.say(f"Wrote {output}: {count(words)} words, {count(labels)} labels")
-    console.result({"output": output, "words": words, "labels": labels, **results})
+    console.result({"output": output, "words": words, "labels": labels, "interrupted": interrupted, **results})
 
 
 def _described(measure: "Measure") -> dict[str, float]:

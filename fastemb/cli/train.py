@@ -87,7 +87,8 @@ def train(
 ) -> None:
     """Train word vectors on a text.
 
-    With --model glove, --window is 15 and --epochs 25 by default, and CORPUS may be a file of co-occurrences.
+    With --model glove, --window is 15 and --epochs 25 by default, those that a model of --continue has had among them,
+    and CORPUS may be a file of co-occurrences.
 
     Ctrl-C ends training early and keeps what was learned.
     """

@@ -1,6 +1,7 @@
 """FastTextClassifier: text into classes, by the mean of its features' vectors and a linear layer."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Self
@@ -35,6 +36,10 @@ PathLike = str | os.PathLike[str]
 Source = PathLike | tuple[Any, Any]
 
 MAX_VECTOR_SIZE = 1 << 16
+BOUNDS = {
+    "epochs": (1,), "word_ngrams": (1, 100), "min_n": (0, 100), "max_n": (0, 100), "bucket": (1, MAX_BUCKET),
+    "min_count": (0,), "min_count_label": (0,), "negative": (1, 64), "seed": (0, 2**63 - 1),
+}  # fmt: skip
 
 
 class FastTextClassifier(Stored):
@@ -98,6 +103,8 @@ class FastTextClassifier(Stored):
         Mean loss of a text in each epoch.
     trials_ : list of Trial
         What `autotune` tried.
+    interrupted_ : bool
+        Whether Ctrl-C ended `autotune`.
 
     Notes
     -----
@@ -115,6 +122,7 @@ class FastTextClassifier(Stored):
     """
 
     trials_: list[Trial]
+    interrupted_: bool
 
     def __init__(
         self,
@@ -344,12 +352,15 @@ class FastTextClassifier(Stored):
         Returns
         -------
         FastTextClassifier
-            Trained; its `trials_` holds a `Trial` for each model that was tried.
+            Trained; its `trials_` holds a `Trial` for each model that was tried. After Ctrl-C it is the best until
+            then, as of fastText, and a warning says so.
 
         Raises
         ------
         RuntimeError
             If there was no time to train once, or every trial failed: diverged, or could not be so small.
+        KeyboardInterrupt
+            On Ctrl-C before one model was trained.
 
         Examples
         --------
@@ -361,8 +372,11 @@ class FastTextClassifier(Stored):
         """
         most = None if model_size is None else parse_size(model_size, "model_size")
         tuner = Tuner(cls, fixed, Metric.parse(metric, fixed.get("label_prefix", "__label__")), k, callbacks, most)
-        best, done = tuner.run(train, validation, seconds, trials, parse_size(max_table_memory, "max_table_memory"))
-        best.trials_ = done
+        most_memory = parse_size(max_table_memory, "max_table_memory")
+        best, done, interrupted = tuner.run(train, validation, seconds, trials, most_memory)
+        if interrupted:
+            warnings.warn(f"Ctrl-C ended the search: this is the best of {len(done)} models", UserWarning, stacklevel=2)
+        best.trials_, best.interrupted_ = done, interrupted
         return best
 
     def _check(self) -> None:
@@ -372,14 +386,8 @@ class FastTextClassifier(Stored):
         if self.vector_size is not None:
             validate.integer("vector_size", self.vector_size, 1, MAX_VECTOR_SIZE)
         validate.real("lr", self.lr, 0, low_open=True)
-        validate.integer("epochs", self.epochs, 1)
-        validate.integer("word_ngrams", self.word_ngrams, 1, 100)
-        validate.integer("min_n", self.min_n, 0, 100)
-        validate.integer("max_n", self.max_n, 0, 100)
-        validate.integer("bucket", self.bucket, 1, MAX_BUCKET)
-        for name in ("min_count", "min_count_label"):
-            validate.integer(name, getattr(self, name), 0)
-        validate.integer("negative", self.negative, 1, 64)
+        for name, bounds in BOUNDS.items():
+            validate.integer(name, getattr(self, name), *bounds)
         if (
             not isinstance(self.label_prefix, str)
             or not self.label_prefix
@@ -387,7 +395,6 @@ class FastTextClassifier(Stored):
         ):
             raise ValueError(f"label_prefix must be a str without white space, got {self.label_prefix!r}")
         validate.boolean("shuffle", self.shuffle)
-        validate.integer("seed", self.seed, 0, 2**63 - 1)
         if self.workers is not None:
             validate.integer("workers", self.workers, 1, MAX_THREADS)
         if self.max_memory is not None:

@@ -71,8 +71,8 @@ class Tuner(Generic[C]):
 
     def run(
         self, train: Any, validation: Any, seconds: float | None, trials: int | None, max_table_memory: int
-    ) -> tuple[C, list[Trial]]:
-        """Search; return the best classifier and all trials."""
+    ) -> tuple[C, list[Trial], bool]:
+        """Search; return the best classifier, all trials, and whether Ctrl-C ended the search."""
         if seconds is None and trials is None:
             seconds = SECONDS
         if seconds is not None:
@@ -87,9 +87,9 @@ class Tuner(Generic[C]):
         def evaluate(parameters: dict[str, Any]) -> float:
             return self._try(dict(parameters), text, held_out, _Deadline(end))
 
-        _, done = tuned(search, evaluate, seconds, trials, self._tell)
+        done = tuned(search, evaluate, seconds, trials, self._tell)
         assert self._best is not None
-        return self._best, done
+        return self._best, *done
 
     def _read(self, source: Any, first: "FastTextClassifier") -> Text:
         X, y, file = (None, None, source) if isinstance(source, str | os.PathLike) else (*source, None)
