@@ -276,6 +276,13 @@ def test_outputs_are_checked_before_work(text, tmp_path, capsys):
     fails(["train", text, "-o", good, "--errors", "nosuch"], capsys, "--errors", code=2)
 
 
+def test_formats_are_checked_before_work(text, capsys):
+    for suffix in (".bin", ".ftz"):
+        argv = ["train", text, "-o", f"out{suffix}", "--model", "fasttext", "--mode", "floret"]
+        fails(argv, capsys, f"out{suffix}: fastText's format cannot hold floret's table", code=2)
+    fails(["train", text, "-o", "out.floret"], capsys, "out.floret needs --model fasttext --mode floret", code=2)
+
+
 def test_outputs_do_not_overwrite_the_text_or_each_other(text, out, capsys, monkeypatch):
     before = Path(text).read_bytes()
     monkeypatch.chdir(Path(text).parent)

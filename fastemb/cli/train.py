@@ -95,6 +95,8 @@ def train(
     console = Console(quiet=quiet, json=json)
     _check_files(corpus, output, save_model, save_vocab)
     parameters = _parameters(context, model, continue_model is not None)
+    if continue_model is None:
+        _check_holds(output, parameters.get("mode") == "floret")
     if corpus == "-" and sys.stdin.isatty():
         console.say("Reading from this terminal: end the text with Ctrl-D.")
     if phrases is not None:
@@ -127,6 +129,15 @@ def _parameters(context: typer.Context, model: Model, goes_on: bool) -> dict[str
         found["sg"] = int(model in (Model.SKIPGRAM, Model.FASTTEXT))
     known = trainer_of(model)._parameter_names()
     return {name: value for name, value in found.items() if name in known}
+
+
+def _check_holds(output: str, is_floret: bool) -> None:
+    """Check that the format of a file, which has a name of one, can hold the model's table."""
+    suffix = os.path.splitext(output)[1].lower()
+    if is_floret and suffix in (".bin", ".ftz"):
+        raise typer.BadParameter(f"--output {output}: fastText's format cannot hold floret's table; .floret can")
+    if suffix == ".floret" and not is_floret:
+        raise typer.BadParameter(f"--output {output} needs --model fasttext --mode floret")
 
 
 def _plain(value: Any) -> Any:

@@ -68,6 +68,7 @@ class Tuner(Generic[C]):
         self._model_size = model_size
         self._best: C | None = None
         self._best_score = -math.inf
+        self._failure: Exception | None = None
 
     def run(
         self, train: Any, validation: Any, seconds: float | None, trials: int | None, max_table_memory: int
@@ -87,7 +88,10 @@ class Tuner(Generic[C]):
         def evaluate(parameters: dict[str, Any]) -> float:
             return self._try(dict(parameters), text, held_out, _Deadline(end))
 
-        done = tuned(search, evaluate, seconds, trials, self._tell)
+        try:
+            done = tuned(search, evaluate, seconds, trials, self._tell)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}{'' if self._failure is None else f': {self._failure}'}") from self._failure
         assert self._best is not None
         return self._best, *done
 
@@ -103,7 +107,8 @@ class Tuner(Generic[C]):
             classifier._fit(train, monitor)
             if self._model_size is not None:
                 classifier._fit_into(self._model_size, dsub, train, monitor)
-        except (FloatingPointError, MemoryError, TooLarge):
+        except (FloatingPointError, MemoryError, TooLarge) as error:
+            self._failure = error
             return math.nan
         model = classifier._trained
         bags: Bags = validation.bags(model.features, classifier._workers)
