@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from fastemb import EmbeddingBagCollection, num_threads, optim
-from fastemb.engine import _features, operations
+from fastemb.engine import _features
 from fastemb.engine.backend import kernels
+from fastemb.engine.features import join, plain_features
 
 cpu, reference = kernels("cpu", "features"), kernels("reference", "features")
 NO_PADDING = -2
@@ -80,9 +81,9 @@ def test_join_matches_the_reference():
 def test_join_is_stack(by_sample):
     pieces = [rng.standard_normal((3000, 8)) for _ in range(3)]
     for each in (pieces, [pieces[0].astype(np.float32), *pieces[1:]], [piece[:, ::2] for piece in pieces]):
-        found = operations.join(each, by_sample)
+        found = join(each, by_sample)
         np.testing.assert_array_equal(found, np.stack(each, axis=int(by_sample)))
-    assert not np.shares_memory(operations.join(pieces[:1], by_sample), pieces[0])
+    assert not np.shares_memory(join(pieces[:1], by_sample), pieces[0])
 
 
 def layer(**options):
@@ -174,7 +175,7 @@ def test_other_layers_give_way():
     assert not is_served(bags, ONE)
     bags = layer(optimizer=optim.SGD(lr=0.1, weight_decay=0.1, decay="exact"))
     assert not is_served(bags, ONE)
-    assert operations.plain_features(np.zeros((1, 1)), {}, ["a"], told([1], [NO_PADDING]), "sum") is None
+    assert plain_features(np.zeros((1, 1)), {}, ["a"], told([1], [NO_PADDING]), "sum") is None
 
 
 @pytest.mark.parametrize("value", [40, -1])

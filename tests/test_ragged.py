@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastemb.engine.arrays import accumulator, as_indices, as_output, as_rows, as_table
-from fastemb.engine.ragged import Bags, as_bags, check, index_error, padding_row, settle_invalid
+from fastemb.engine.checks import check, index_error
+from fastemb.engine.ragged import Bags, as_bags, padding_row, settle_invalid
 from fastemb.kernels.reference.random import random_u64
 
 ROWS = [[3, 1], [], [2, 2, 9]]

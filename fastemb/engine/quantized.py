@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from fastemb.engine import gpu, operations
 from fastemb.engine.arrays import BFLOAT16, FLOAT16, FLOAT32, INT64
 from fastemb.engine.backend import kernels, require_half
+from fastemb.engine.checks import index_error
 from fastemb.engine.device import DeviceArray, empty, on_host, upload
 from fastemb.engine.memory import empty_rows
 from fastemb.engine.parallel import run
-from fastemb.engine.ragged import Bags, index_error, padding_number
+from fastemb.engine.ragged import Bags, padding_number
 
 __all__ = ["CodedRows", "ShortRows", "placed", "quantize", "shorten"]
 

@@ -7,9 +7,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastemb.engine import operations
 from fastemb.engine.arrays import as_rows
 from fastemb.engine.backend import checked_device
+from fastemb.engine.features import join
 from fastemb.engine.foreign import host_of, in_kind, is_foreign, wrap
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.validate import boolean
@@ -266,7 +266,7 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
                     whole.reshape(-1, width), (num_bags * len(pieces), width), arena.table.dtype, "grad_output"
                 )
                 return rows if arena.optimizer is not None else apart(rows, whole)
-        block = operations.join(pieces, call.gathered.by_sample, self.device)
+        block = join(pieces, call.gathered.by_sample, self.device)
         return as_rows(block, block.shape, arena.table.dtype, "grad_output")
 
     @property

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from fastemb.engine import operations
 from fastemb.engine.arrays import as_indices
-from fastemb.engine.ragged import Bags, as_bags, index_error, settle_invalid
+from fastemb.engine.checks import index_error
+from fastemb.engine.features import plain_features, shift
+from fastemb.engine.ragged import Bags, as_bags, padding_number, settle_invalid
 from fastemb.layers.features import column_of, rectangles
 
 __all__ = ["NO_ROW", "Feature", "Gathered", "Gatherer"]
@@ -101,15 +103,14 @@ class Gatherer:
         self._names = [feature.name for feature in self.features]
         self._told = np.zeros((len(self.features), 6), np.int64)  # as kernels take them
         self._told[:, 3:] = [
-            (feature.first, feature.num_embeddings, operations.padding_number(feature.padding_idx))
-            for feature in self.features
+            (feature.first, feature.num_embeddings, padding_number(feature.padding_idx)) for feature in self.features
         ] or np.zeros((0, 3))
 
     def serve(self, table: NDArray, batch: Any, mode: str, device: str) -> NDArray | None:
         """Return the bags of all features, (num_bags, num_features, embedding_dim), if they are plain arrays."""
         if type(batch) is not dict or self.on_invalid != "raise" or mode not in operations.SUMS:
             return None
-        found = operations.plain_features(table, batch, self._names, self._told, mode, device)
+        found = plain_features(table, batch, self._names, self._told, mode, device)
         return None if found is None else found.reshape(len(found), len(self.features), table.shape[1])
 
     @property
@@ -173,7 +174,7 @@ class Gatherer:
         done = 0
         for n, (feature, part) in enumerate(zip(self.features, parts, strict=True)):
             stop = done + len(part.indices)
-            status = operations.shift(part, feature.first, feature.num_embeddings, indices[done:stop], device)
+            status = shift(part, feature.first, feature.num_embeddings, indices[done:stop], device)
             if status != -1:
                 raise self._outside(status, part, feature)
             np.add(part.offsets[1:], done, out=offsets[n * num_bags + 1 : (n + 1) * num_bags + 1])
