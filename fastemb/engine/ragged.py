@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastemb.engine import _plain
 from fastemb.engine.arrays import BEHAVED, INDEX_DTYPES, INT64, accumulator, as_floats, as_indices, as_integers
 from fastemb.engine.device import DeviceArray
 from fastemb.engine.foreign import is_foreign
@@ -105,6 +106,11 @@ def as_bags(
     >>> bags.indices, bags.offsets
     (array([3, 1, 2]), array([0, 2, 2, 3]))
     """
+    if type(input) is np.ndarray and per_sample_weights is None and on_invalid == "raise":
+        starts = _plain.starts_of(input, offsets, include_last_offset)
+        if starts is not None:
+            row = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
+            return Bags(input if input.ndim == 1 else input.reshape(-1), starts, None, row, input.shape)
     shape: tuple[int, ...] | None
     if type(input) is not np.ndarray and is_foreign(input[0] if type(input) is tuple and len(input) == 2 else input):
         from fastemb.engine.gpu_ragged import bags_of
