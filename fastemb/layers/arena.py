@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -194,7 +195,9 @@ class Arena(Parameter):
         """
         if self.device == "cuda" or self.is_behind or self._bounded or self.lora is not None:
             return None
-        return self._gatherer.serve(self.table, batch, self.mode, self.device)
+        return self._gatherer.serve(
+            partial(operations.plain_features, self.table, device=self.device), batch, self.mode
+        )
 
     def prepare(self, indices: NDArray) -> None:
         """Do what must be done to rows before they are read: put-off decay, and the bounds of norms."""

@@ -1,6 +1,6 @@
 """The columns of a batch as one batch of bags of rows, where tables of one width lie one after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,12 +105,19 @@ class Gatherer:
             for feature in self.features
         ] or np.zeros((0, 3))
 
-    def serve(self, table: NDArray, batch: Any, mode: str, device: str) -> NDArray | None:
-        """Return the bags of all features, (num_bags, num_features, embedding_dim), if they are plain arrays."""
+    def serve(self, read: Callable[..., NDArray | None], batch: Any, mode: str) -> NDArray | None:
+        """Return the bags of all features, (num_bags, num_features, embedding_dim), if they are plain arrays.
+
+        What reads the tables, `read`, takes the arguments of `operations.plain_features` behind the table.
+        """
         if type(batch) is not dict or self.on_invalid != "raise" or mode not in operations.SUMS:
             return None
-        found = operations.plain_features(table, batch, self._names, self._told, mode, device)
-        return None if found is None else found.reshape(len(found), len(self.features), table.shape[1])
+        found = read(batch, self._names, self._told, mode)
+        return (
+            None
+            if found is None
+            else found.reshape(len(found), len(self.features), found.shape[1] // len(self.features))
+        )
 
     @property
     def padding_idx(self) -> int | None:
