@@ -57,6 +57,10 @@ def test_files_that_do_not_fit(tmp_path):
     np.save(path, np.zeros((4, 2)))
     with pytest.raises(ValueError, match=r"must hold a table of shape \(30, 4\) and dtype float32, got \(4, 2\)"):
         Embedding(V, D, storage=path)
+    for name in ("x.txt", "Shared"):
+        with pytest.raises(ValueError, match=f"storage must be 'shared' or the path of an .npy file, got '.*{name}'"):
+            Embedding(V, D, storage=str(tmp_path / name))
+    assert [each.name for each in tmp_path.iterdir()] == ["table.npy"]
     np.save(path, np.zeros(4))
     with pytest.raises(ValueError, match=r"an array of two axes in C order, got shape \(4,\)"):
         Embedding.from_pretrained(path)

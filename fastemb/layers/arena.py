@@ -89,8 +89,11 @@ class Arena(Parameter):
         self._table_of = {feature: table for feature, table in features.items() if table in self.plans}
         self._arrange()
         bounded = [plan.name for plan in plans if plan.max_norm is not None]
-        if bounded and not self.table.flags.writeable:
-            raise ValueError(f"max_norm changes the table in place, but table {bounded[0]!r} is read-only")
+        if not self.table.flags.writeable:  # it is given, and so alone
+            if bounded:
+                raise ValueError(f"max_norm changes the table in place, but table {bounded[0]!r} is read-only")
+            if self.optimizer is not None and first.lora_rank is None:
+                raise ValueError(f"optimizer would change table {first.name!r}, but its W is read-only")
         if first.lora_rank is not None:
             self.enable_lora(first.lora_rank, first.lora_alpha)
 
