@@ -176,6 +176,8 @@ def test_state_dict():
     assert np.shares_memory(layer.state_dict()["weight"], layer.weight)
     other.load_state_dict(layer.state_dict())
     np.testing.assert_array_equal(other([1, 2]), layer([1, 2]))
+    with pytest.raises(TypeError, match="state_dict must be a dict from names to arrays, got NoneType"):
+        layer.load_state_dict(None)
     with pytest.raises(KeyError, match=r"must have the names \['lora_embeddings_a', .*, got \['weight'\]"):
         other.load_state_dict({"weight": layer.weight})
     other.load_state_dict({"weight": np.zeros((V, D)), "other": 1}, strict=False)

@@ -119,6 +119,8 @@ def test_a_read_only_table_is_not_stepped():
     layer([[1]])
     layer.backward(np.ones((1, D)))
     assert layer.lora.b.weight.any()
+    with pytest.raises(ValueError, match="merge_lora changes the table in place, but W is read-only"):
+        layer.merge_lora()
     collected = EmbeddingBag(V, D, W=weight)
     collected([[1]])
     collected.backward(np.ones((1, D)))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastemb.engine.arrays import accumulator, as_indices, as_output, as_rows, as_table
+from fastemb.engine.arrays import accumulator, as_indices, as_integers, as_output, as_rows, as_table
 from fastemb.engine.ragged import Bags, as_bags, check, index_error, padding_row, settle_invalid
 from fastemb.kernels.reference.random import random_u64
 
@@ -271,8 +271,10 @@ def test_weights_of_two_dimensions_go_with_lists_of_one_length(dtype):
 
 def test_nulls_among_single_indices_are_told():
     pa = pytest.importorskip("pyarrow", reason="Arrow arrays need pyarrow")
-    with pytest.raises(TypeError, match="input must be an Arrow array of lists, got int64 with 1 nulls"):
+    with pytest.raises(TypeError, match="input must hold no null among its integers, got 1"):
         bags_of(pa.array([1, None]))
+    with pytest.raises(TypeError, match="input must be integers, got float64, of which 1 are null"):
+        as_integers(pa.array([1, None]))
 
 
 def test_weights_of_arrow():

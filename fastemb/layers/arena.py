@@ -22,7 +22,7 @@ from fastemb.layers.gathering import Feature, Gathered, Gatherer
 from fastemb.layers.lora import check_adaptable
 from fastemb.layers.memory import Memory, allocate, given_table, moved
 from fastemb.layers.parameter import Parameter
-from fastemb.layers.plan import TablePlan
+from fastemb.layers.plan import TablePlan, naming
 from fastemb.layers.rows import kept_dtype
 
 __all__ = ["Arena", "ArenaLookup", "rows_of", "slices_of"]
@@ -102,21 +102,7 @@ class Arena(Parameter):
         cls, plans: Sequence[TablePlan], features: Mapping[str, str], device: str, generator: np.random.Generator
     ) -> Self:
         """Return an arena of fresh tables, or of one that the user has given."""
-        first, dtype = plans[0], plans[0].dtype
-        if first.W is not None:
-            shape = first.num_embeddings, first.embedding_dim
-            memory, shown = given_table(first.W, shape, dtype, first.frozen is True)
-        else:
-            kept, shown = kept_dtype(np.float32 if dtype is None else dtype)
-            slices = slices_of({plan.name: plan.num_embeddings for plan in plans})
-
-            def fill(table: NDArray) -> None:
-                for plan in plans:
-                    rows = table[slices[plan.name]]
-                    initializers.start_table(rows, plan.embeddings_initializer, generator, plan.padding_idx)
-
-            shape = sum(plan.num_embeddings for plan in plans), first.embedding_dim
-            memory = allocate(first.storage, shape, kept, fill)
+        memory, shown = _memory_of(plans, generator)
         for plan in plans:
             plan.W = None  # it is the memory's now; numbers that were copied need not be kept
             if initializers.is_array(plan.embeddings_initializer):
@@ -310,6 +296,25 @@ class Arena(Parameter):
         self.flush()
         found = {f"{name}.weight": rows_of(self.weight, rows) for name, rows in self.tables.items()}
         return found if self.lora is None else found | self.lora.kept_tables()
+
+
+def _memory_of(plans: Sequence[TablePlan], generator: np.random.Generator) -> tuple[Memory, np.dtype]:
+    """Return the memory of fresh tables, or of one that the user has given, and the dtype that it is shown in."""
+    first, dtype = plans[0], plans[0].dtype
+    if first.W is not None:
+        with naming(first.name):
+            return given_table(first.W, (first.num_embeddings, first.embedding_dim), dtype, first.frozen is True)
+    kept, shown = kept_dtype(np.float32 if dtype is None else dtype)
+    slices = slices_of({plan.name: plan.num_embeddings for plan in plans})
+
+    def fill(table: NDArray) -> None:
+        for plan in plans:
+            with naming(plan.name):
+                rows = table[slices[plan.name]]
+                initializers.start_table(rows, plan.embeddings_initializer, generator, plan.padding_idx)
+
+    shape = sum(plan.num_embeddings for plan in plans), first.embedding_dim
+    return allocate(first.storage, shape, kept, fill), shown
 
 
 def slices_of(sizes: Mapping[str, int]) -> dict[str, slice]:

@@ -139,7 +139,7 @@ class Gatherer:
         given = [column if block is None else block for column, block in zip(columns, blocks, strict=True)]
         if per_sample_weights is None:
             return self._gather_bags(given, [None] * len(given), device)
-        weights = [column_of(per_sample_weights, feature.name) for feature in self.features]
+        weights = [column_of(per_sample_weights, feature.name, "per_sample_weights") for feature in self.features]
         weights = [_like(w, block) for w, block in zip(weights, blocks, strict=True)]
         return self._gather_bags(given, weights, device)
 

@@ -70,6 +70,8 @@ class Adapter:
 
     def merge(self, table: NDArray) -> None:
         """Add the product to a table, as its kernels take it."""
+        if not table.flags.writeable:
+            raise ValueError("merge_lora changes the table in place, but W is read-only")
         add_product(table, self.a.weight, self.b.weight, self.scale)
 
 
