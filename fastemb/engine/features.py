@@ -17,7 +17,14 @@ __all__ = ["join", "plain_features", "shift"]
 
 
 def plain_features(
-    weight: NDArray, batch: dict, names: list[str], features: NDArray, mode: str, device: str = "cpu"
+    weight: NDArray,
+    batch: dict,
+    names: list[str],
+    features: NDArray,
+    mode: str,
+    *,
+    dtype: np.dtype | None = None,
+    device: str = "cpu",
 ) -> NDArray | None:
     """Return the bags of many features in one pass, if all columns of a batch are plain arrays and right; else None.
 
@@ -31,6 +38,8 @@ def plain_features(
     features : int64 (num_features, 6)
         As `kernels.reference.features` has them; the first three columns are not read.
     mode : {"sum", "mean", "sqrtn"}
+    dtype : numpy.dtype, optional
+        Of the result: the table's, which is the default, or its accumulator dtype.
     device : {"cpu", "reference"}, default "cpu"
 
     Returns
@@ -50,7 +59,7 @@ def plain_features(
         return None
     told, like, num_bags, num_lookups, _ = found
     dim = weight.shape[1]
-    out = empty_rows(num_bags, len(names) * dim, weight.dtype)
+    out = empty_rows(num_bags, len(names) * dim, weight.dtype if dtype is None else dtype)
     arguments = (stored(out), stored(weight), told, like, SUMS[mode])
     cost = num_lookups * dim * weight.itemsize
     return out if run(kernels(device, "features"), "reduce_features", arguments, num_bags, cost) == -1 else None

@@ -294,13 +294,13 @@ def _coefficients(weights: Any, offsets: NDArray, shape: tuple[int, ...] | None,
         array = weights
     elif shape is not None or is_array(weights) or _is_flat(weights):
         array = as_floats(weights, dtype, "per_sample_weights")
-        if shape is None and array.ndim == 2 and np.array_equal(offsets, np.arange(len(array) + 1) * array.shape[1]):
-            array = array.reshape(-1)  # the lists are of one length
     else:
         array, lengths = flatten("per_sample_weights", weights, lambda row: as_floats(row, dtype, "per_sample_weights"))
         if not np.array_equal(lengths, offsets):
             found = _disagreement(lengths, offsets)
             raise ValueError(f"per_sample_weights must have as many weights a bag as input has indices, {found}")
+    if shape is None and array.ndim == 2 and np.array_equal(offsets, np.arange(len(array) + 1) * array.shape[1]):
+        array = array.reshape(-1)  # the lists are of one length
     wanted = (int(offsets[-1]),) if shape is None else shape
     if array.shape != wanted:
         raise ValueError(f"per_sample_weights must have input's shape, {wanted}, got {array.shape}")

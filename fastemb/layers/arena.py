@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from fastemb.engine import operations
 from fastemb.engine.arrays import accumulator
 from fastemb.engine.device import DeviceArray, on_host
+from fastemb.engine.features import plain_features
 from fastemb.engine.gradients import RowGradient, gradient_of_bags, gradient_of_coefficients
 from fastemb.engine.grouping import group
 from fastemb.engine.ragged import Bags
@@ -21,7 +23,7 @@ from fastemb.layers.gathering import Feature, Gathered, Gatherer
 from fastemb.layers.lora import check_adaptable
 from fastemb.layers.memory import Memory, allocate, given_table, moved
 from fastemb.layers.parameter import Parameter
-from fastemb.layers.plan import TablePlan
+from fastemb.layers.plan import TablePlan, naming
 from fastemb.layers.rows import kept_dtype
 
 __all__ = ["Arena", "ArenaLookup", "rows_of", "slices_of"]
@@ -88,8 +90,11 @@ class Arena(Parameter):
         self._table_of = {feature: table for feature, table in features.items() if table in self.plans}
         self._arrange()
         bounded = [plan.name for plan in plans if plan.max_norm is not None]
-        if bounded and not self.table.flags.writeable:
-            raise ValueError(f"max_norm changes the table in place, but table {bounded[0]!r} is read-only")
+        if not self.table.flags.writeable:  # it is given, and so alone
+            if bounded:
+                raise ValueError(f"max_norm changes the table in place, but table {bounded[0]!r} is read-only")
+            if self.optimizer is not None and first.lora_rank is None:
+                raise ValueError(f"optimizer would change table {first.name!r}, but its W is read-only")
         if first.lora_rank is not None:
             self.enable_lora(first.lora_rank, first.lora_alpha)
 
@@ -98,21 +103,7 @@ class Arena(Parameter):
         cls, plans: Sequence[TablePlan], features: Mapping[str, str], device: str, generator: np.random.Generator
     ) -> Self:
         """Return an arena of fresh tables, or of one that the user has given."""
-        first, dtype = plans[0], plans[0].dtype
-        if first.W is not None:
-            shape = first.num_embeddings, first.embedding_dim
-            memory, shown = given_table(first.W, shape, dtype, first.frozen is True)
-        else:
-            kept, shown = kept_dtype(np.float32 if dtype is None else dtype)
-            slices = slices_of({plan.name: plan.num_embeddings for plan in plans})
-
-            def fill(table: NDArray) -> None:
-                for plan in plans:
-                    rows = table[slices[plan.name]]
-                    initializers.start_table(rows, plan.embeddings_initializer, generator, plan.padding_idx)
-
-            shape = sum(plan.num_embeddings for plan in plans), first.embedding_dim
-            memory = allocate(first.storage, shape, kept, fill)
+        memory, shown = _memory_of(plans, generator)
         for plan in plans:
             plan.W = None  # it is the memory's now; numbers that were copied need not be kept
             if initializers.is_array(plan.embeddings_initializer):
@@ -194,7 +185,7 @@ class Arena(Parameter):
         """
         if self.device == "cuda" or self.is_behind or self._bounded or self.lora is not None:
             return None
-        return self._gatherer.serve(self.table, batch, self.mode, self.device)
+        return self._gatherer.serve(partial(plain_features, self.table, device=self.device), batch, self.mode)
 
     def prepare(self, indices: NDArray) -> None:
         """Do what must be done to rows before they are read: put-off decay, and the bounds of norms."""
@@ -304,6 +295,25 @@ class Arena(Parameter):
         self.flush()
         found = {f"{name}.weight": rows_of(self.weight, rows) for name, rows in self.tables.items()}
         return found if self.lora is None else found | self.lora.kept_tables()
+
+
+def _memory_of(plans: Sequence[TablePlan], generator: np.random.Generator) -> tuple[Memory, np.dtype]:
+    """Return the memory of fresh tables, or of one that the user has given, and the dtype that it is shown in."""
+    first, dtype = plans[0], plans[0].dtype
+    if first.W is not None:
+        with naming(first.name):
+            return given_table(first.W, (first.num_embeddings, first.embedding_dim), dtype, first.frozen is True)
+    kept, shown = kept_dtype(np.float32 if dtype is None else dtype)
+    slices = slices_of({plan.name: plan.num_embeddings for plan in plans})
+
+    def fill(table: NDArray) -> None:
+        for plan in plans:
+            with naming(plan.name):
+                rows = table[slices[plan.name]]
+                initializers.start_table(rows, plan.embeddings_initializer, generator, plan.padding_idx)
+
+    shape = sum(plan.num_embeddings for plan in plans), first.embedding_dim
+    return allocate(first.storage, shape, kept, fill), shown
 
 
 def slices_of(sizes: Mapping[str, int]) -> dict[str, slice]:

@@ -1,6 +1,6 @@
 """The columns of a batch as one batch of bags of rows, where tables of one width lie one after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastemb.engine import operations
 from fastemb.engine.arrays import as_indices
 from fastemb.engine.checks import index_error
-from fastemb.engine.features import plain_features, shift
+from fastemb.engine.features import shift
 from fastemb.engine.ragged import Bags, as_bags, padding_number, settle_invalid
 from fastemb.layers.features import column_of, rectangles
 
@@ -106,12 +106,17 @@ class Gatherer:
             (feature.first, feature.num_embeddings, padding_number(feature.padding_idx)) for feature in self.features
         ] or np.zeros((0, 3))
 
-    def serve(self, table: NDArray, batch: Any, mode: str, device: str) -> NDArray | None:
-        """Return the bags of all features, (num_bags, num_features, embedding_dim), if they are plain arrays."""
+    def serve(self, read: Callable[..., NDArray | None], batch: Any, mode: str) -> NDArray | None:
+        """Return the bags of all features, (num_bags, num_features, embedding_dim), if they are plain arrays.
+
+        What reads the tables, `read`, takes the arguments of `features.plain_features` behind the table.
+        """
         if type(batch) is not dict or self.on_invalid != "raise" or mode not in operations.SUMS:
             return None
-        found = plain_features(table, batch, self._names, self._told, mode, device)
-        return None if found is None else found.reshape(len(found), len(self.features), table.shape[1])
+        found = read(batch, self._names, self._told, mode)
+        if found is None:
+            return None
+        return found.reshape(len(found), len(self.features), found.shape[1] // len(self.features))
 
     @property
     def padding_idx(self) -> int | None:
@@ -133,7 +138,7 @@ class Gatherer:
         given = [column if block is None else block for column, block in zip(columns, blocks, strict=True)]
         if per_sample_weights is None:
             return self._gather_bags(given, [None] * len(given), device)
-        weights = [column_of(per_sample_weights, feature.name) for feature in self.features]
+        weights = [column_of(per_sample_weights, feature.name, "per_sample_weights") for feature in self.features]
         weights = [_like(w, block) for w, block in zip(weights, blocks, strict=True)]
         return self._gather_bags(given, weights, device)
 

@@ -151,8 +151,9 @@ class TableLayer(Remembering, Parameter):
             raise ValueError("max_norm changes the table in place, but the table is read-only")
         if lora_rank is not None:
             self.enable_lora(lora_rank, lora_alpha)
-        elif self._frozen is True and self.optimizer is not None:
-            raise ValueError("optimizer would change the table, but it is frozen")
+        elif self.optimizer is not None and (self._frozen is True or not self.table.flags.writeable):
+            why = "it is frozen" if self._frozen is True else "W is read-only"
+            raise ValueError(f"optimizer would change the table, but {why}")
 
     def _make_table(
         self, shape: tuple[int, int], given: Any, dtype: Any, storage: Any, frozen: bool
@@ -412,6 +413,12 @@ class TableLayer(Remembering, Parameter):
         if self.lora is not None:
             return [self.lora.a, self.lora.b]
         return [] if self._frozen is True else [self]
+
+    def regularization(self) -> float:
+        """Return the regularizer's penalty of all that is trained: with LoRA of its two tables, as in Keras."""
+        if self.lora is None:
+            return super().regularization()
+        return self.lora.a.regularization() + self.lora.b.regularization()
 
     # Saving.
 
