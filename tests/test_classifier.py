@@ -10,6 +10,7 @@ import pytest
 from fastemb import FastTextClassifier, KeyedVectors, Phrases
 from fastemb.trainers.classification.measures import Measure
 from fastemb.trainers.classification.quantizing import rows_that_fit
+from fastemb.trainers.schedule import Monitor
 
 TOPICS = {"tea": "cup pot leaf milk", "train": "late ticket platform bus", "rain": "wet cloud umbrella storm"}
 OPTIONS = {"vector_size": 12, "lr": 0.5, "epochs": 6, "workers": 1}
@@ -62,6 +63,20 @@ def test_a_file_and_lists_are_the_same(classifier, file):
     third = FastTextClassifier(**OPTIONS).fit(tagged)
     assert third.predict(TEXTS[:20]).tolist() == LABELS[:20]
     assert third.predict(tagged[:20]).tolist() == LABELS[:20]  # labels are no features
+
+
+@pytest.mark.parametrize("options", [{}, {"word_ngrams": 2, "max_n": 3, "bucket": 500}], ids=str)
+@pytest.mark.parametrize("is_phrased", [False, True])
+def test_a_text_beyond_the_memory_trains_the_same(options, is_phrased, file):
+    phrases = Phrases([text.split() for text in TEXTS], min_count=1, threshold=0.1) if is_phrased else None
+    options = {**OPTIONS, **options, "phrases": phrases}
+    within, beyond = (FastTextClassifier(**options, max_memory=size).fit(corpus_file=file) for size in ("1M", 0))
+    np.testing.assert_array_equal(beyond.predict_proba(TEXTS), within.predict_proba(TEXTS))
+    assert beyond.test(corpus_file=file) == within.test(corpus_file=file)
+    text = beyond._read(None, None, file, Monitor(beyond, ()))
+    bags = text.bags(beyond._trained.features, 2)
+    on_disk = text.lines.numbers, text.lines.ends, bags.features, bags.offsets, bags.labels, bags.label_offsets
+    assert all(isinstance(array, np.memmap) for array in on_disk)
 
 
 @pytest.mark.parametrize("kind", ["numpy", "pandas", "pyarrow"])
@@ -232,6 +247,22 @@ def test_autotune_repeats_and_finds():
         FastTextClassifier.autotune((TEXTS, LABELS), sample(9, 1), seconds=1e-9)
 
 
+def test_ctrl_c_ends_a_search_with_the_best():
+    class Impatient:
+        trials = 0
+
+        def on_trial_end(self, classifier, trial):
+            self.trials += 1
+            if self.trials == 2:
+                raise KeyboardInterrupt
+
+    fixed = {"workers": 1, "vector_size": 8, "word_ngrams": 1, "max_n": 0}
+    with pytest.warns(UserWarning, match="Ctrl-C ended the search: this is the best of 2 models"):
+        best = FastTextClassifier.autotune((TEXTS, LABELS), sample(60, 1), callbacks=[Impatient()], **fixed)
+    assert best.interrupted_ and len(best.trials_) == 2
+    assert best.test(*sample(60, 1)).f1 == max(trial.score for trial in best.trials_)
+
+
 def test_autotune_within_a_size(tmp_path):
     texts = [f"{text} n{i}" for i, text in enumerate(TEXTS)] * 2
     fixed = {"workers": 1, "vector_size": 8, "word_ngrams": 2, "max_n": 0, "bucket": 4000, "lr": 0.5}
@@ -304,7 +335,7 @@ def test_what_is_refused(X, y, error, message):
 @pytest.mark.parametrize(
     ("name", "value"),
     [("loss", "hinge"), ("lr", 0), ("epochs", 0), ("word_ngrams", 0), ("bucket", 0), ("label_prefix", ""),
-     ("compat", "x"), ("vector_size", 0), ("seed", -1), ("workers", 0)],
+     ("compat", "x"), ("vector_size", 0), ("seed", -1), ("workers", 0), ("max_memory", "much"), ("max_memory", -1)],
 )  # fmt: skip
 def test_arguments_out_of_bounds(name, value):
     with pytest.raises(ValueError, match=name):

@@ -67,6 +67,53 @@ def test_ngrams(folder, capsys, monkeypatch):
     np.testing.assert_allclose(rows.mean(axis=0), KeyedVectors.load(folder / "model.bin")["cat"], atol=1e-5)
 
 
+def test_dump(folder, capsys, monkeypatch):
+    model = folder / "model.bin"
+    read = read_model(model)
+    wanted = ["dim 4", "ws 5", "epoch 1", "minCount 5", "neg 5", "wordNgrams 1", "loss ns", "model cbow", "bucket 50"]
+    assert answer(["dump", model, "args"], capsys, monkeypatch)[:9] == wanted
+    first, *words = answer(["dump", model, "dict"], capsys, monkeypatch)
+    assert first == str(len(words)) and words[0] == "the 80 word"
+    for part, matrix in (("input", read.input), ("output", read.output)):
+        first, *rows = answer(["dump", model, part], capsys, monkeypatch)
+        assert first == f"{len(matrix)} 4"
+        np.testing.assert_allclose(np.array([row.split() for row in rows], float), matrix, rtol=1e-5)
+    assert "loss softmax" in answer(["dump", folder / "classifier.bin", "args"], capsys, monkeypatch)
+    assert "__label__a 40 label" in answer(["dump", folder / "classifier.bin", "dict"], capsys, monkeypatch)
+    (told,) = answer(["dump", folder / "classifier.bin", "args", "--json"], capsys, monkeypatch)
+    assert json.loads(told)["model"] == "sup"
+    rows = answer(["dump", model, "output", "--json"], capsys, monkeypatch)
+    assert [json.loads(row) for row in rows] == read.output.tolist()
+
+
+def test_matrices_of_codes_are_not_dumped(folder, tmp_path, capsys):
+    vectors = KeyedVectors.from_words(list(map(str, range(300))), np.random.default_rng(0).random((300, 4)))
+    vectors.save(tmp_path / "plain.bin", format="fasttext")
+    KeyedVectors.load(tmp_path / "plain.bin").quantize_product().save(tmp_path / "codes.ftz")
+    assert main(["dump", str(tmp_path / "codes.ftz"), "input"]) == 1
+    assert "codes.ftz is quantized" in capsys.readouterr().err
+    assert main(["dump", str(folder / "plain.txt"), "args"]) == 1
+    assert "plain.txt" in capsys.readouterr().err
+
+
+def test_cluster(tmp_path, capsys, monkeypatch):
+    rng, source, out = np.random.default_rng(0), tmp_path / "vectors.bin", tmp_path / "classes.txt"
+    centres = np.eye(8)[:4]
+    rows = np.repeat(centres, [9, 7, 5, 3], axis=0) + rng.normal(0, 0.05, (24, 8))
+    KeyedVectors.from_words([f"w{row}" for row in range(24)], rows * rng.uniform(1, 9, (24, 1))).save(source)
+    wanted = [f"w{row} {label}" for row, label in enumerate(np.repeat(range(4), [9, 7, 5, 3]).tolist())]
+    assert answer(["cluster", source, "--classes", "4"], capsys, monkeypatch) == wanted
+    told = json.loads(answer(["cluster", source, "-o", out, "--classes", "4", "-q", "--json"], capsys, monkeypatch)[0])
+    assert out.read_text().splitlines() == wanted and (told["words"], told["classes"]) == (24, 4)
+    assert len({line.split()[1] for line in answer(["cluster", source], capsys, monkeypatch)}) == 24
+    assert main(["cluster", str(source), "--classes", "0"]) == 2
+    assert "--classes" in capsys.readouterr().err
+    bad = tmp_path / "bad.safetensors"
+    KeyedVectors.from_words(["a", "b"], np.array([[1, 2], [np.nan, 0]])).save(bad)
+    assert main(["cluster", str(bad)]) == 1
+    assert "the vector of 'b' is not finite" in capsys.readouterr().err
+
+
 def test_errors(folder, capsys):
     cases = {
         ("vectors", "plain.txt", "mouse"): "word 'mouse' is not in the vocabulary",
@@ -118,12 +165,11 @@ def test_trained_model_is_written_whole(folder, tmp_path, capsys):
 def test_classifiers_join_phrases(folder, tmp_path, capsys):
     Phrases(corpus_file=folder / "text.txt", min_count=1, threshold=0.5).save(tmp_path / "phrases.pkl")
     out = str(tmp_path / "model.safetensors")
-    options = ["--phrases", str(tmp_path / "phrases.pkl"), "--vector-size", "4", "--workers", "1", "-q"]
-    assert main(["classify", "train", str(folder / "labelled.txt"), "-o", out, *options]) == 0
+    options = ["--phrases", str(tmp_path / "phrases.pkl"), "--workers", "1", "--max-memory", "1k", "-q"]
+    assert main(["classify", "train", str(folder / "labelled.txt"), "-o", out, "--vector-size", "4", *options]) == 0
     classifier = FastTextClassifier.load(out)
-    assert classifier.phrases is not None
+    assert classifier.phrases is not None and classifier.max_memory == "1k"
     assert any("_" in word for word in classifier.wv.index_to_key)
-    options = [option for option in options if option not in ("--vector-size", "4")]
-    options += ["--trials", "1"]
+    options = [*options, "--trials", "1", "--max-table-memory", "1M"]
     assert main(["classify", "autotune", *[str(folder / "labelled.txt")] * 2, "-o", out, *options]) == 0
     assert FastTextClassifier.load(out).phrases is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastemb import KeyedVectors, Word2Vec
+from fastemb import FastTextClassifier, KeyedVectors, Word2Vec
 from fastemb.cli import main
 from fastemb.cli import train as train_module
 
@@ -130,6 +130,30 @@ def test_it_starts_from_vectors(text, out, tmp_path, capsys):
     fails([*how, "--pretrained", first], capsys, "--pretrained is the saved model's own", code=2)
     missing = str(tmp_path / "missing.txt")
     fails(["train", text, "-o", out, "--pretrained", missing], capsys, "missing.txt")
+
+
+def test_it_reads_a_vocabulary(text, out, tmp_path, capsys):
+    vocab, model, again = (str(tmp_path / name) for name in ("vocab.txt", "model.safetensors", "again.safetensors"))
+    small = [*SMALL, "--min-count", "30", "-q"]
+    assert main(["train", text, "-o", out, "--save-vocab", vocab, *small]) == 0
+    assert main(["train", text, "-o", again, "--read-vocab", vocab, *small]) == 0
+    first, second = KeyedVectors.load(out), KeyedVectors.load(again)
+    assert first.index_to_key == second.index_to_key
+    np.testing.assert_array_equal(first.vectors, second.vectors)
+    Path(vocab).write_text("</s> 60\nthe 9\ndog 7\nmouse 5\n")  # as word2vec.c's; not all words are in the text
+    small = [*SMALL, "-q", "--model", "fasttext", "--bucket", "50", "--min-count", "6", "--save-model", model]
+    assert main(["train", text, "-o", again, "--read-vocab", vocab, *small]) == 0
+    found = KeyedVectors.load(again)
+    assert found.index_to_key == ["</s>", "the", "dog"] and found.get_vecattr("dog", "count") == 7
+    how = ["train", text, "-o", out, "--read-vocab", vocab]
+    fails([*how, "--continue", model, "--model", "fasttext"], capsys, "--read-vocab is the saved model's own", code=2)
+    fails([*how, "--model", "glove"], capsys, "--read-vocab has no meaning with --model glove", code=2)
+    fails([*how, "--min-count", "99"], capsys, "min_count")
+    Path(vocab).write_text("the 9\ndog\n")
+    fails(how, capsys, "vocab.txt', line 2: must be a word and its count")
+    Path(vocab).write_text("mouse 9\n")
+    fails(how, capsys, "none of the 9 words read is in the vocabulary of 1 words")
+    fails([*how, "--save-vocab", out], capsys, "--output and --save-vocab are the same file", code=2)
 
 
 def test_defaults_are_the_library_s():
@@ -300,6 +324,26 @@ def test_interrupted_training_saves_what_there_is(text, out):
     summary = json.loads(stdout)
     assert summary["interrupted"] is True
     assert np.isfinite(KeyedVectors.load(out).vectors).all()
+
+
+@posix
+@pytest.mark.parametrize(
+    ("command", "options", "marker"),
+    [("train", ["--epochs", "10000000"], b"Epoch 1 "), ("autotune", ["--seconds", "600"], b"best so far")],
+)
+def test_interrupted_classifiers_are_saved(command, options, marker, tmp_path):
+    labelled, out = str(tmp_path / "labelled.txt"), str(tmp_path / "out.bin")
+    Path(labelled).write_text("".join(f"__label__{number % 2} {line}\n" for number, line in enumerate(LINES)))
+    texts = [labelled] * (1 + (command == "autotune"))
+    with start([*RUN, "classify", command, *texts, "-o", out, *options, "--json"]) as process:
+        while marker not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert b"Interrupted: saving" in stderr and b"Traceback" not in stderr
+    assert json.loads(stdout)["interrupted"] is True
+    assert FastTextClassifier.load(out).predict(["a dog"])[0] in "01"
 
 
 @posix

@@ -285,7 +285,7 @@ def test_going_on_equals_not_having_stopped(tmp_path, many_blocks):
     with read_corpus(text, min_count=1) as corpus:
         again.train(cooccurrence=count_cooccurrences(corpus, window=5))
     same([whole, loaded, model, again, GloVe.load(path)])
-    with pytest.raises(ValueError, match="trained for all its 6 epochs; epochs= asks for more"):
+    with pytest.raises(ValueError, match="the model has had 6 epochs, and its epochs=6 counts these"):
         again.train(text)
     again.train(text, epochs=1)
     assert again.epochs_trained == 7 and again.losses[:6] == whole.losses

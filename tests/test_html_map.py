@@ -13,6 +13,7 @@ import pytest
 
 from fastemb import KeyedVectors
 from fastemb.vectors import plot, projection
+from fastemb.vectors.clusters import clusters
 
 
 class Tags(HTMLParser):
@@ -101,13 +102,13 @@ def test_pca_keeps_the_most_variance() -> None:
 
 def test_groups_are_found_and_named_by_their_centre() -> None:
     kv, groups = planted(90, num_groups=3)
-    found = projection.clusters(kv.vectors, 3)
+    found = clusters(kv.vectors, 3)
     assert [len(set(groups[members])) for members in found.central] == [1, 1, 1]
     assert sorted(row for members in found.central for row in members) == list(range(90))
     for members in found.central:
         units = kv.get_normed_vectors()[members]
         assert (np.diff(units @ units.mean(axis=0)) <= 1e-6).all()
-    assert set(projection.clusters(np.ones((9, 3)), 5).labels) == {0}  # no more groups than there are vectors
+    assert set(clusters(np.ones((9, 3)), 5).labels) == {0}  # no more groups than there are vectors
 
 
 def test_bad_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

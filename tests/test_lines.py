@@ -93,8 +93,8 @@ def test_nothing_is_read_outside_an_array():
         split_lines(one, np.array([2]), one, -1)
     none = np.zeros(0, np.int64)
     with pytest.raises(ValueError, match="numbers must be in"):
-        join_features(np.array([1], np.int32), np.array([0, 1]), one, np.array([0, 1]), one, none, 0, 1)
-    with pytest.raises(ValueError, match="lines must be in"):
-        join_features(one, np.array([0, 1]), one, np.array([0, 1]), one, none, 0, 2)
+        join_features(np.array([1], np.int32), np.array([0, 1]), one, np.array([0, 1]), one, none)
+    with pytest.raises(ValueError, match="n-grams of 1 lines, got those of 2"):
+        join_features(one, np.array([0, 1]), one, np.array([0, 1]), one, np.array([0, 0, 1]))
     with pytest.raises(ValueError, match="size must be in"):
         last_space(np.zeros(1, np.uint8), 2)

@@ -9,8 +9,10 @@ from fastemb.cli import (
     analogy,
     bench,
     classify,
+    cluster,
     convert,
     cooccur,
+    dump,
     evaluate,
     info,
     neighbors,
@@ -49,7 +51,10 @@ def fastemb(
     """Word vectors on a CPU, fast: train them, look at them, measure them, convert them."""
 
 
-_COMMANDS = (quickstart, train, phrases, neighbors, analogy, evaluate, vectors, convert, cooccur, info, plot, warmup)
+_COMMANDS = (
+    quickstart, train, phrases, neighbors, analogy, evaluate, cluster, vectors, convert, cooccur, info, dump, plot,
+    warmup,
+)  # fmt: skip
 for _module in _COMMANDS:
     _name = _module.__name__.rpartition(".")[2]
     app.command(_name, epilog=f"Example: {_module.EXAMPLE}")(getattr(_module, _name))

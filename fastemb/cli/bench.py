@@ -17,6 +17,17 @@ LAYERS_EXAMPLE = "fastemb bench layers --peers torch,fbgemm --what bags,step-sgd
 GPU_EXAMPLE = "fastemb bench gpu --peers torch --corpus text.txt --output gpu.json --page README.md"
 VECTORS_EXAMPLE = "fastemb bench vectors --vectors vectors.safetensors --what all"
 
+CorpusOption = Annotated[str, typer.Option(metavar="FILE", help="Text to train on, one sentence a line; or a .gz.")]
+VectorSizeOption = Annotated[int, typer.Option(help="Dimensions of a vector.")]
+ThreadsOption = Annotated[int, typer.Option(help="Threads of each program.")]
+AnalogiesOption = Annotated[str | None, typer.Option(metavar="FILE", help="Questions to measure quality by.")]
+PairsOption = Annotated[
+    list[str] | None, typer.Option(metavar="FILE", help="Scored pairs to measure quality by. May be repeated.")
+]
+MaxWordsOption = Annotated[int | None, typer.Option(metavar="N", help="Use only the first N words of the text.")]
+QuickOption = Annotated[bool, typer.Option("--quick", help="One round on a million words: to see that it works.")]
+OutputOption = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")]
+
 app = typer.Typer(help="Measure fastemb beside its peers on this machine.", no_args_is_help=True)
 
 
@@ -27,7 +38,7 @@ def bench() -> None:
 
 @app.command(epilog=f"Example: {EXAMPLE}")
 def training(
-    corpus: Annotated[str, typer.Option(metavar="FILE", help="Text to train on, one sentence a line; or a .gz.")],
+    corpus: CorpusOption,
     peers: Annotated[str, typer.Option(metavar="NAME,...", help="Of gensim and fasttext.")] = "gensim,fasttext",
     what: Annotated[
         str,
@@ -37,22 +48,18 @@ def training(
             "open; or all.",
         ),
     ] = "speed",
-    vector_size: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 100,
+    vector_size: VectorSizeOption = 100,
     epochs: Annotated[int, typer.Option(help="Passes over the text.")] = 1,
     seeds: Annotated[int, typer.Option(help="Rounds where quality is the question.")] = 3,
     repeats: Annotated[int, typer.Option(help="Rounds where speed is the question.")] = 3,
-    threads: Annotated[int, typer.Option(help="Threads of each program.")] = 2,
+    threads: ThreadsOption = 2,
     alpha: Annotated[float | None, typer.Option(help="Rate of fastemb's second row; default, gensim's.")] = None,
-    analogies: Annotated[str | None, typer.Option(metavar="FILE", help="Questions to measure quality by.")] = None,
-    pairs: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Scored pairs to measure quality by. May be repeated.")
-    ] = None,
+    analogies: AnalogiesOption = None,
+    pairs: PairsOption = None,
     evaluator: Annotated[str, typer.Option(help="Whose code scores all vectors: fastemb or gensim.")] = "fastemb",
-    max_words: Annotated[int | None, typer.Option(metavar="N", help="Use only the first N words of the text.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="One round on a million words: to see that it works.")] = False,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
-    ] = None,
+    max_words: MaxWordsOption = None,
+    quick: QuickOption = False,
+    output: OutputOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -60,9 +67,7 @@ def training(
     from fastemb.bench.tables import render
     from fastemb.bench.training import run
 
-    console = Console(quiet=quiet, json=json)
-    if output is not None:
-        check_output(output)
+    console = _console(output, json, quiet)
     kinds = _names(what)
     results = run(
         corpus,
@@ -90,19 +95,15 @@ def phrases(
     corpus: Annotated[str, typer.Option(metavar="FILE", help="Text, one sentence a line; or a .gz.")],
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each program.")] = 3,
     threads: Annotated[int, typer.Option(min=1, help="Threads of fastemb; gensim has one.")] = 2,
-    max_words: Annotated[int | None, typer.Option(metavar="N", help="Use only the first N words of the text.")] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
-    ] = None,
+    max_words: MaxWordsOption = None,
+    output: OutputOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Find and join phrases in two passes with fastemb and gensim in turn; check that they are the same."""
     from fastemb.bench.phrases import render, run
 
-    console = Console(quiet=quiet, json=json)
-    if output is not None:
-        check_output(output)
+    console = _console(output, json, quiet)
     results = run(corpus, repeats=repeats, threads=threads, max_words=max_words, output=output, log=console.say)
     console.result(results, render(results))
 
@@ -120,12 +121,10 @@ def layers(
             "low-precision, collection, torch-loop, limit, memory; or all.",
         ),
     ] = "bags",
-    threads: Annotated[int, typer.Option(help="Threads of each side.")] = 2,
+    threads: ThreadsOption = 2,
     seconds: Annotated[float | None, typer.Option(help="For each case; default 1.2.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A small case of each variant: to see that it works.")] = False,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
-    ] = None,
+    output: OutputOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -133,9 +132,7 @@ def layers(
     from fastemb.bench.layers.run import run
     from fastemb.bench.tables import render
 
-    console = Console(quiet=quiet, json=json)
-    if output is not None:
-        check_output(output)
+    console = _console(output, json, quiet)
     kinds = _names(what)
     results = run(
         _names(peers),
@@ -151,26 +148,22 @@ def layers(
 
 @app.command(epilog=f"Example: {GLOVE_EXAMPLE}")
 def glove(
-    corpus: Annotated[str, typer.Option(metavar="FILE", help="Text to train on, one sentence a line; or a .gz.")],
+    corpus: CorpusOption,
     glove_programs: Annotated[
         str | None,
         typer.Option(metavar="DIR", help="Folder of vocab_count, cooccur, shuffle and glove; else fastemb only."),
     ] = None,
     what: Annotated[str, typer.Option(metavar="KIND,...", help="Of counting and training.")] = "counting,training",
-    vector_size: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 100,
+    vector_size: VectorSizeOption = 100,
     window: Annotated[int, typer.Option(help="Words that are near, on either side.")] = 15,
     epochs: Annotated[int, typer.Option(help="Passes over the pairs.")] = 15,
-    threads: Annotated[int, typer.Option(help="Threads of each side.")] = 2,
+    threads: ThreadsOption = 2,
     repeats: Annotated[int, typer.Option(help="Rounds.")] = 3,
-    analogies: Annotated[str | None, typer.Option(metavar="FILE", help="Questions to measure quality by.")] = None,
-    pairs: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Scored pairs to measure quality by. May be repeated.")
-    ] = None,
-    max_words: Annotated[int | None, typer.Option(metavar="N", help="Use only the first N words of the text.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="One round on a million words: to see that it works.")] = False,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
-    ] = None,
+    analogies: AnalogiesOption = None,
+    pairs: PairsOption = None,
+    max_words: MaxWordsOption = None,
+    quick: QuickOption = False,
+    output: OutputOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -178,9 +171,7 @@ def glove(
     from fastemb.bench.glove import run
     from fastemb.bench.tables import render
 
-    console = Console(quiet=quiet, json=json)
-    if output is not None:
-        check_output(output)
+    console = _console(output, json, quiet)
     results = run(
         corpus,
         programs=glove_programs,
@@ -211,12 +202,10 @@ def vectors(
     num_words: Annotated[int, typer.Option(help="Words of the table.")] = 100_000,
     vector_size: Annotated[int, typer.Option(help="Dimensions of a random vector.")] = 100,
     num_queries: Annotated[int, typer.Option(help="Words to search for.")] = 10_000,
-    threads: Annotated[int, typer.Option(help="Threads of each program.")] = 2,
+    threads: ThreadsOption = 2,
     repeats: Annotated[int, typer.Option(help="Rounds.")] = 5,
     quick: Annotated[bool, typer.Option("--quick", help="A small table, one round: to see that it works.")] = False,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
-    ] = None,
+    output: OutputOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -224,9 +213,7 @@ def vectors(
     from fastemb.bench.tables import render
     from fastemb.bench.vectors.run import run
 
-    console = Console(quiet=quiet, json=json)
-    if output is not None:
-        check_output(output)
+    console = _console(output, json, quiet)
     kinds = _names(what)
     results = run(
         file,
@@ -250,20 +237,16 @@ def classify(
     epochs: Annotated[int, typer.Option(help="Passes over the texts.")] = 25,
     word_ngrams: Annotated[int, typer.Option(help="Most words of a word n-gram.")] = 1,
     loss: Annotated[str, typer.Option(help="softmax, ova, hs or ns.")] = "softmax",
-    threads: Annotated[int, typer.Option(help="Threads of each program.")] = 2,
+    threads: ThreadsOption = 2,
     rounds: Annotated[int, typer.Option(help="Runs of each program.")] = 5,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
-    ] = None,
+    output: OutputOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train classifiers with fastemb and fastText in turn; compare speed and accuracy."""
     from fastemb.bench.classify import render, run
 
-    console = Console(quiet=quiet, json=json)
-    if output is not None:
-        check_output(output)
+    console = _console(output, json, quiet)
     results = run(
         data, lr=lr, epochs=epochs, word_ngrams=word_ngrams, loss=loss, threads=threads, rounds=rounds, output=output,
         log=console.say,
@@ -280,9 +263,7 @@ def gpu(
         str | None, typer.Option(metavar="FILE", help="Text to train word vectors on, on the CPU and on the GPU.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small tables: to see that it works.")] = False,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results, JSON.")
-    ] = None,
+    output: OutputOption = None,
     page: Annotated[
         Path | None,
         typer.Option(metavar="FILE", exists=True, help="Fill the tables of this page, which are marked."),
@@ -294,9 +275,7 @@ def gpu(
     from fastemb.bench.gpu import run
     from fastemb.bench.tables import render, write
 
-    console = Console(quiet=quiet, json=json)
-    if output is not None:
-        check_output(output)
+    console = _console(output, json, quiet)
     names = [name for name in _names(peers) if name != "none"]
     results = run(
         peers=names, gigabytes=gigabytes, repeats=repeats, corpus=corpus, quick=quick, output=output, log=console.say
@@ -304,6 +283,13 @@ def gpu(
     if page is not None:
         write(page, [results])
     console.result(results, render(results))
+
+
+def _console(output: str | None, json: bool, quiet: bool) -> Console:
+    """Return the console of a run whose results can be written."""
+    if output is not None:
+        check_output(output)
+    return Console(quiet=quiet, json=json)
 
 
 def _names(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +47,9 @@ PhrasesOption = Annotated[
 PrefixOption = Annotated[str, typer.Option("--label-prefix", help="What a label begins with in the text.")]
 KOption = Annotated[int, typer.Option("-k", metavar="K", help="Labels a text, at most; -1 for all.")]
 ThresholdOption = Annotated[float, typer.Option("--threshold", help="Leave out labels of a lower probability.")]
+MemoryOption = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Keep a larger encoded text on disk, such as 500M or 1G.")
+]
 WorkersOption = Annotated[int | None, typer.Option(help="Threads; default, every core of this process.")]
 
 
@@ -77,11 +81,12 @@ def train(
     shuffle: Annotated[bool, typer.Option(help="Train the texts of an epoch in a random order.")] = True,
     seed: Annotated[int, typer.Option(help="Of the random numbers; with --workers 1 a run repeats.")] = 1,
     workers: WorkersOption = None,
+    max_memory: MemoryOption = None,
     errors: ErrorsOption = Errors.STRICT,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a classifier on labelled text."""
+    """Train a classifier on labelled text. Ctrl-C ends training early and keeps what was learned."""
     from fastemb import FastTextClassifier
 
     console = Console(quiet=quiet, json=json)
@@ -91,15 +96,22 @@ def train(
         loss=loss, lr=lr, epochs=epochs, vector_size=vector_size, word_ngrams=word_ngrams, min_n=min_n, max_n=max_n,
         bucket=bucket, min_count=min_count, min_count_label=min_count_label, negative=negative,
         pretrained_vectors=pretrained_vectors, label_prefix=label_prefix, shuffle=shuffle, seed=seed, workers=workers,
-        errors=errors.value, phrases=_phrases(phrases), callbacks=[progress],
+        max_memory=max_memory, errors=errors.value, phrases=_phrases(phrases), callbacks=[progress],
     )  # fmt: skip
-    start = time.perf_counter()
+    start, interrupted = time.perf_counter(), False
     with progress.shown():
-        classifier.fit(corpus_file=text)
+        try:
+            classifier.fit(corpus_file=text)
+        except KeyboardInterrupt:
+            if not progress.words_trained:
+                raise
+            interrupted = True
     seconds = time.perf_counter() - start
-    _save(console, classifier, output, seconds=seconds, losses=classifier.losses)
+    _save(console, classifier, output, interrupted, seconds=seconds, losses=classifier.losses)
     speed = progress.last["training"].words_per_second
     console.say(f"Trained in {seconds:.1f} s, {short(speed)} words/s")
+    if interrupted:
+        raise typer.Exit(130)
 
 
 @app.command(epilog=f"Example: {PREDICT}")
@@ -201,7 +213,7 @@ def quantize(
     console.say(f"Vectors: {before / 1e6:.2f} MB before, {after / 1e6:.2f} MB now, {before / after:.1f} times smaller")
     if text is not None:
         console.say(f"P@1 on {text}: {results['precision_before']:.4f} before, {results['precision']:.4f} now")
-    _save(console, classifier, output, **results)
+    _save(console, classifier, output, False, **results)
 
 
 @app.command(epilog=f"Example: {AUTOTUNE}")
@@ -215,7 +227,7 @@ def autotune(
         str, typer.Option(help="f1, f1:label, precisionAtRecall:30, recallAtPrecision:30:label ...")
     ] = "f1",
     k: KOption = 1,
-    max_memory: Annotated[str, typer.Option(metavar="SIZE", help="Of a table of n-grams, at most.")] = "2G",
+    max_table_memory: Annotated[str, typer.Option(metavar="SIZE", help="Of a table of n-grams, at most.")] = "2G",
     model_size: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Quantize to a .ftz of so many bytes at most, such as 2M.")
     ] = None,
@@ -224,22 +236,30 @@ def autotune(
     label_prefix: PrefixOption = "__label__",
     seed: Annotated[int, typer.Option(help="Of the search, and of each training.")] = 1,
     workers: WorkersOption = None,
+    max_memory: MemoryOption = None,
     errors: ErrorsOption = Errors.STRICT,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Search for hyper-parameters that do best on validation text, and write the best classifier."""
+    """Search for hyper-parameters that do best on validation text, and write the best classifier.
+
+    Ctrl-C ends the search early and keeps the best one.
+    """
     from fastemb import FastTextClassifier
 
     console = Console(quiet=quiet, json=json)
+    warnings.filterwarnings("ignore", "Ctrl-C ended the search")  # as is said below
     _check_output(output, ".bin" if model_size is None else ".ftz")  # of a size: it is quantized
     best = FastTextClassifier.autotune(
-        text, validation, seconds=seconds, trials=trials, metric=metric, k=k, max_memory=max_memory,
+        text, validation, seconds=seconds, trials=trials, metric=metric, k=k, max_table_memory=max_table_memory,
         model_size=model_size, callbacks=[_Trials(console)], loss=loss, label_prefix=label_prefix, seed=seed,
-        workers=workers, errors=errors.value, phrases=_phrases(phrases),
+        workers=workers, max_memory=max_memory, errors=errors.value, phrases=_phrases(phrases),
     )  # fmt: skip
     top = max((trial for trial in best.trials_ if trial.score == trial.score), key=lambda trial: trial.score)
-    _save(console, best, output, score=top.score, trials=len(best.trials_), parameters=top.parameters)
+    told = {"score": top.score, "trials": len(best.trials_), "parameters": top.parameters}
+    _save(console, best, output, best.interrupted_, **told)
+    if best.interrupted_:
+        raise typer.Exit(130)
 
 
 class _Trials:
@@ -277,11 +297,13 @@ def _load(path: str, label_prefix: str, workers: int | None, errors: str) -> "Fa
     return FastTextClassifier.load(path, label_prefix).set_params(workers=workers, errors=errors)
 
 
-def _save(console: Console, classifier: "FastTextClassifier", output: str, **results: Any) -> None:
+def _save(console: Console, classifier: "FastTextClassifier", output: str, interrupted: bool, **results: Any) -> None:
+    if interrupted:
+        console.say("Interrupted: saving what was learned so far.")
     classifier.save(output)
     words, labels = len(classifier.wv), len(classifier.classes_)
     console.say(f"Wrote {output}: {count(words)} words, {count(labels)} labels")
-    console.result({"output": output, "words": words, "labels": labels, **results})
+    console.result({"output": output, "words": words, "labels": labels, "interrupted": interrupted, **results})
 
 
 def _described(measure: "Measure") -> dict[str, float]:

@@ -41,7 +41,6 @@ ELSEWHERE = {
     "print-ngrams": "vectors --ngrams",
     "nn": "neighbors",
     "analogies": "analogy",
-    "dump": "info",
     "word2vec": "train",
     "word2phrase": "phrases --scoring word2phrase",
     "distance": "neighbors",

@@ -4,6 +4,8 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from fastemb.vectors.keyed_vectors import KeyedVectors
 
@@ -30,6 +32,19 @@ def check_output(path: str) -> None:
         raise FileNotFoundError(errno.ENOENT, "the folder to write to does not exist", folder)
     if not os.access(folder, os.W_OK):
         raise PermissionError(errno.EACCES, "the folder may not be written to", folder)
+
+
+def check_beside(option: str, file: str, text: str) -> None:
+    """Check that the file of an option is not the text, nor in the folder of the text.
+
+    Raises
+    ------
+    typer.BadParameter
+    """
+    if os.path.exists(file) and os.path.exists(text) and os.path.samefile(file, text):
+        raise typer.BadParameter(f"{option} {file} would overwrite the text")
+    if os.path.isdir(text) and os.path.realpath(file).startswith(os.path.join(os.path.realpath(text), "")):
+        raise typer.BadParameter(f"{option} {file} lies in the folder of the text, and would be read as text next time")
 
 
 def check_vectors_output(path: str, format: str | None = None) -> None:

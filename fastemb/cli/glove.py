@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["OWN", "CheckpointOption", "DistanceOption", "EtaOption", "ExponentOption",
+__all__ = ["ALONE", "OWN", "CheckpointOption", "DistanceOption", "EtaOption", "ExponentOption",
            "SymmetricOption", "UnkOption", "VectorsOption", "VocabOption", "XMaxOption", "parameters"]  # fmt: skip
 
 _PANEL = "GloVe"
@@ -41,10 +41,11 @@ CheckpointOption = Annotated[
     typer.Option(metavar="FILE", help="Save the model there after every fifth epoch.", rich_help_panel=_PANEL),
 ]
 
-# Options of `train` that only GloVe has, by the name of its argument.
+# Options of `train` whose argument of GloVe has another name, or another meaning than the other trainers'.
 OWN = {"x_max": "x_max", "exponent": "alpha", "eta": "eta", "symmetric": "symmetric",
        "distance_weighting": "distance_weighting", "max_final_vocab": "max_final_vocab", "vectors": "vectors",
        "checkpoint": "checkpoint", "compat": "compat"}  # fmt: skip
+ALONE = tuple(name for name in OWN if name not in ("max_final_vocab", "compat"))  # that no other trainer has
 
 
 def parameters(given: dict[str, Any]) -> dict[str, Any]:

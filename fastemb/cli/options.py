@@ -15,6 +15,12 @@ class Errors(StrEnum):
     SURROGATEESCAPE = "surrogateescape"
 
 
+def is_given(context: typer.Context, name: str) -> bool:
+    """Return whether a parameter is on the command line, rather than left at its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
 VectorsArgument = Annotated[
     str, typer.Argument(metavar="VECTORS", help="File of vectors: .safetensors, .txt, .vec, .bin, .npy ...")
 ]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from fastemb.cli.console import Console, columns, count, visible
-from fastemb.cli.files import check_output
-from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption
+from fastemb.cli.files import check_beside, check_output
+from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption, is_given
 
 if TYPE_CHECKING:
     from fastemb.corpus.reader import Corpus
@@ -183,8 +183,7 @@ def _check_options(
         raise typer.BadParameter("--output - takes standard output, where --list and --json print")
     if model is not None:
         for name in _LEARNING:
-            source = context.get_parameter_source(name)
-            if source is not None and source.name != "DEFAULT":
+            if is_given(context, name):
                 raise typer.BadParameter(f"--{name.replace('_', '-')} is the saved model's own with --model")
     if save_model is not None and not save_model.endswith(".json"):
         raise typer.BadParameter(f"--save-model must end in .json, got {save_model!r}")
@@ -192,12 +191,7 @@ def _check_options(
         if file is None or file == "-":
             continue
         check_output(file)
-        if os.path.exists(file) and os.path.exists(corpus) and os.path.samefile(file, corpus):
-            raise typer.BadParameter(f"{option} {file} would overwrite the text")
-        if os.path.isdir(corpus) and os.path.realpath(file).startswith(os.path.join(os.path.realpath(corpus), "")):
-            raise typer.BadParameter(
-                f"{option} {file} lies in the folder of the text, and would be read as text next time"
-            )
+        check_beside(option, file, corpus)
     if output is not None and save_model is not None and os.path.realpath(output) == os.path.realpath(save_model):
         raise typer.BadParameter(f"--output and --save-model are the same file, {output}")
 

@@ -43,6 +43,14 @@ class Outcome:
     unit: str
 
 
+def trainer_of(kind: str) -> Any:
+    """Return the class of a kind of model."""
+    import fastemb
+
+    others = {"glove": fastemb.GloVe, "fasttext": fastemb.FastText, "fasttext-cbow": fastemb.FastText}
+    return others.get(kind, fastemb.Word2Vec)
+
+
 def train_model(
     corpus: str,
     parameters: dict[str, Any],
@@ -65,25 +73,22 @@ def train_model(
         File of a model to go on with; `parameters` then change some of its arguments.
     kind : {"skipgram", "cbow", "fasttext", "fasttext-cbow", "glove"}
     vocab : str, optional
-        The words of `corpus`, which is then a file of co-occurrences.
+        File of the words and their counts: of GloVe those of `corpus`, which is then a file of co-occurrences.
 
     Raises
     ------
     KeyboardInterrupt
         If Ctrl-C comes before any word was trained: there is nothing to keep.
     """
-    import fastemb
-
     progress = TrainingProgress(console)
-    trainers = {"glove": fastemb.GloVe, "fasttext": fastemb.FastText, "fasttext-cbow": fastemb.FastText}
-    trainer: Any = trainers.get(kind, fastemb.Word2Vec)
+    trainer = trainer_of(kind)
     model: Any = trainer() if continue_model is None else trainer.load(continue_model)
     model.set_params(**parameters, callbacks=(progress,))
     start = time.perf_counter()
     interrupted = False
     with progress.shown():
         try:
-            _learn(model, corpus, continue_model is not None, vocab)
+            _learn(model, corpus, kind, continue_model is not None, vocab)
         except KeyboardInterrupt:
             if not progress.words_trained:
                 raise
@@ -93,9 +98,16 @@ def train_model(
     return Outcome(model, interrupted, progress.words_trained, seconds, last.seconds, last.words_per_second, last.unit)
 
 
-def _learn(model: Any, corpus: str, further: bool, vocab: str | None) -> None:
+def _learn(model: Any, corpus: str, kind: str, further: bool, vocab: str | None) -> None:
     if vocab is None:
         (model.train if further else model.fit)(corpus_file=corpus)
+    elif kind != "glove":
+        from fastemb.formats.cooccurrence import read_vocabulary
+
+        words = read_vocabulary(vocab, model.errors)
+        assert words.counts is not None
+        model.build_vocab_from_freq(dict(zip(words.words, words.counts.tolist(), strict=True)))
+        model.train(corpus_file=corpus)
     elif further:
         model.train(cooccurrence=corpus)
     else:

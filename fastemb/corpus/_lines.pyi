@@ -21,6 +21,4 @@ def join_features(
     row_offsets: np.ndarray,
     ngrams: np.ndarray,
     ngram_offsets: np.ndarray,
-    start: int,
-    stop: int,
 ) -> tuple[np.ndarray, np.ndarray]: ...

@@ -203,9 +203,8 @@ def split_lines(const int32_t[::1] numbers, const int64_t[::1] ends, const int32
 
 
 def join_features(const int32_t[::1] words, const int64_t[::1] offsets, const int32_t[::1] rows,
-                  const int64_t[::1] row_offsets, const int32_t[::1] ngrams, const int64_t[::1] ngram_offsets,
-                  Py_ssize_t start, Py_ssize_t stop):
-    """Return the features of the lines ``[start, stop)``: the rows of each word, then the line's own.
+                  const int64_t[::1] row_offsets, const int32_t[::1] ngrams, const int64_t[::1] ngram_offsets):
+    """Return the features of lines: the rows of each word, then the line's own.
 
     Parameters
     ----------
@@ -214,43 +213,43 @@ def join_features(const int32_t[::1] words, const int64_t[::1] offsets, const in
     rows, row_offsets
         Word `w` has ``rows[row_offsets[w]:row_offsets[w + 1]]``; negative ones are left out.
     ngrams, ngram_offsets
-        Line `start + i` has ``ngrams[ngram_offsets[i]:ngram_offsets[i + 1]]`` besides, but for negative ones; no offsets
-        for none.
+        Line `i` has ``ngrams[ngram_offsets[i]:ngram_offsets[i + 1]]`` besides, but for negative ones; no offsets for
+        none.
 
     Returns
     -------
     features : int32 array
-    feature_offsets : int64 array of shape (stop - start + 1,)
+    feature_offsets : int64 array of shape (num_lines + 1,)
     """
-    cdef Py_ssize_t line
+    cdef Py_ssize_t line, num_lines = offsets.shape[0] - 1
     cdef int64_t j, k, size = 0, n = 0
     cdef bint extra = ngram_offsets.shape[0] > 0
-    if not 0 <= start <= stop < offsets.shape[0] or (extra and ngram_offsets.shape[0] != stop - start + 1):
-        raise ValueError(f"lines must be in [0, {offsets.shape[0] - 1}] and have n-grams, got {start} to {stop}")
+    if num_lines < 0 or (extra and ngram_offsets.shape[0] != num_lines + 1):
+        raise ValueError(f"there must be n-grams of {num_lines} lines, got those of {ngram_offsets.shape[0] - 1}")
     check_rise(offsets, words.shape[0])
     check_rise(row_offsets, rows.shape[0])
     check_rise(ngram_offsets, ngrams.shape[0])
-    check_numbers(words[offsets[start] : offsets[stop]], row_offsets.shape[0] - 1)
+    check_numbers(words[offsets[0] : offsets[num_lines]], row_offsets.shape[0] - 1)
     with nogil:
-        for j in range(offsets[start], offsets[stop]):
+        for j in range(offsets[0], offsets[num_lines]):
             size += row_offsets[words[j] + 1] - row_offsets[words[j]]
     features = np.empty(size + ngrams.shape[0], np.int32)
-    feature_offsets = np.zeros(stop - start + 1, np.int64)
+    feature_offsets = np.zeros(num_lines + 1, np.int64)
     cdef int32_t[::1] out = features
     cdef int64_t[::1] ends = feature_offsets
     with nogil:
-        for line in range(start, stop):
+        for line in range(num_lines):
             for j in range(offsets[line], offsets[line + 1]):
                 for k in range(row_offsets[words[j]], row_offsets[words[j] + 1]):
                     if rows[k] >= 0:
                         out[n] = rows[k]
                         n += 1
             if extra:
-                for k in range(ngram_offsets[line - start], ngram_offsets[line - start + 1]):
+                for k in range(ngram_offsets[line], ngram_offsets[line + 1]):
                     if ngrams[k] >= 0:
                         out[n] = ngrams[k]
                         n += 1
-            ends[line - start + 1] = n
+            ends[line + 1] = n
     return features[:n], feature_offsets
 
 

@@ -1,7 +1,6 @@
 """Join the phrases of a text: of lists of words, and of word numbers, which become numbers of a new vocabulary."""
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ from fastemb.corpus._pairs import count_words
 from fastemb.corpus._spelling import render
 from fastemb.corpus._terms import TermTable, prepare_words, set_connectors, set_counts
 from fastemb.corpus.reader import Corpus
-from fastemb.corpus.spool import Output, TemporaryArray
+from fastemb.corpus.spool import Output, temporary
 from fastemb.corpus.terms import connector_table, encode
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.parallel import get_num_threads, ordered_map
@@ -89,7 +88,7 @@ class Segmenter:
             return self._joiner.join_ids(corpus.ids, corpus.offsets, *piece, words, numbers)
 
         spills = max_memory is not None and corpus.ids.nbytes > max_memory
-        with _temporary(spills) as ids_file, _temporary(spills) as offsets_file:
+        with temporary(spills) as ids_file, temporary(spills) as offsets_file:
             ids = Output(np.int32, len(corpus.ids), ids_file)
             offsets = Output(np.int64, len(corpus.offsets), offsets_file)
             offsets.append(np.zeros(1, np.int64))
@@ -129,10 +128,6 @@ class Segmenter:
                 stop = self._joiner.safe_cut(corpus.ids, stop, after, words)
             yield start, stop
             start = stop
-
-
-def _temporary(wanted: bool) -> closing[TemporaryArray] | nullcontext[None]:
-    return closing(TemporaryArray()) if wanted else nullcontext()
 
 
 def text_blocks(corpus: Corpus, workers: int | None = None) -> Iterator[bytes]:

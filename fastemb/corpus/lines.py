@@ -18,7 +18,7 @@ from fastemb.corpus.feeds import Feed, Scanned, TextFeed, show
 from fastemb.corpus.merge import merge_tables
 from fastemb.corpus.reader import ERRORS, ProgressFunction, scan
 from fastemb.corpus.sources import BLOCK_BYTES, Block, FileBlock, Piece, TextSource
-from fastemb.corpus.spool import Spool
+from fastemb.corpus.spool import Output, Spool, temporary
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.parallel import get_num_threads
 from fastemb.engine.validate import choice
@@ -67,6 +67,7 @@ def read_lines(
     *,
     errors: str = "strict",
     workers: int | None = None,
+    max_memory: int | None = None,
     progress: ProgressFunction | None = None,
     _block_bytes: int = BLOCK_BYTES,
 ) -> Lines:
@@ -84,6 +85,8 @@ def read_lines(
         What to do with bytes that are not UTF-8.
     workers : int, optional
         Threads; default `fastemb.get_num_threads()`.
+    max_memory : int, optional
+        Keep the words' numbers in a temporary file if they take more bytes.
     progress : callable, optional
         Called a few times a second, and at the end, with the words read so far and the fraction of the source read.
 
@@ -105,17 +108,20 @@ def read_lines(
     choice("errors", errors, ERRORS)
     workers = get_num_threads() if workers is None else workers
     feed: Feed = _LineFeed(source, errors, _block_bytes) if isinstance(source, str) else _TextsFeed(source, errors)
-    with closing(Spool(None)) as spool:
+    with closing(Spool(max_memory)) as spool:
         tally = scan(feed, spool, workers, progress)
         table, renumbered = merge_tables([scanner.table for scanner in tally.scanners], False, errors, workers)
-        numbers, ends, total = [], [], 0
-        for number, num_words in tally.records:
-            record = spool.pop()
-            kept = remap(record, num_words, np.append(renumbered[number], np.int32(-1)))
-            numbers.append(record[:kept])
-            ends.append(record[num_words:] + np.int64(total))
-            total += kept
-    return Lines(_joined(numbers, np.int32), _joined(ends, np.int64), table)
+        places = [np.append(numbers, np.int32(-1)) for numbers in renumbered]
+        # The numbers overwrite those of the scanners' tables in their file: a record is read before.
+        numbers = Output(np.int32, tally.num_words, spool.file)
+        with temporary(spool.file is not None) as ends_file:
+            ends = Output(np.int64, tally.num_line_ends, ends_file)
+            for number, num_words in tally.records:
+                record = spool.pop()
+                kept = remap(record, num_words, places[number])
+                ends.append(record[num_words:] + np.int64(numbers.size))
+                numbers.append(record[:kept])
+            return Lines(numbers.finish(), ends.finish(), table)
 
 
 def read_texts(texts: Sequence[str], errors: str = "strict") -> Lines:
@@ -130,10 +136,6 @@ def read_texts(texts: Sequence[str], errors: str = "strict") -> Lines:
     block = _block_of(texts, 0, errors)
     record, num_words, _, _ = scanner.scan_text(block.buffer, block.size, 0)
     return Lines(record[:num_words], record[num_words:].astype(np.int64), scanner.table)
-
-
-def _joined(parts: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.zeros(0, dtype)
 
 
 class _LineFeed(TextFeed):

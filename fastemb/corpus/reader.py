@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -23,7 +23,7 @@ from fastemb.corpus.pruning import Pruner
 from fastemb.corpus.selection import Selection, TrimRule
 from fastemb.corpus.sentences import FileSentences, SentenceCutter
 from fastemb.corpus.sources import BLOCK_BYTES
-from fastemb.corpus.spool import Output, Spool, TemporaryArray, parse_size
+from fastemb.corpus.spool import Output, Spool, parse_size, temporary
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine.parallel import get_num_threads, ordered_map
 from fastemb.engine.validate import choice, integer
@@ -355,7 +355,7 @@ def _encode(
     # The ids overwrite the provisional numbers in their file: a record is read before its place can be written.
     ids = Output(np.int32, tally.num_words, spool.file)
     num_cuts = tally.num_words // max_sentence_length
-    with closing(TemporaryArray()) if spool.file else nullcontext() as offsets_file:
+    with temporary(spool.file is not None) as offsets_file:
         offsets = Output(np.int64, 2 + tally.num_line_ends + num_cuts, offsets_file)
         offsets.append(np.zeros(1, np.int64))
         start = 0

@@ -4,6 +4,7 @@ import os
 import re
 import tempfile
 from collections import deque
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,11 @@ class TemporaryArray:
     def close(self) -> None:
         """Remove the file, unless it has become a memory map."""
         self._file.close()
+
+
+def temporary(wanted: bool) -> AbstractContextManager[TemporaryArray | None]:
+    """Return a temporary file, closed at the end of a ``with``, or none if none is wanted."""
+    return closing(TemporaryArray()) if wanted else nullcontext()
 
 
 class Spool:

@@ -242,19 +242,7 @@ class EmbeddingBag(TableLayer):
         super().enable_lora(rank, lora_alpha, a_initializer, b_initializer)
 
     def quantize(self, bits: int | None = None, dtype: DTypeLike | None = None) -> QuantizedEmbeddingBag:
-        """Return a smaller table for inference, which looks up as the layer does and returns float32.
-
-        Parameters
-        ----------
-        bits : {8, 4}, optional
-            Codes with a scale and a bias a row, in FBGEMM's layouts; default 8, unless there is a `dtype`.
-        dtype : {"float16", "bfloat16"} or dtype, optional
-            Short floats instead.
-
-        Raises
-        ------
-        ValueError
-            If both are given, or a row cannot be held (it has a NaN, say); it is named.
+        """Return a smaller table for inference, of `bits` or `dtype` as `Embedding.quantize` has them.
 
         Examples
         --------

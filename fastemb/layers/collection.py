@@ -285,19 +285,9 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
         return self.training and self._learns
 
     def quantize(self, bits: int | None = None, dtype: DTypeLike | None = None) -> "QuantizedEmbeddingBagCollection":
-        """Return smaller tables for inference, which serve the batches that this does, in float32.
+        """Return smaller tables for inference, of `bits` or `dtype` as `Embedding.quantize` has them.
 
-        Parameters
-        ----------
-        bits : {8, 4}, optional
-            Codes with a scale and a bias a row, in FBGEMM's layouts; default 8, unless there is a `dtype`.
-        dtype : {"float16", "bfloat16"} or dtype, optional
-            Short floats instead.
-
-        Raises
-        ------
-        ValueError
-            If both are given, or a row cannot be held (it has a NaN, say); its table is named.
+        They serve the batches that this does. A row that cannot be held is an error that names its table.
 
         Examples
         --------

@@ -112,7 +112,7 @@ def small_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float64 if dtype == np.float64 else np.float32)
 
 
-def adapt(layer: "TableLayer", rank: int, lora_alpha: float | None, a_initializer: Any, b_initializer: Any) -> Adapter:
+def adapt(layer: Any, rank: int, lora_alpha: float | None, a_initializer: Any, b_initializer: Any) -> Adapter:
     """Return an adapter for a layer, whose tables are trained as the layer was; see `TableLayer.enable_lora`."""
     rank, alpha = check_adaptable(layer, rank, lora_alpha)
     if layer.optimizer is not None and layer.optimizer.clip_norm is not None:

@@ -14,7 +14,7 @@ from fastemb.engine.foreign import host_of, in_kind, is_foreign, wrap
 from fastemb.engine.ragged import POLICIES, padding_row
 from fastemb.engine.validate import boolean, choice, integer
 from fastemb.layers import constraints, initializers, regularizers
-from fastemb.layers.lora import Adapter, adapt
+from fastemb.layers.adaptable import Adaptable
 from fastemb.layers.memory import MappedMemory, Memory, allocate, given_table, moved
 from fastemb.layers.parameter import Parameter
 from fastemb.layers.rows import kept_dtype
@@ -42,7 +42,7 @@ class TableOptions(TypedDict, total=False):
     on_invalid: str
 
 
-class TableLayer(Remembering, Parameter):
+class TableLayer(Adaptable):
     """A table that looks up, remembers what it looked up, and is trained by it: `Embedding` and `EmbeddingBag`.
 
     Parameters
@@ -136,7 +136,6 @@ class TableLayer(Remembering, Parameter):
         self.device = checked_device(device or "cpu")
         self.on_invalid = choice("on_invalid", on_invalid, POLICIES)
         self.embeddings_initializer = W if callable(W) else embeddings_initializer
-        self.lora: Adapter | None = None
         self.generator = np.random.default_rng(seed)
         Remembering.__init__(self)
         Parameter.__init__(
@@ -297,18 +296,6 @@ class TableLayer(Remembering, Parameter):
 
     # Training and evaluation.
 
-    def train(self, mode: bool = True) -> Self:
-        """Remember forwards from now on; with ``mode=False`` as `eval`."""
-        if self.lora is not None:
-            self.lora.a.train(mode)
-        return super().train(mode)
-
-    def forget(self) -> None:
-        """Forget the forwards of this thread that `backward` has not undone."""
-        super().forget()
-        if self.lora is not None:
-            self.lora.forget()
-
     @property
     def remembers(self) -> bool:
         """Whether a forward is remembered: in training, unless the table is frozen."""
@@ -348,77 +335,6 @@ class TableLayer(Remembering, Parameter):
     def _kept(self, grad: NDArray, given: Any) -> NDArray:
         """Return a gradient that may be summed later, when the user's array may have changed."""
         return grad if self.optimizer is not None else apart(grad, given)
-
-    # LoRA.
-
-    def enable_lora(
-        self,
-        rank: int,
-        lora_alpha: float | None = None,
-        a_initializer: Any = "he_uniform",
-        b_initializer: Any = "zeros",
-    ) -> None:
-        """Freeze the table, and train a product of two small ones that is added to it, as Keras does.
-
-        A row is then ``weight[i] + (lora_alpha / rank) * (A[i] @ B)``, with A (num_embeddings, rank) and B
-        (rank, embedding_dim). See Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models". They are
-        float32 (float64 with a float64 table), and what `parameters` returns. The regularizer is theirs from then on.
-
-        Parameters
-        ----------
-        rank : int
-            At least 1.
-        lora_alpha : float, optional
-            Default `rank`.
-        a_initializer, b_initializer : str, callable or array
-            As `embeddings_initializer`; the padding row of A starts as zeros.
-
-        Raises
-        ------
-        ValueError
-            If the layer has a constraint or has LoRA already.
-
-        Examples
-        --------
-        >>> from fastemb import Embedding
-        >>> layer = Embedding(10, 4)
-        >>> layer.enable_lora(2)
-        >>> [parameter.weight.shape for parameter in layer.parameters()]
-        [(10, 2), (2, 4)]
-        """
-        if self.device == "cuda":
-            raise ValueError("lora is not there for device 'cuda'")
-        self.lora = adapt(self, rank, lora_alpha, a_initializer, b_initializer)
-        self._frozen, self.optimizer = True, None
-        self.forget()
-        self.zero_grad()
-
-    def merge_lora(self) -> None:
-        """Add the product of LoRA's tables to the table, and train that from then on.
-
-        Raises
-        ------
-        ValueError
-            If LoRA is not enabled.
-        """
-        if self.lora is None:
-            raise ValueError("lora is not enabled, so there is nothing to merge")
-        self.lora.merge(self.table)
-        self._frozen, self.optimizer = self.lora.frozen, self.lora.a.optimizer
-        self.lora = None
-        self.forget()
-
-    def parameters(self) -> list[Parameter]:
-        """Return what an optimizer should update: the layer itself, LoRA's two tables, or nothing if it is frozen."""
-        if self.lora is not None:
-            return [self.lora.a, self.lora.b]
-        return [] if self._frozen is True else [self]
-
-    def regularization(self) -> float:
-        """Return the regularizer's penalty of all that is trained: with LoRA of its two tables, as in Keras."""
-        if self.lora is None:
-            return super().regularization()
-        return self.lora.a.regularization() + self.lora.b.regularization()
 
     # Saving.
 

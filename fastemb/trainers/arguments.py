@@ -9,7 +9,7 @@ from fastemb.engine.backend import require_gpu
 from fastemb.engine.parallel import MAX_THREADS
 from fastemb.trainers.arithmetic import CBOW_UPDATES, arithmetic
 
-__all__ = ["check_training", "warn_of_totals", "warn_without_effect"]
+__all__ = ["check_training", "check_vector_size", "warn_of_totals", "warn_without_effect"]
 
 MAX_VECTOR_SIZE = 1 << 16
 WITHOUT_EFFECT = {
@@ -49,6 +49,20 @@ def check_training(model: Any) -> None:
     how = arithmetic(model.compat, cbow_update=model.cbow_update)
     first = how.first_alpha(bool(model.sg), bool(model.cbow_mean)) if model.alpha is None else model.alpha
     model.min_alpha = _optional_real("min_alpha", model.min_alpha, 0, first)
+
+
+def check_vector_size(vector_size: int, there: int) -> None:
+    """Check that a model's argument is still what its vectors, of `there` numbers, were made with.
+
+    Raises
+    ------
+    ValueError
+    """
+    if vector_size != there:
+        raise ValueError(
+            f"vector_size was changed to {vector_size}, and the model's vectors have {there} numbers: "
+            "fit makes new ones"
+        )
 
 
 def _check_device(model: Any) -> None:

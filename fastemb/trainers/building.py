@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,15 @@ from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.engine.sampling import keep_probabilities
 from fastemb.formats.files import PathLike
-from fastemb.trainers.estimator import Estimator
+from fastemb.trainers.arguments import check_vector_size
 from fastemb.trainers.frozen_phrases import frozen
 from fastemb.trainers.model_vectors import open_vectors
-from fastemb.trainers.moved import Moved
 from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.schedule import Monitor
 from fastemb.trainers.state import State
 from fastemb.trainers.tables import row_length
 from fastemb.trainers.text import Sentences, one_source
-from fastemb.vectors.keyed_vectors import KeyedVectors
+from fastemb.trainers.text_model import TextModel
 
 __all__ = ["VocabularyBuilder"]
 
@@ -33,7 +32,7 @@ OF_READING = (*COUNTING, "lowercase", "max_sentence_length", "phrases", "errors"
 Source = Sentences | PathLike
 
 
-class VocabularyBuilder(Moved, Estimator):
+class VocabularyBuilder(TextModel):
     """A model whose words come from text: builds its vocabulary, adds to it, and estimates what it will take."""
 
     vector_size: int
@@ -55,7 +54,6 @@ class VocabularyBuilder(Moved, Estimator):
     workers: int | None
     phrases: PhraseModel | Sequence[PhraseModel] | None
     callbacks: Sequence[object]
-    _state: State | None = None
     _raw: Vocabulary | None = None
     _scanned: tuple[int, int] = (0, 0)
 
@@ -292,41 +290,6 @@ class VocabularyBuilder(Moved, Estimator):
         theirs = other_model._trained
         self._take_vocabulary(theirs.vocabulary, theirs.num_words, theirs.num_sentences, update=False)
 
-    def freeze(self, words: Iterable[str], factor: float = 0.0) -> None:
-        """Keep the vectors of some words as they are while others are trained.
-
-        Of `FastText` these are their own rows: n-grams belong to many words, and are trained on.
-
-        Parameters
-        ----------
-        words : iterable of str
-        factor : float, default 0.0
-            On the learning rate of these words' vectors: 0 keeps them bit for bit, 1 trains them as usual.
-
-        Raises
-        ------
-        KeyError
-            If a word is not in the vocabulary.
-
-        Examples
-        --------
-        >>> from fastemb import Word2Vec
-        >>> model = Word2Vec(vector_size=8, min_count=1)
-        >>> model.build_vocab([["a", "b"]])
-        >>> model.freeze(["b"])
-        >>> model.wv.vectors_lockf
-        array([1., 0.], dtype=float32)
-        """
-        if isinstance(words, str):
-            raise TypeError(f"words must be a list of words, got {words!r:.80}")
-        rows = np.array([self.wv.get_index(word) for word in words], np.int64)
-        self._trained.set_rates(rows, validate.real("factor", factor, 0))
-
-    @property
-    def wv(self) -> KeyedVectors:
-        """The words and their vectors; they change as the model is trained."""
-        return self._trained.wv
-
     @property
     def raw_vocab(self) -> dict[str, int]:
         """All words of the text and their counts, if `scan_vocab` or ``keep_raw_vocab=True`` kept them; else empty."""
@@ -334,22 +297,6 @@ class VocabularyBuilder(Moved, Estimator):
             return {}
         assert self._raw.counts is not None
         return dict(zip(self._raw.words, self._raw.counts.tolist(), strict=True))
-
-    @property
-    def corpus_count(self) -> int:
-        """Sentences of the text from which the vocabulary was built, or updated last."""
-        return self._trained.num_sentences
-
-    @property
-    def corpus_total_words(self) -> int:
-        """Words of that text, those left out included."""
-        return self._trained.num_words
-
-    @property
-    def _trained(self) -> State:
-        if self._state is None:
-            raise RuntimeError("the model has no vocabulary yet: call fit, or build_vocab and train, first")
-        return self._state
 
     def _check_vocabulary_options(self) -> None:
         self.phrases = frozen(self.phrases)
@@ -373,7 +320,7 @@ class VocabularyBuilder(Moved, Estimator):
         """Make the rows of a vocabulary, or of its new words; they start from `pretrained` if that has them."""
         pretrained = None if self.pretrained is None else open_vectors(self.pretrained, self.vector_size)
         if update:
-            self._check_vector_size()
+            check_vector_size(self.vector_size, self._trained.vector_size)
             first = len(self._trained.vocabulary)
             self._trained.extend(vocabulary, num_words, num_sentences, self.seed, self._start)
         else:
@@ -397,14 +344,6 @@ class VocabularyBuilder(Moved, Estimator):
     def _start(self) -> float:
         """Input rows begin uniform in plus or minus this, over vector_size."""
         return 0.5
-
-    def _check_vector_size(self) -> None:
-        size = self._trained.vector_size
-        if self.vector_size != size:
-            raise ValueError(
-                f"vector_size was changed to {self.vector_size}, and the model's vectors have {size} numbers: "
-                "fit makes new ones"
-            )
 
     def _read(self, source: Source, monitor: Monitor, vocabulary: Vocabulary | None = None, **options: Any) -> Corpus:
         """Read a text; `options` of `read_corpus` go before the model's."""

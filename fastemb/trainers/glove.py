@@ -9,6 +9,7 @@ from fastemb.corpus.reader import parse_size
 from fastemb.corpus.vocabulary import Vocabulary
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS, get_num_threads
+from fastemb.trainers.arguments import check_vector_size
 from fastemb.trainers.frozen_phrases import frozen
 from fastemb.trainers.glove_blocks import Blocks
 from fastemb.trainers.glove_matrix import Matrix, Words, count_text, to_cooccurrence
@@ -267,10 +268,13 @@ class GloVe(GloVeModel):
         """
         self._check()
         state = self._trained
-        self._check_vector_size()
+        check_vector_size(self.vector_size, state.vector_size)
         left = self.epochs - state.epochs_trained
         if epochs is None and left < 1:
-            raise ValueError(f"the model has been trained for all its {self.epochs} epochs; epochs= asks for more")
+            raise ValueError(
+                f"nothing is left to train: the model has had {state.epochs_trained} epochs, and its epochs="
+                f"{self.epochs} counts these; train(epochs=...) trains so many more"
+            )
         epochs = left if epochs is None else validate.integer("epochs", epochs, 1)
         monitor = Monitor(self, self.callbacks)
         if cooccurrence is None:

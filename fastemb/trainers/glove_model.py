@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.trainers.arguments import check_vector_size
 from fastemb.trainers.estimator import Estimator
 from fastemb.trainers.frozen_phrases import phrases_of, phrases_tensors
 from fastemb.trainers.glove_state import GloVeState
@@ -91,7 +92,7 @@ class GloVeModel(Estimator):
         """
         check_suffix("path", path, "; model.wv.save writes other formats")
         tensors, described = self._trained.to_tensors(self.vectors)
-        self._check_vector_size()
+        check_vector_size(self.vector_size, self._trained.vector_size)
         parameters = {name: value for name, value in self.get_params().items() if name not in NOT_PARAMETERS}
         described = {"parameters": json.dumps(parameters, default=os.fspath), **described}
         write_model(path, MODEL_FORMAT, tensors | phrases_tensors(self.phrases), described)
@@ -116,14 +117,6 @@ class GloVeModel(Estimator):
         super().set_params(**params)
         self._wv = None  # of another kind, maybe
         return self
-
-    def _check_vector_size(self) -> None:
-        size = self._trained.vector_size
-        if self.vector_size != size:
-            raise ValueError(
-                f"vector_size was changed to {self.vector_size}, and the model's vectors have {size} numbers: "
-                "fit makes new ones"
-            )
 
     @property
     def _trained(self) -> GloVeState:

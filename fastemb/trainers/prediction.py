@@ -8,18 +8,14 @@ from numpy.typing import NDArray
 
 from fastemb.engine import validate
 from fastemb.engine.huffman import HuffmanTree
-from fastemb.trainers.building import VocabularyBuilder
+from fastemb.trainers.training import Training
 from fastemb.vectors.query import Key
 
 __all__ = ["Prediction", "centre_probabilities", "sentence_score"]
 
 
-class Prediction(VocabularyBuilder):
+class Prediction(Training):
     """What a trained model tells of contexts and sentences."""
-
-    sg: int
-    cbow_mean: int
-    window: int
 
     def predict_output_word(self, context_words_list: Sequence[Key], topn: int = 10) -> list[tuple[str, float]] | None:
         """Return the words that are most likely in the middle of some words, as CBOW sees it, and their probabilities.
@@ -97,10 +93,6 @@ class Prediction(VocabularyBuilder):
         )
         how = self._paths(), self.window, bool(self.sg), bool(self.cbow_mean)
         return np.array([sentence_score(words, tables, *how) for words in numbers], np.float32)
-
-    def _paths(self) -> HuffmanTree:
-        """Return the words' paths in the tree, code 0 for label 1."""
-        raise NotImplementedError
 
 
 def centre_probabilities(

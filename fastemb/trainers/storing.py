@@ -8,6 +8,7 @@ import numpy as np
 
 from fastemb import formats
 from fastemb.engine import validate
+from fastemb.trainers.arguments import check_vector_size
 from fastemb.trainers.building import VocabularyBuilder
 from fastemb.trainers.frozen_phrases import frozen, phrases_of, phrases_tensors
 from fastemb.trainers.model_files import reading_model, write_model
@@ -45,7 +46,7 @@ class Stored(VocabularyBuilder):
                 "'.safetensors' or '.model' is for the whole model"
             )
         tensors, described = self._trained.to_tensors()
-        self._check_vector_size()
+        check_vector_size(self.vector_size, self._trained.vector_size)
         parameters = {name: value for name, value in self.get_params().items() if name not in NOT_SAVED}
         tensors |= phrases_tensors(frozen(self.phrases))
         write_model(path, self._format, tensors, {"parameters": json.dumps(parameters), **described})

@@ -1,6 +1,5 @@
 """Word2Vec: skip-gram and CBOW word vectors, with negative sampling and hierarchical softmax."""
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Self
@@ -8,15 +7,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.corpus.reader import Corpus
 from fastemb.corpus.selection import TrimRule
 from fastemb.engine import validate
-from fastemb.engine.huffman import HuffmanTree, huffman_paths
-from fastemb.engine.parallel import get_num_threads
-from fastemb.trainers.arguments import check_training, warn_of_totals, warn_without_effect
-from fastemb.trainers.arithmetic import Arithmetic, arithmetic
-from fastemb.trainers.building import VocabularyBuilder
-from fastemb.trainers.loop import Loop, Tables
+from fastemb.trainers.arguments import check_training, check_vector_size, warn_of_totals, warn_without_effect
 from fastemb.trainers.model_vectors import ModelVectors
 from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.prediction import Prediction
@@ -28,7 +21,7 @@ from fastemb.vectors.keyed_vectors import KeyedVectors
 __all__ = ["Word2Vec"]
 
 
-class Word2Vec(Prediction, Stored, VocabularyBuilder):
+class Word2Vec(Prediction, Stored):
     """Word vectors learnt from text with skip-gram or CBOW, on all cores.
 
     The arguments are gensim 4's where it has them. Given `sentences` or `corpus_file` the model is trained at once;
@@ -314,7 +307,7 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
         """
         self._check()
         vocabulary = self._trained.vocabulary
-        self._check_vector_size()
+        check_vector_size(self.vector_size, self._trained.vector_size)
         epochs = self.epochs if epochs is None else validate.integer("epochs", epochs, 1)
         alpha, end = self._rates()
         if start_alpha is not None:
@@ -378,70 +371,7 @@ class Word2Vec(Prediction, Stored, VocabularyBuilder):
         assert isinstance(vectors, ModelVectors)
         return vectors
 
-    @property
-    def _start(self) -> float:
-        return self._arithmetic.start
-
-    @property
-    def _arithmetic(self) -> Arithmetic:
-        return arithmetic(self.compat, shared_negatives=self.shared_negatives, cbow_update=self.cbow_update)
-
-    def _paths(self) -> HuffmanTree:
-        return huffman_paths(self._trained.counts, self._arithmetic.code_is_label)
-
-    def _rates(self) -> tuple[float, float]:
-        """Return the learning rate at the start and at the end."""
-        how = self._arithmetic
-        alpha = how.first_alpha(bool(self.sg), bool(self.cbow_mean)) if self.alpha is None else self.alpha
-        return alpha, how.last_alpha(alpha) if self.min_alpha is None else self.min_alpha
-
     def _outputs(self, name: str, table: NDArray[np.float32] | None, without: str) -> NDArray[np.float32]:
         if table is None:
             raise AttributeError(f"a model without {without} has no {name}")
         return table[:, : self._trained.vector_size]
-
-    def _train(self, corpus: Corpus, epochs: int, alpha: float, min_alpha: float, monitor: Monitor) -> tuple[int, int]:
-        state = self._trained
-        how = self._arithmetic
-        state.prepare(bool(self.hs), bool(self.negative))
-        loop = Loop(
-            counts=state.counts,
-            tables=Tables(
-                weight_in=state.weight_in,
-                weight_out=state.weight_out if self.negative else None,
-                weight_inner=state.weight_inner if self.hs else None,
-                subwords=state.parts,
-                rates=state.rates(),
-            ),
-            sg=bool(self.sg),
-            cbow_mean=bool(self.cbow_mean),
-            window=self.window,
-            shrink_windows=self.shrink_windows,
-            negative=self.negative,
-            sample=self.sample,
-            ns_exponent=how.ns_exponent if self.ns_exponent is None else self.ns_exponent,
-            seed=self.seed,
-            arithmetic=how,
-            workers=self.workers or get_num_threads(),
-            device=self.device,
-        )
-        monitor.call("on_train_begin")
-        trained, state.running_loss = 0, 0.0
-        try:
-            for kept, loss in loop.run(corpus, epochs, alpha, min_alpha, state.epochs_trained, monitor):
-                trained += kept
-                state.epochs_trained += 1
-                state.losses.append(loss)
-                state.running_loss += monitor.loss_sum
-                monitor.call("on_epoch_end")
-        finally:
-            state.refresh()
-        if all(map(math.isnan, state.losses[-epochs:])):
-            warnings.warn(
-                f"no two words met in training: subsampling (sample={self.sample:g}) and min_count={self.min_count} "
-                "left no sentence of two words, so the vectors are random",
-                UserWarning,
-                stacklevel=3,
-            )
-        monitor.call("on_train_end")
-        return trained, corpus.num_words * epochs

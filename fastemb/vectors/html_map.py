@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastemb.formats.files import PathLike, replacing
-from fastemb.vectors.projection import Clusters, clusters, project
+from fastemb.vectors.clusters import Clusters, clusters
+from fastemb.vectors.projection import project
 
 if TYPE_CHECKING:
     from fastemb.vectors.keyed_vectors import KeyedVectors
@@ -146,7 +147,7 @@ def draw_html(
         Groups at most; default one for every 25 words.
     """
     graphs = _plotly("graph_objects")
-    vectors = kv.vectors[np.array(rows)]
+    vectors = np.asarray(kv.vectors[np.array(rows)], np.float64)
     places = project(vectors, method)
     wanted = len(rows) // 25 if num_clusters is None else num_clusters
     groups = clusters(vectors, int(np.clip(wanted, 1, len(colours))))

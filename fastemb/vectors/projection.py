@@ -1,7 +1,6 @@
-"""Places in the plane for a map of words: t-SNE, PCA or UMAP, and groups of words."""
+"""Places in the plane for a map of words: t-SNE, PCA or UMAP."""
 
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +10,6 @@ from fastemb.vectors.search import units
 
 METHODS = ("tsne", "pca", "umap")
 MAX_TSNE = 2000
-_STARTS, _ROUNDS = 5, 50
 
 
 def project(vectors: np.ndarray, method: str) -> np.ndarray:
@@ -71,58 +69,3 @@ def _umap(vectors: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return np.asarray(model.fit_transform(vectors), np.float64)
-
-
-class Clusters(NamedTuple):
-    """Groups of words.
-
-    Attributes
-    ----------
-    labels : int64 array of shape (num_words,)
-        The group of each word; larger groups come first.
-    central : list of list of int
-        For each group its words, the one nearest to the centre first.
-    """
-
-    labels: np.ndarray
-    central: list[list[int]]
-
-
-def clusters(vectors: np.ndarray, number: int) -> Clusters:
-    """Return groups of rows by k-means of their directions, at most `number`.
-
-    Examples
-    --------
-    >>> clusters(np.array([[1.0, 0], [9, 1], [0, 1], [1, 9], [2, 9]]), 2)
-    Clusters(labels=array([1, 1, 0, 0, 0]), central=[[3, 4, 2], [0, 1]])
-    """
-    from scipy.cluster.vq import kmeans2
-
-    rows = units(np.asarray(vectors, np.float64))
-    rng, best, found = np.random.default_rng(0), np.inf, np.zeros(len(rows), np.int64)
-    for _ in range(_STARTS):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of empty groups, which are left out
-            centres, labels = kmeans2(rows, _first_centres(rows, number, rng), iter=_ROUNDS, minit="matrix")
-        spread = float(np.square(rows - centres[labels]).sum())
-        if spread < best:
-            best, found = spread, labels
-    names, labels = np.unique(found, return_inverse=True)
-    members = [np.flatnonzero(labels == group) for group in range(len(names))]
-    members.sort(key=lambda group: (-len(group), group[0]))
-    central, final = [], np.empty(len(rows), np.int64)
-    for group, numbers in enumerate(members):
-        final[numbers] = group
-        nearness = rows[numbers] @ rows[numbers].mean(axis=0)
-        central.append(numbers[np.argsort(-nearness, kind="stable")].tolist())
-    return Clusters(final, central)
-
-
-def _first_centres(rows: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
-    """Return different rows, each drawn by its squared distance from those before it (k-means++)."""
-    chosen = [int(rng.integers(len(rows)))]
-    distances = np.square(rows - rows[chosen[0]]).sum(axis=1)
-    while len(chosen) < number and distances.max() > 1e-12:
-        chosen.append(int(rng.choice(len(rows), p=distances / distances.sum())))
-        distances = np.minimum(distances, np.square(rows - rows[chosen[-1]]).sum(axis=1))
-    return rows[chosen]

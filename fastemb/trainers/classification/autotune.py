@@ -133,8 +133,8 @@ def tuned(
     seconds: float | None,
     trials: int | None,
     told: Callable[[Trial, int], None],
-) -> tuple[dict[str, Any], list[Trial]]:
-    """Return the best parameters, and all trials.
+) -> tuple[list[Trial], bool]:
+    """Try parameters; return all trials, and whether Ctrl-C ended the search.
 
     Parameters
     ----------
@@ -148,31 +148,37 @@ def tuned(
 
     Raises
     ------
+    KeyboardInterrupt
+        On Ctrl-C before one trial has gone well.
     RuntimeError
         If there was no time for one trial, or all failed.
     """
     began = time.monotonic()
     done: list[Trial] = []
-    best = -1
-    while trials is None or len(done) < trials:
-        elapsed = time.monotonic() - began
-        if seconds is not None and elapsed >= seconds:
-            break
-        # By the number of trials where there is one, so that the search repeats.
-        progress = len(done) / trials if trials is not None else elapsed / (seconds or 1)
-        parameters = search.ask(progress)
-        start = time.monotonic()
-        try:
+    best, interrupted = -1, False
+    try:
+        while trials is None or len(done) < trials:
+            elapsed = time.monotonic() - began
+            if seconds is not None and elapsed >= seconds:
+                break
+            # By the number of trials where there is one, so that the search repeats.
+            progress = len(done) / trials if trials is not None else elapsed / (seconds or 1)
+            parameters = search.ask(progress)
+            start = time.monotonic()
             score = evaluate(parameters)
-        except OutOfTime:
-            break
-        done.append(Trial(parameters, score, time.monotonic() - start))
-        if not math.isnan(score) and (best < 0 or score > done[best].score):
-            best = len(done) - 1
-            search.tell(parameters)
-        elif best < 0:
-            search.tell({**parameters, **({"lr": parameters["lr"] / 2} if "lr" in parameters else {})})
-        told(done[-1], best)
+            done.append(Trial(parameters, score, time.monotonic() - start))
+            if not math.isnan(score) and (best < 0 or score > done[best].score):
+                best = len(done) - 1
+                search.tell(parameters)
+            elif best < 0:
+                search.tell({**parameters, **({"lr": parameters["lr"] / 2} if "lr" in parameters else {})})
+            told(done[-1], best)
+    except OutOfTime:
+        pass
+    except KeyboardInterrupt:
+        if best < 0:
+            raise
+        interrupted = True
     if best < 0:
         raise RuntimeError("there was no time to train once: give more seconds" if not done else "every trial failed")
-    return done[best].parameters, done
+    return done, interrupted

@@ -1,6 +1,5 @@
 """FastTextClassifier: text into classes, by the mean of its features' vectors and a linear layer."""
 
-import json
 import os
 import warnings
 from collections.abc import Sequence
@@ -16,23 +15,17 @@ from fastemb.corpus.subwords import MAX_BUCKET
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
 from fastemb.engine.product import CENTROIDS
-from fastemb.formats.registry import detect
 from fastemb.trainers.classification.autotune import Trial
-from fastemb.trainers.classification.fasttext_files import read_fasttext, write_fasttext
 from fastemb.trainers.classification.features import Bags
 from fastemb.trainers.classification.metrics import Metric
 from fastemb.trainers.classification.model import LOSSES, Model
-from fastemb.trainers.classification.predictor import Predictor
 from fastemb.trainers.classification.quantizing import TooLarge, check_sizes, prune, quantize, rows_that_fit
-from fastemb.trainers.classification.saving import model_of, tensors_of
 from fastemb.trainers.classification.start import Start
-from fastemb.trainers.classification.targets import KINDS
-from fastemb.trainers.classification.text import Text, read_text
+from fastemb.trainers.classification.storing import Stored
+from fastemb.trainers.classification.text import Text
 from fastemb.trainers.classification.training import Training
 from fastemb.trainers.classification.tuner import Tuner
-from fastemb.trainers.estimator import Estimator
-from fastemb.trainers.frozen_phrases import frozen, phrases_of, phrases_tensors
-from fastemb.trainers.model_files import reading_model, write_model
+from fastemb.trainers.frozen_phrases import frozen
 from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.schedule import Monitor
 from fastemb.vectors.keyed_vectors import KeyedVectors
@@ -43,10 +36,13 @@ PathLike = str | os.PathLike[str]
 Source = PathLike | tuple[Any, Any]
 
 MAX_VECTOR_SIZE = 1 << 16
-MODEL_FORMAT = "fastemb.FastTextClassifier/1"
+BOUNDS = {
+    "epochs": (1,), "word_ngrams": (1, 100), "min_n": (0, 100), "max_n": (0, 100), "bucket": (1, MAX_BUCKET),
+    "min_count": (0,), "min_count_label": (0,), "negative": (1, 64), "seed": (0, 2**63 - 1),
+}  # fmt: skip
 
 
-class FastTextClassifier(Predictor, Estimator):
+class FastTextClassifier(Stored):
     """Puts texts into classes: fastText's supervised model, on all cores, with scikit-learn's interface.
 
     A text's hidden vector is the mean of the vectors of its words, and of their character n-grams and its word n-grams
@@ -85,6 +81,9 @@ class FastTextClassifier(Predictor, Estimator):
         Of all random numbers. With one worker a run repeats bit for bit.
     workers : int, optional
         Threads; default `fastemb.get_num_threads()`.
+    max_memory : int or str, optional
+        Bytes of memory for the text as numbers of words and of features (4 bytes each), such as ``"1G"``; what is more
+        goes to temporary files.
     errors : str, default "strict"
         What to do with bytes that are not UTF-8, as in ``bytes.decode``.
     phrases : Phrases, FrozenPhrases or a sequence of them, optional
@@ -104,6 +103,8 @@ class FastTextClassifier(Predictor, Estimator):
         Mean loss of a text in each epoch.
     trials_ : list of Trial
         What `autotune` tried.
+    interrupted_ : bool
+        Whether Ctrl-C ended `autotune`.
 
     Notes
     -----
@@ -121,6 +122,7 @@ class FastTextClassifier(Predictor, Estimator):
     """
 
     trials_: list[Trial]
+    interrupted_: bool
 
     def __init__(
         self,
@@ -141,6 +143,7 @@ class FastTextClassifier(Predictor, Estimator):
         shuffle: bool = True,
         seed: int = 1,
         workers: int | None = None,
+        max_memory: int | str | None = None,
         errors: str = "strict",
         phrases: PhraseModel | Sequence[PhraseModel] | None = None,
         compat: str | None = None,
@@ -162,6 +165,7 @@ class FastTextClassifier(Predictor, Estimator):
         self.shuffle = shuffle
         self.seed = seed
         self.workers = workers
+        self.max_memory = max_memory
         self.errors = errors
         self.phrases = phrases
         self.compat = compat
@@ -203,7 +207,7 @@ class FastTextClassifier(Predictor, Estimator):
         """
         self._check()
         monitor = Monitor(self, self.callbacks)
-        self._fit(read_text(X, y, corpus_file, self.errors, self._workers, monitor, self._phrases), monitor)
+        self._fit(self._read(X, y, corpus_file, monitor), monitor)
         return self
 
     def _fit(self, text: Text, monitor: Monitor) -> None:
@@ -275,8 +279,7 @@ class FastTextClassifier(Predictor, Estimator):
                 rate = self.lr if lr is None else validate.real("lr", lr, 0, low_open=True)
                 passes = self.epochs if epochs is None else validate.integer("epochs", epochs, 1)
                 monitor = Monitor(self, self.callbacks)
-                text = read_text(X, y, corpus_file, self.errors, self._workers, monitor, self._phrases)
-                self._retrain(model, text, passes, rate, monitor)
+                self._retrain(model, self._read(X, y, corpus_file, monitor), passes, rate, monitor)
         self._model = quantize(model, dsub, qnorm, qout, self.seed, self._workers)
         return self
 
@@ -303,63 +306,6 @@ class FastTextClassifier(Predictor, Estimator):
             self._retrain(model, text, self.epochs, self.lr, monitor)
         self._model = quantize(model, dsub, True, qout, self.seed, self._workers)
 
-    def save(self, path: PathLike) -> None:
-        """Write the classifier to a file.
-
-        Parameters
-        ----------
-        path : path
-            ``.safetensors`` keeps everything. ``.bin``, and ``.ftz`` of a quantized classifier, are fastText's own
-            files, which its program and its Python package load.
-        """
-        name = os.fspath(path)
-        if name.endswith((".bin", ".ftz")):
-            if self.phrases is not None:
-                warnings.warn(
-                    f"{name!r} cannot hold the phrases: what loads it must join them itself", UserWarning, stacklevel=2
-                )
-            if name.endswith(".ftz") != self._trained.is_quantized:
-                is_so = "is" if self._trained.is_quantized else "is not"
-                raise ValueError(f"a .ftz is a quantized classifier, a .bin is not, got {name!r}; this one {is_so}")
-            write_fasttext(path, self._trained, self.get_params())
-            return
-        if not name.endswith(".safetensors"):
-            raise ValueError(f"path must end in '.safetensors', '.bin' or '.ftz', got {name!r}")
-        tensors, described = tensors_of(self._trained)
-        parameters = {
-            name: value for name, value in self.get_params().items() if name not in ("callbacks", "phrases")
-        }  # fmt: skip
-        if isinstance(self.pretrained_vectors, KeyedVectors | os.PathLike):
-            parameters["pretrained_vectors"] = None
-        told = {"parameters": json.dumps(parameters), "model": json.dumps(described), "label_kind": self._kind}
-        write_model(path, MODEL_FORMAT, tensors | phrases_tensors(frozen(self.phrases)), told)
-
-    @classmethod
-    def load(cls, path: PathLike, label_prefix: str = "__label__") -> Self:
-        """Read what `save` wrote, or fastText's ``.bin`` or ``.ftz``.
-
-        Parameters
-        ----------
-        path : path
-        label_prefix : str, default "__label__"
-            What the labels in fastText's file begin with, which the file does not tell.
-
-        Raises
-        ------
-        ValueError
-            If the file is no classifier.
-        """
-        if detect(path) == "fasttext":
-            model, parameters = read_fasttext(path, label_prefix)
-            classifier = cls(**parameters)
-            classifier._model, classifier._kind = model, "str"
-            return classifier
-        with reading_model(path, MODEL_FORMAT, "classifier") as (tensors, told):
-            classifier = cls(**json.loads(told["parameters"]), phrases=phrases_of(tensors))
-            classifier._model = model_of(tensors, json.loads(told["model"]))
-            classifier._kind = validate.choice("label_kind", told["label_kind"], KINDS)
-        return classifier
-
     @classmethod
     def autotune(
         cls,
@@ -370,7 +316,7 @@ class FastTextClassifier(Predictor, Estimator):
         trials: int | None = None,
         metric: str = "f1",
         k: int = 1,
-        max_memory: int | str = "2G",
+        max_table_memory: int | str = "2G",
         model_size: int | str | None = None,
         callbacks: Sequence[object] = (),
         **fixed: Any,
@@ -392,7 +338,7 @@ class FastTextClassifier(Predictor, Estimator):
             at a recall of at least 30 %), ``"precisionAtRecall:30:label"``, and ``recallAtPrecision`` in the same way.
         k : int, default 1
             Predictions a text with F1.
-        max_memory : int or str, default "2G"
+        max_table_memory : int or str, default "2G"
             Bytes of a table of n-grams, at most.
         model_size : int or str, optional
             Most bytes of the classifier's ``.ftz``, such as ``"2M"``: each one is pruned, trained once more and
@@ -406,12 +352,15 @@ class FastTextClassifier(Predictor, Estimator):
         Returns
         -------
         FastTextClassifier
-            Trained; its `trials_` holds a `Trial` for each model that was tried.
+            Trained; its `trials_` holds a `Trial` for each model that was tried. After Ctrl-C it is the best until
+            then, as of fastText, and a warning says so.
 
         Raises
         ------
         RuntimeError
             If there was no time to train once, or every trial failed: diverged, or could not be so small.
+        KeyboardInterrupt
+            On Ctrl-C before one model was trained.
 
         Examples
         --------
@@ -423,8 +372,11 @@ class FastTextClassifier(Predictor, Estimator):
         """
         most = None if model_size is None else parse_size(model_size, "model_size")
         tuner = Tuner(cls, fixed, Metric.parse(metric, fixed.get("label_prefix", "__label__")), k, callbacks, most)
-        best, done = tuner.run(train, validation, seconds, trials, parse_size(max_memory, "max_memory"))
-        best.trials_ = done
+        most_memory = parse_size(max_table_memory, "max_table_memory")
+        best, done, interrupted = tuner.run(train, validation, seconds, trials, most_memory)
+        if interrupted:
+            warnings.warn(f"Ctrl-C ended the search: this is the best of {len(done)} models", UserWarning, stacklevel=2)
+        best.trials_, best.interrupted_ = done, interrupted
         return best
 
     def _check(self) -> None:
@@ -434,14 +386,8 @@ class FastTextClassifier(Predictor, Estimator):
         if self.vector_size is not None:
             validate.integer("vector_size", self.vector_size, 1, MAX_VECTOR_SIZE)
         validate.real("lr", self.lr, 0, low_open=True)
-        validate.integer("epochs", self.epochs, 1)
-        validate.integer("word_ngrams", self.word_ngrams, 1, 100)
-        validate.integer("min_n", self.min_n, 0, 100)
-        validate.integer("max_n", self.max_n, 0, 100)
-        validate.integer("bucket", self.bucket, 1, MAX_BUCKET)
-        for name in ("min_count", "min_count_label"):
-            validate.integer(name, getattr(self, name), 0)
-        validate.integer("negative", self.negative, 1, 64)
+        for name, bounds in BOUNDS.items():
+            validate.integer(name, getattr(self, name), *bounds)
         if (
             not isinstance(self.label_prefix, str)
             or not self.label_prefix
@@ -449,8 +395,9 @@ class FastTextClassifier(Predictor, Estimator):
         ):
             raise ValueError(f"label_prefix must be a str without white space, got {self.label_prefix!r}")
         validate.boolean("shuffle", self.shuffle)
-        validate.integer("seed", self.seed, 0, 2**63 - 1)
         if self.workers is not None:
             validate.integer("workers", self.workers, 1, MAX_THREADS)
+        if self.max_memory is not None:
+            parse_size(self.max_memory, "max_memory")
         validate.choice("errors", self.errors, ERRORS)
         validate.choice("compat", self.compat, (None, "fasttext"))

@@ -1,6 +1,7 @@
 """From lines of text to the rows of a classifier's table."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from fastemb.corpus._lines import have_prefix, join_features, split_lines
 from fastemb.corpus._table import WordTable
 from fastemb.corpus.lines import Lines
+from fastemb.corpus.spool import Output, temporary
 from fastemb.corpus.subwords import Subwords, hash_words, word_ngram_rows
 from fastemb.corpus.vocabulary import Vocabulary, offsets_of
 from fastemb.engine.parallel import ordered_map
@@ -44,7 +46,8 @@ class Bags:
     def used_rows(self, num_rows: int) -> NDArray[np.int64]:
         """Return the rows, of a table of so many, that are a feature of a line; they rise."""
         is_used = np.zeros(num_rows, bool)
-        is_used[self.features] = True
+        for first in range(0, len(self.features), TOKENS):  # NumPy makes int64 of indices: of these alone
+            is_used[self.features[first : first + TOKENS]] = True
         return np.flatnonzero(is_used)
 
 
@@ -95,7 +98,7 @@ class Features:
     def _prefix(self) -> bytes:
         return self.label_prefix.encode("utf-8", "surrogateescape")
 
-    def of_lines(self, lines: Lines, workers: int | None = 1) -> Bags:
+    def of_lines(self, lines: Lines, workers: int | None = 1, max_memory: int | None = None) -> Bags:
         """Return the features and the labels of lines; labels that are not known are left out.
 
         Parameters
@@ -103,47 +106,37 @@ class Features:
         lines : Lines
         workers : int, optional
             Threads; default `fastemb.get_num_threads()`.
+        max_memory : int, optional
+            Bytes: keep more features than fit into them in a temporary file.
         """
-        table, places = self._known
-        rows = places[table.find_all(lines.table)]
+        table, known = self._known
+        rows = known[table.find_all(lines.table)]
         is_label = have_prefix(lines.words.packed, lines.words.offsets, self._prefix)
         labels = np.full(len(rows), -1, np.int32)
         for number in np.flatnonzero(is_label).tolist():
             name = lines.words.as_bytes(number, number + 1)[0][len(self._prefix) :]
             labels[number] = self.label_numbers.get(name, -1)
-        return self._bags(lines, rows, labels, is_label, workers)
-
-    def _bags(
-        self,
-        lines: Lines,
-        rows: NDArray[np.int32],
-        labels: NDArray[np.int32],
-        is_label: NDArray[np.bool_],
-        workers: int | None,
-    ) -> Bags:
-        """Return the features, of the rows of the lines' different words and the labels' numbers."""
-        if self.word_ngrams == 1 and self.subwords.num_rows == 0:  # a word is a feature, and others have none
-            places = np.where(is_label, np.where(labels < 0, -1, -2 - labels), rows).astype(np.int32)
-            return Bags(*split_lines(lines.numbers, lines.ends, places, int(rows[lines.end_of_line])))
-        numbers = np.arange(len(rows), dtype=np.int32)
+        is_plain = self.word_ngrams == 1 and self.subwords.num_rows == 0  # a word is a feature, and there are no others
+        numbers = rows if is_plain else np.arange(len(rows), dtype=np.int32)
         places = np.where(is_label, np.where(labels < 0, -1, -2 - labels), numbers).astype(np.int32)
-        words, offsets, line_labels, label_offsets = split_lines(lines.numbers, lines.ends, places, lines.end_of_line)
+        last_word = int(numbers[lines.end_of_line])
+        if is_plain:
+            most = int(lines.table.counts().sum())
+            return _bags(lines, lambda part: _split(lines, part, places, last_word), most, workers, max_memory)
         word_rows = self._rows_of_words(lines.words, rows, workers)
-        hashes = hash_words(lines.words.packed, lines.words.offsets).view(np.int32) if self.word_ngrams > 1 else None
+        hashes = hash_words(lines.words.packed, lines.words.offsets).view(np.int32)
 
-        def join(part: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-            start, stop = part
+        def join(part: tuple[int, int]) -> Bags:
+            line = _split(lines, part, places, last_word)
             ngrams = np.zeros(0, np.int32), np.zeros(0, np.int64)
-            if hashes is not None:
-                first, last = offsets[start], offsets[stop]
-                ngrams = self._ngrams(hashes[words[first:last]], offsets[start : stop + 1] - first)
-            features, ends = join_features(words, offsets, *word_rows, *ngrams, start, stop)
-            return features, np.diff(ends)
+            if self.word_ngrams > 1:
+                ngrams = self._ngrams(hashes[line.features], line.offsets)
+            features = join_features(line.features, line.offsets, *word_rows, *ngrams)
+            return Bags(*features, line.labels, line.label_offsets)
 
-        parts = list(ordered_map(join, _ranges(offsets), workers))
-        features = np.concatenate([np.zeros(0, np.int32), *(values for values, _ in parts)])
-        lengths = np.concatenate([np.zeros(0, np.int64), *(lengths for _, lengths in parts)])
-        return Bags(features, offsets_of(lengths), line_labels, label_offsets)
+        counts = lines.table.counts()
+        most = int(counts @ np.diff(word_rows[1])) + (self.word_ngrams - 1) * int(counts.sum())
+        return _bags(lines, join, most, workers, max_memory)
 
     def _rows_of_words(
         self, words: Vocabulary, rows: NDArray[np.int32], workers: int | None
@@ -182,9 +175,40 @@ class Features:
         return rows
 
 
-def _ranges(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    start, last = 0, len(offsets) - 1
-    while start < last:
-        stop = max(start + 1, int(np.searchsorted(offsets, offsets[start] + TOKENS, side="right")) - 1)
+def _split(lines: Lines, part: tuple[int, int], places: NDArray[np.int32], last_word: int) -> Bags:
+    """Return the words and the labels of a range of lines."""
+    start, stop = part
+    before = int(lines.ends[start - 1]) if start else 0
+    ends = lines.ends[start:stop] - before
+    return Bags(*split_lines(lines.numbers[before : before + int(ends[-1])], ends, places, last_word))
+
+
+def _bags(
+    lines: Lines, read: Callable[[tuple[int, int]], Bags], most: int, workers: int | None, max_memory: int | None
+) -> Bags:
+    """Return what `read` makes of ranges of lines as one, in temporary files if `most` features are more than fit."""
+    with ExitStack() as files:
+        spills = max_memory is not None and most * np.dtype(np.int32).itemsize > max_memory
+
+        def output(dtype: type[np.generic], capacity: int) -> Output:
+            return Output(dtype, capacity, files.enter_context(temporary(spills)))
+
+        features, labels = output(np.int32, most), output(np.int32, len(lines))
+        offsets, label_offsets = output(np.int64, len(lines) + 1), output(np.int64, len(lines) + 1)
+        offsets.append(np.zeros(1, np.int64))
+        label_offsets.append(np.zeros(1, np.int64))
+        for part in ordered_map(read, _ranges(lines.ends), workers):
+            offsets.append(part.offsets[1:] + features.size)
+            label_offsets.append(part.label_offsets[1:] + labels.size)
+            features.append(part.features)
+            labels.append(part.labels)
+        return Bags(features.finish(), offsets.finish(), labels.finish(), label_offsets.finish())
+
+
+def _ranges(ends: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Cut lines into ranges of about `TOKENS` words."""
+    start = done = 0
+    while start < len(ends):
+        stop = max(start + 1, int(np.searchsorted(ends, done + TOKENS, side="right")))
         yield start, stop
-        start = stop
+        start, done = stop, int(ends[stop - 1])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.corpus.spool import parse_size
 from fastemb.engine import validate
 from fastemb.engine.parallel import get_num_threads
 from fastemb.formats.files import PathLike
@@ -13,7 +14,7 @@ from fastemb.trainers.classification.features import Bags
 from fastemb.trainers.classification.measures import Report, Tally
 from fastemb.trainers.classification.model import Model
 from fastemb.trainers.classification.targets import as_list, restored
-from fastemb.trainers.classification.text import read_text
+from fastemb.trainers.classification.text import Text, read_text
 from fastemb.trainers.frozen_phrases import FrozenPhrases, frozen
 from fastemb.trainers.phrasing import PhraseModel
 from fastemb.trainers.schedule import Monitor
@@ -31,6 +32,7 @@ class Predictor:
     errors: str
     workers: int | None
     phrases: PhraseModel | Sequence[PhraseModel] | None
+    max_memory: int | str | None
 
     def predict(self, X: Any, *, k: int | None = None, threshold: float = 0.0) -> Any:
         """Return the labels of texts.
@@ -137,7 +139,7 @@ class Predictor:
         """
         model = self._trained
         k, threshold = self._check_best(k, threshold)
-        text = read_text(X, y, corpus_file, self.errors, self._workers, Monitor(self, ()), self._phrases)
+        text = self._read(X, y, corpus_file, Monitor(self, ()))
         bags = text.bags(model.features, self._workers)
         tally = Tally(model.num_labels)
         tally.add(model.best(bags, k, threshold)[0], bags.labels, bags.label_offsets)
@@ -194,6 +196,11 @@ class Predictor:
     @property
     def _phrases(self) -> FrozenPhrases | None:
         return frozen(self.phrases)
+
+    def _read(self, X: Any, y: Any, corpus_file: PathLike | None, monitor: Monitor) -> Text:
+        """Read texts with labels."""
+        budget = None if self.max_memory is None else parse_size(self.max_memory, "max_memory")
+        return read_text(X, y, corpus_file, self.errors, self._workers, monitor, self._phrases, budget)
 
     def _predict(self, X: Any, k: int, threshold: float) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         model = self._trained

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastemb.corpus._pairs import count_words
 from fastemb.corpus._table import WordTable
 from fastemb.corpus.lines import Lines, read_lines
 from fastemb.corpus.reader import Corpus
+from fastemb.corpus.spool import Output, temporary
 from fastemb.trainers.classification.features import Bags, Features
 from fastemb.trainers.classification.targets import Targets, as_list, read_targets
 from fastemb.trainers.frozen_phrases import FrozenPhrases
@@ -20,6 +22,7 @@ from fastemb.trainers.schedule import Monitor
 __all__ = ["Text", "join_phrases", "read_text"]
 
 SHOWN_WORDS = 8
+PIECE = 1 << 17  # words that are renumbered at a time
 
 
 @dataclass
@@ -30,14 +33,17 @@ class Text:
     ----------
     lines : Lines
     targets : Targets or None
+    max_memory : int or None
+        Bytes of memory for the lines, and for what is made of them; what is more is in temporary files.
     """
 
     lines: Lines
     targets: Targets | None
+    max_memory: int | None = None
 
     def bags(self, features: Features, workers: int) -> Bags:
         """Return the lines as a classifier reads them; labels that it does not know are left out."""
-        bags = features.of_lines(self.lines, workers)
+        bags = features.of_lines(self.lines, workers, self.max_memory)
         if self.targets is None:
             return bags
         known = [features.label_numbers.get(name, -1) for name in self.targets.names.as_bytes()]
@@ -77,7 +83,9 @@ class Text:
         return repr(" ".join(words) + (" ..." if stop - start > SHOWN_WORDS else ""))
 
 
-def join_phrases(lines: Lines, phrases: FrozenPhrases | None, workers: int | None = 1) -> Lines:
+def join_phrases(
+    lines: Lines, phrases: FrozenPhrases | None, workers: int | None = 1, max_memory: int | None = None
+) -> Lines:
     """Return lines with their phrases joined; labels among their words take part, and are words of no phrase.
 
     Examples
@@ -92,16 +100,20 @@ def join_phrases(lines: Lines, phrases: FrozenPhrases | None, workers: int | Non
     if phrases is None:
         return lines
     offsets = np.concatenate([np.zeros(1, np.int64), lines.ends])
-    corpus = phrases.join(Corpus(lines.numbers, offsets, lines.words, len(lines.numbers), len(lines)), workers=workers)
-    vocabulary = corpus.vocabulary
-    assert vocabulary.counts is not None
-    used, firsts = np.unique(corpus.ids, return_index=True)
-    order = np.argsort(firsts)
-    words = vocabulary.take(used[order])
-    assert words.counts is not None
-    table, places = WordTable(), np.zeros(len(vocabulary), np.int32)
-    places[used[order]] = table.add_packed(words.packed, words.offsets, words.counts, firsts[order])
-    return Lines(places[corpus.ids], np.asarray(corpus.offsets)[1:], table)
+    corpus = Corpus(lines.numbers, offsets, lines.words, len(lines.numbers), len(lines))
+    with phrases.join(corpus, max_memory=max_memory, workers=workers) as joined:
+        counts, firsts = np.zeros((2, len(joined.vocabulary)), np.int64)
+        count_words(joined.ids, 0, len(joined.ids), counts, firsts)
+        used = np.flatnonzero(counts)
+        used = used[np.argsort(firsts[used])]
+        words = joined.vocabulary.take(used)
+        table, places = WordTable(), np.zeros(len(counts), np.int32)
+        places[used] = table.add_packed(words.packed, words.offsets, counts[used], firsts[used])
+        with temporary(isinstance(joined.ids, np.memmap)) as file:
+            numbers = Output(np.int32, len(joined.ids), file)
+            for first in range(0, len(joined.ids), PIECE):
+                numbers.append(places[joined.ids[first : first + PIECE]])
+            return Lines(numbers.finish(), joined.offsets[1:], table)
 
 
 def read_text(
@@ -112,6 +124,7 @@ def read_text(
     workers: int,
     monitor: Monitor,
     phrases: FrozenPhrases | None = None,
+    max_memory: int | None = None,
 ) -> Text:
     """Read texts from what a user gave.
 
@@ -119,7 +132,7 @@ def read_text(
     ----------
     X, y, corpus_file
         As for `FastTextClassifier.fit`.
-    errors, workers, phrases
+    errors, workers, phrases, max_memory
         As for `FastTextClassifier`.
     monitor : Monitor
         Told of the progress.
@@ -142,8 +155,8 @@ def read_text(
     def progress(words: int, fraction: float | None) -> None:
         monitor.report(words, 0, math.nan, total=round(words / fraction) if fraction else None)
 
-    lines = read_lines(texts, errors=errors, workers=workers, progress=progress)
+    lines = read_lines(texts, errors=errors, workers=workers, max_memory=max_memory, progress=progress)
     monitor.report(len(lines.numbers), 0, math.nan, total=len(lines.numbers), force=True)
     if not len(lines.numbers):
         raise ValueError("there are no texts" if corpus_file is None else f"{corpus_file} holds no words")
-    return Text(join_phrases(lines, phrases, workers), targets)
+    return Text(join_phrases(lines, phrases, workers, max_memory), targets, max_memory)

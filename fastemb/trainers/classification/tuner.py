@@ -11,7 +11,7 @@ from fastemb.trainers.classification.autotune import OutOfTime, Search, Trial, t
 from fastemb.trainers.classification.features import Bags
 from fastemb.trainers.classification.metrics import Metric
 from fastemb.trainers.classification.quantizing import TooLarge
-from fastemb.trainers.classification.text import Text, read_text
+from fastemb.trainers.classification.text import Text
 from fastemb.trainers.schedule import Monitor, Progress
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ class Tuner(Generic[C]):
         self._best_score = -math.inf
 
     def run(
-        self, train: Any, validation: Any, seconds: float | None, trials: int | None, max_memory: int
-    ) -> tuple[C, list[Trial]]:
-        """Search; return the best classifier and all trials."""
+        self, train: Any, validation: Any, seconds: float | None, trials: int | None, max_table_memory: int
+    ) -> tuple[C, list[Trial], bool]:
+        """Search; return the best classifier, all trials, and whether Ctrl-C ended the search."""
         if seconds is None and trials is None:
             seconds = SECONDS
         if seconds is not None:
@@ -82,18 +82,18 @@ class Tuner(Generic[C]):
         first = self._kind(**self._fixed)
         text, held_out = self._read(train, first), self._read(validation, first)
         end = math.inf if seconds is None else time.monotonic() + seconds
-        search = Search(first.seed, self._fixed, max_memory // 4, self._model_size is not None)
+        search = Search(first.seed, self._fixed, max_table_memory // 4, self._model_size is not None)
 
         def evaluate(parameters: dict[str, Any]) -> float:
             return self._try(dict(parameters), text, held_out, _Deadline(end))
 
-        _, done = tuned(search, evaluate, seconds, trials, self._tell)
+        done = tuned(search, evaluate, seconds, trials, self._tell)
         assert self._best is not None
-        return self._best, done
+        return self._best, *done
 
     def _read(self, source: Any, first: "FastTextClassifier") -> Text:
         X, y, file = (None, None, source) if isinstance(source, str | os.PathLike) else (*source, None)
-        return read_text(X, y, file, first.errors, first._workers, Monitor(first, ()), first._phrases)
+        return first._read(X, y, file, Monitor(first, ()))
 
     def _try(self, parameters: dict[str, Any], train: Text, validation: Text, deadline: _Deadline) -> float:
         dsub = parameters.pop("dsub", 2)
