@@ -161,13 +161,13 @@ def test_hot_loops_move_vectors_and_keep_them_in_registers(cc):
         assert "ld.u8" not in ptx and "st.u8" not in ptx  # an address that is not known to be global
 
 
-def training_types(model, in_shared_memory, atomics):
+def training_types(model, in_shared_memory, atomics, table=TABLE):
     """The types of the arguments of skip-gram's or CBOW's kernel, as `trainers.device_loop` gives them."""
     lists, tree = ["int32 1", "int64 1"], ["int32 1", "uint8 1", "int64 1", TABLE]
     text, rate = [F, "uint32 2", N, "boolean", N], "float64"
     updates = ["boolean", "boolean"] if model == "cbow" else []
     near = [] if in_shared_memory else [TABLE]
-    head = ["int32 1", IDS, N, N, TABLE, TABLE, lists, F, tree, *text, rate, rate]
+    head = ["int32 1", IDS, N, N, table, table, lists, F, tree, *text, rate, rate]
     return [*head, "uint64", *updates, N, "float64 1", N, near, atomics]
 
 
@@ -186,6 +186,13 @@ def test_training_moves_rows_by_vectors(cc, atomics, added):
         kind = ".shared" if shared else ""
         assert ptx.count(f"ld{kind}.v4.f32") >= 20 and ptx.count(f"st{kind}.v4.f32") >= 10
         assert (".extern .shared .align 16" in ptx) == shared
+
+
+def test_training_with_rows_in_the_hosts_memory():
+    types = training_types("skipgram", True, 1, table=[TABLE, TABLE])
+    ((ptx, told),) = compiled((9, 0), [("skipgram", "skipgram_shared", types)])
+    check_assembled(told, "skipgram", threads=32)
+    assert ".local" not in ptx and ptx.count("ld.relaxed.gpu.global.v4.f32") >= 7
 
 
 KEEP = """
