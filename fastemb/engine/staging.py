@@ -50,7 +50,7 @@ def empty(shape: tuple[int, ...]) -> Any:
 
 
 class Placed:
-    """A table of the host and its twin, which kernels use: its first rows on the GPU, and the others in the host's memory.
+    """A table of the host and its twin, which kernels use: first rows on the GPU, the others in the host's memory.
 
     That memory is page-locked and mapped: the GPU reads and adds to each row where it lies.
 

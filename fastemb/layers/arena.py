@@ -143,9 +143,10 @@ class Arena(Parameter):
         elif all(rows is False for rows in each):
             self._frozen = False
         else:
-            self._frozen = np.zeros(len(self.table), bool)
+            mask = np.zeros(len(self.table), bool)
             for name, rows in self.tables.items():
-                self._frozen[rows] = self.plans[name].frozen
+                mask[rows] = self.plans[name].frozen
+            self.frozen = mask
 
     def parameters(self) -> list[Parameter]:
         """Return what is trained: the arena, LoRA's two in its place, or nothing if it is frozen."""
