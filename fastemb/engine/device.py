@@ -183,6 +183,10 @@ class DeviceArray:
         """Return neighbouring rows in the same memory."""
         return DeviceArray(self.made[rows], self.dtype, self.writeable, self.block)
 
+    def columns(self, columns: slice) -> "DeviceArray":
+        """Return neighbouring columns of an array of two dimensions in the same memory."""
+        return DeviceArray(self.made[:, columns], self.dtype, self.writeable, self.block)
+
     def reshape(self, *shape: int) -> "DeviceArray":
         """Return the same memory in another shape; entries must lie one after the other."""
         known = -prod(shape) if -1 in shape else 0
