@@ -1,7 +1,7 @@
 """Tables of one width that lie one after the other, so that one pass over memory looks up, or updates, all of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from fastemb.layers import initializers
 from fastemb.layers.arena_lora import ArenaAdapter, adapt_arena
 from fastemb.layers.bag import check_summing, reduced
 from fastemb.layers.gathering import Feature, Gathered, Gatherer
+from fastemb.layers.gathering_gpu import bags_there
 from fastemb.layers.lora import check_adaptable
 from fastemb.layers.memory import Memory, allocate, given_table, moved
 from fastemb.layers.parameter import Parameter
@@ -134,9 +135,10 @@ class Arena(Parameter):
         elif all(rows is False for rows in each):
             self._frozen = False
         else:
-            self._frozen = np.zeros(len(self.table), bool)
+            mask = np.zeros(len(self.table), bool)
             for name, rows in self.tables.items():
-                self._frozen[rows] = self.plans[name].frozen
+                mask[rows] = self.plans[name].frozen
+            self.frozen = mask
 
     def parameters(self) -> list[Parameter]:
         """Return what is trained: the arena, LoRA's two in its place, or nothing if it is frozen."""
@@ -168,11 +170,13 @@ class Arena(Parameter):
         return self._gatherer.gather(batch, per_sample_weights, self.device)
 
     def look_up(self, gathered: Gathered) -> tuple[NDArray, ArenaLookup]:
-        """Return a row for each bag, on the host, and what is remembered of it."""
-        bags, low = gathered.bags, None
-        self.prepare(bags.indices)
-        found, winners = reduced(self.table, bags, self.mode, self.device)
-        found = on_host(found)
+        """Return a row for each bag, on the host unless the batch is on a GPU, and what is remembered of it."""
+        low = None
+        self.prepare(gathered.bags.indices, gathered)
+        if self.device == "cuda":  # where all that follows needs them
+            gathered = replace(gathered, bags=bags_there(gathered.bags))
+        found, winners = reduced(self.table, gathered.bags, self.mode, self.device)
+        found = found if gathered.is_there else on_host(found)
         if self.lora is not None:
             low = self.lora.add_to(found, gathered)
         return found, ArenaLookup(gathered, winners, low, len(self.moves))
@@ -187,10 +191,13 @@ class Arena(Parameter):
             return None
         return self._gatherer.serve(partial(plain_features, self.table, device=self.device), batch, self.mode)
 
-    def prepare(self, indices: NDArray) -> None:
+    def prepare(self, indices: NDArray, gathered: Gathered | None = None) -> None:
         """Do what must be done to rows before they are read: put-off decay, and the bounds of norms."""
         self.catch_up(indices)
         if not self._bounded:
+            return
+        if gathered is not None and gathered.is_there:
+            self._limit_norms_there(gathered)
             return
         # On a GPU each table groups for itself: the rows of all would have to come to the host to be parted.
         is_on_gpu = isinstance(self.table, DeviceArray)
@@ -204,6 +211,15 @@ class Arena(Parameter):
                 else:
                     part = rows[slice(*np.searchsorted(rows, [own.start, own.stop]))]
                     operations.renormalise(self.table, part, *norms, device=self.device)
+
+    def _limit_norms_there(self, gathered: Gathered) -> None:
+        """Bound the norms of rows that indices in a GPU's memory look up, feature by feature."""
+        parts = gathered.lookups_of(self.features, gathered.bags.indices)
+        with self._lock:
+            for feature in self.features:
+                plan, part = self.plans[feature.table], parts[feature.name]
+                if plan.max_norm is not None:
+                    operations.limit_norms(self.table, part, plan.max_norm, plan.norm_type, device=self.device)
 
     def undo(self, call: ArenaLookup, grad: NDArray, by_freq: bool) -> list[tuple[Parameter, RowGradient]]:
         """Return the gradients of what is trained."""
@@ -227,7 +243,7 @@ class Arena(Parameter):
         found = gradient_of_coefficients(grad, self.table, bags, self.mode, device=self.device)
         if self.lora is not None:
             found = found + self.lora.gradient_of_weights(call.gathered, grad)
-        return call.gathered.lookups_of(self.features, on_host(found))
+        return call.gathered.lookups_of(self.features, found if call.gathered.is_there else on_host(found))
 
     # Changes of the whole table.
 

@@ -69,7 +69,8 @@ class QuantizedArena:
 
     def look_up(self, gathered: Gathered) -> tuple[NDArray, None]:
         """Return a row for each bag, and that there is nothing to remember."""
-        return on_host(reduced_rows(self.rows, gathered.bags, self.mode)), None
+        found = reduced_rows(self.rows, gathered.bags, self.mode)
+        return found if gathered.is_there else on_host(found), None
 
 
 class QuantizedEmbeddingBagCollection(FeatureTables):

@@ -285,7 +285,7 @@ class TableLayer(Adaptable):
         with self._lock:
             self._memory = self._memory.resized(size, fill)
             if isinstance(self._frozen, np.ndarray):
-                self._frozen = np.concatenate([self._frozen[:kept], np.zeros(size - kept, bool)])
+                self.frozen = np.concatenate([self._frozen[:kept], np.zeros(size - kept, bool)])
             self.zero_grad()
         if self.lora is not None:
             self.lora.a.resize(size)
