@@ -216,14 +216,14 @@ def write(row, place, count, value):
 
 @inline
 def numbers_of(hyper):
-    """Return the hyper-parameters, the first again for those that a rule has not.
+    """Return the hyper-parameters, the last again for those that a rule has not.
 
     They are read once and stay in registers: read between the stores of each span, they delay it by a third.
     """
-    n, numbers = hyper.shape[0], pointer(hyper)
+    numbers, last = pointer(hyper), hyper.shape[0] - 1
     return (
-        get(numbers, 0), get(numbers, 1), get(numbers, 2), get(numbers, 3), get(numbers, min(4, n - 1)),
-        get(numbers, min(5, n - 1)), get(numbers, min(6, n - 1)), get(numbers, min(7, n - 1)), get(numbers, min(8, n - 1)),
+        get(numbers, 0), get(numbers, 1), get(numbers, 2), get(numbers, 3), get(numbers, min(4, last)),
+        get(numbers, min(5, last)), get(numbers, min(6, last)), get(numbers, min(7, last)), get(numbers, min(8, last)),
     )  # fmt: skip
 
 
