@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fastemb import EmbeddingBag, optim
-from fastemb.engine import blocks, device, streams
+from fastemb import EmbeddingBag, functional, optim
+from fastemb.engine import blocks, device, launch, streams
 from fastemb.engine.foreign import wrap
 
 pytest.importorskip("numba.cuda", reason="Numba has no CUDA target and no simulator")
@@ -39,6 +39,15 @@ def test_another_stream_does_not_get_it(monkeypatch):
     assert device.empty((10,), np.float32).pointer != address
     monkeypatch.setattr(blocks, "number_of", streams.number_of)
     assert device.empty((10,), np.float32).pointer == address
+
+
+def test_what_a_kernel_of_another_stream_reads_is_not_used_again(monkeypatch):
+    table, other = device.upload(np.eye(3)), device.upload(np.eye(3))
+    functional.embedding(np.array([1]), other)
+    assert not other.block.is_lent
+    monkeypatch.setattr(launch, "number_of", lambda stream: 7)
+    functional.embedding(np.array([1]), table)
+    assert table.block.is_lent
 
 
 @pytest.mark.parametrize("how", ["interface", "capsule"])

@@ -226,6 +226,59 @@ def test_a_collection_answers_in_kind(output):
         layer({"user": Array(np.array([1]))})
 
 
+KINDS = {
+    "bounded": {"max_norm": {"item": 0.8}, "padding_idx": {"item": 1}, "mode": "mean"},
+    "compared": {"mode": "max", "freeze": {"user": [True, False, False, True]}},
+    "settled": {"on_invalid": "pad", "padding_idx": {"item": 0}, "scale_grad_by_freq": True},
+    "float16": {"dtype": "float16", "freeze": ["item"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "output"),
+    [("bounded", "concatenate"), ("compared", "dict"), ("settled", "dict"), ("float16", "concatenate")],
+)
+def test_nothing_of_a_collection_goes_through_the_host(kind, output, monkeypatch):
+    def script(put, batch):
+        layer = EmbeddingBagCollection(
+            {"user": (4, D), "item": (5, D)}, features={"user": "user", "seen": "item", "bought": "item"},
+            seed=1, optimizer=optim.Adam(lr=0.1, weight_decay=0.1), device="cuda", output=output, **KINDS[kind],
+        )  # fmt: skip
+        grads = np.linspace(-1, 1, 9 * D).reshape(3, 3 * D).astype(layer.weights["user"].dtype)
+        given = {name: put(grads[:, n * D : (n + 1) * D].copy()) for n, name in enumerate(batch)}
+        whole = put(grads)
+        with deferred_errors(), monkeypatch.context() as patch:
+            if put is Array:
+                patch.setattr(device.DeviceArray, "to_host", lambda self: pytest.fail("waits for the GPU"))
+            for _ in range(2):
+                found = layer(batch)
+                layer.backward(given if output == "dict" else whole)
+        yield from found.values() if output == "dict" else [found]
+        yield from layer.state_dict().values()
+
+    high = 9 if kind == "settled" else 4
+    seen = np.array([1, 2, 2, high]), np.array([0, 3, 3, 4])
+    host = {"user": np.array([1, 2, 3]), "seen": seen, "bought": np.array([[0, 1], [2, 1], [0, 0]])}
+    there = {"user": Array(host["user"]), "seen": tuple(map(Array, seen)), "bought": host["bought"]}
+    for expected, found in zip(script(lambda a: a, host), script(Array, there), strict=True):
+        values = found.array.to_host() if type(found) is Array else np.asarray(found)
+        np.testing.assert_allclose(values, np.asarray(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_a_collection_names_the_feature_that_is_wrong():
+    layer = EmbeddingBagCollection({"user": (4, 2), "item": (3, 2)}, device="cuda")
+    users = Array(np.array([1, 2]))
+    with pytest.raises(IndexError, match=r"feature 'item': indices must be in \[0, 3\), got 3 at position \(1, 0\)"):
+        layer({"user": users, "item": Array(np.array([[0], [3]]))})
+    with pytest.raises(ValueError, match=r"feature 'item' must have 2 rows as 'user' has, got 3"):
+        layer({"user": users, "item": Array(np.array([0, 1, 2]))})
+    with pytest.raises(KeyError, match="feature 'item'"):
+        layer({"user": users})
+    np.testing.assert_array_equal(
+        layer({"user": users, "item": [1, 2]})["item"].array.to_host(), layer.weights["item"][1:]
+    )
+
+
 def test_gradients_that_were_collected_are_stepped_where_they_lie():
     results = []
     for put, back in ((lambda a: a, lambda a: a), (Array, lambda a: a.array.to_host())):

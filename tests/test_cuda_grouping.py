@@ -1,12 +1,13 @@
 """Lookups grouped on the GPU, and what is done with them there: in the simulator on small cases, or on a GPU."""
 
+import gc
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from fastemb import Embedding, EmbeddingBag, functional, optim
-from fastemb.engine import faults, gpu_gradients
+from fastemb.engine import faults, gpu_gradients, gpu_grouping
 from fastemb.engine.backend import kernels
 from fastemb.engine.device import DeviceArray, upload
 from fastemb.engine.gpu_grouping import group
@@ -236,3 +237,23 @@ def test_functional_gradients_wait_for_nothing(monkeypatch):
         rows = functional.embedding_backward(each, ids, weight, padding_idx=5)
     np.testing.assert_array_equal(dense.to_host(), np.outer([0, 0.5, 1, 0, 0, 0.5], np.ones(4)))
     np.testing.assert_array_equal(rows.to_host(), np.outer([0, 1, 2, 0, 0, 0], np.ones(4)))
+
+
+def test_a_mask_that_cannot_change_is_copied_once():
+    layer = Embedding(6, 4, freeze=[False, True] * 3, device="cuda")
+    for _ in range(2):
+        layer([0, 1, 2])
+        layer.backward(np.ones((3, 4), np.float32))
+    assert layer.grad.rows.tolist() == [0, 2]
+    mask = layer.frozen
+    assert [key[0] for key in gpu_grouping._masks] == [id(mask)]
+    layer.frozen = [True, False] * 3
+    layer.zero_grad()
+    layer([0, 1, 2])
+    layer.backward(np.ones((3, 4), np.float32))
+    assert layer.grad.rows.tolist() == [1]
+    del mask
+    gc.collect()
+    assert [key[0] for key in gpu_grouping._masks] == [id(layer.frozen)]
+    with pytest.raises(ValueError, match="read-only"):
+        layer.frozen[0] = False

@@ -1,6 +1,7 @@
-"""What the compiler makes of the CUDA kernels, without a GPU: wide loads in the hot loops, and nothing in local memory.
+"""What compiler and assembler make of the CUDA kernels, without a GPU: wide loads in the hot loops, all in registers.
 
-It needs numba-cuda with its compiler; each test compiles in a process of its own, since this one has the simulator.
+It needs numba-cuda with its compiler and nvJitLink; each test compiles in a process of its own, since this one has the
+simulator.
 """
 
 import importlib.util
@@ -24,6 +25,7 @@ from types import SimpleNamespace
 from numba import cuda
 import numba.cuda.dispatcher
 from numba.cuda import types
+from cuda.bindings import nvjitlink
 
 cc, wanted = json.loads(sys.stdin.read())
 # Functions that a kernel calls are compiled for the GPU at hand, which need not be there.
@@ -39,22 +41,39 @@ def typed(spelled):
     dtype, _, dimensions = spelled.partition(" ")
     return types.Array(getattr(types, dtype), int(dimensions), "C") if dimensions else getattr(types, dtype)
 
+def assembled(ptx):  # what nvJitLink, which numba-cuda uses too, says of making machine code of it
+    link = nvjitlink.create(3, [f"-arch=sm_{cc[0]}{cc[1]}", "-verbose", "-Xptxas=-v"])
+    given = ptx.encode()
+    try:
+        nvjitlink.add_data(link, nvjitlink.InputType.PTX, given, len(given), "kernel")
+        nvjitlink.complete(link)
+    except nvjitlink.nvJitLinkError:
+        told = bytearray(nvjitlink.get_error_log_size(link))
+        nvjitlink.get_error_log(link, told)
+        raise SystemExit(f"not assembled: {told.decode()}")
+    told = bytearray(nvjitlink.get_info_log_size(link))
+    nvjitlink.get_info_log(link, told)
+    return told.decode()
+
 made = []
 for module, name, arguments in wanted:
     kernel = getattr(importlib.import_module(f"fastemb.kernels.cuda.{module}"), name)
     ptx, _ = cuda.compile_ptx(kernel.py_func, tuple(map(typed, arguments)), cc=tuple(cc))
-    made.append(ptx)
+    made.append((ptx, assembled(ptx)))
 print(json.dumps(made))
 """
+# Numba-cuda and its compiler's packages, without what a test needs of them.
+MISSING = "libnvrtc", "libnvvm", "nvjitlink", "nvJitLink"
 
 
 def compiled(cc, kernels):
-    """The PTX of kernels, each a tuple (module, name, types of its arguments)."""
+    """The PTX of kernels and what its assembler says; a kernel is a tuple (module, name, types of its arguments)."""
     kept = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
     done = subprocess.run(
         [sys.executable, "-c", COMPILE], input=json.dumps([cc, kernels]), env=kept, capture_output=True, text=True
     )
-    if done.returncode and ("libnvrtc" in done.stderr or "libnvvm" in done.stderr):
+    lacks = any(name in done.stderr for name in MISSING) and "not assembled" not in done.stderr
+    if done.returncode and lacks:
         pytest.skip("numba-cuda is installed without its compiler")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -120,18 +139,60 @@ OTHERS = [
 ]
 
 
+def check_assembled(told, name, threads):
+    """Check that the assembler keeps a kernel in registers, of which a block of so many threads gets enough."""
+    assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in told, (name, told)
+    registers = int(re.findall(r"used (\d+) registers", told, re.IGNORECASE)[-1])
+    assert threads * registers <= 1 << 16, (name, registers)
+
+
 @pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
 def test_hot_loops_move_vectors_and_keep_them_in_registers(cc):
-    others = OTHERS if cc == (9, 0) else []
-    made = compiled(cc, [kernel for kernel, _ in HOT.values()] + others)
-    for (name, (_, wanted)), ptx in zip(HOT.items(), made, strict=False):
+    kernels = [kernel for kernel, _ in HOT.values()] + OTHERS
+    made = compiled(cc, kernels)
+    for (name, (_, wanted)), (ptx, _) in zip(HOT.items(), made, strict=False):
         assert wanted in ptx, name
-    for ptx in made:
+    for (_, name, _), (ptx, told) in zip(kernels, made, strict=True):
+        check_assembled(told, name, threads=256)
         assert f".target sm_{cc[0]}{cc[1]}" in ptx
         assert ".local" not in ptx
         shared = re.findall(r"\.shared [^;]*\[(\d+)\];", ptx)
         assert sum(map(int, shared)) <= 48 << 10  # bytes: what every GPU gives without asking
         assert "ld.u8" not in ptx and "st.u8" not in ptx  # an address that is not known to be global
+
+
+def training_types(model, in_shared_memory, atomics, table=TABLE):
+    """The types of the arguments of skip-gram's or CBOW's kernel, as `trainers.device_loop` gives them."""
+    lists, tree = ["int32 1", "int64 1"], ["int32 1", "uint8 1", "int64 1", TABLE]
+    text, rate = [F, "uint32 2", N, "boolean", N], "float64"
+    updates = ["boolean", "boolean"] if model == "cbow" else []
+    near = [] if in_shared_memory else [TABLE]
+    head = ["int32 1", IDS, N, N, table, table, lists, F, tree, *text, rate, rate]
+    return [*head, "uint64", *updates, N, "float64 1", N, near, atomics]
+
+
+@pytest.mark.parametrize(("cc", "atomics", "added"), [((8, 0), 1, "f32"), ((9, 0), 2, "v4.f32")])
+def test_training_moves_rows_by_vectors(cc, atomics, added):
+    wanted = [("skipgram", True), ("cbow", True), ("skipgram", False)]
+    made = compiled(
+        cc, [(model, f"{model}_shared", training_types(model, shared, atomics)) for model, shared in wanted]
+    )
+    for (model, shared), (ptx, told) in zip(wanted, made, strict=True):
+        check_assembled(told, model, threads=32)
+        assert ".local" not in ptx, "something does not fit in registers"
+        assert f"red.global.add.{added} " in ptx
+        # Rows of tables, as other blocks leave them; then the block's own rows, of which no access is narrower.
+        assert ptx.count("ld.relaxed.gpu.global.v4.f32") >= 7
+        kind = ".shared" if shared else ""
+        assert ptx.count(f"ld{kind}.v4.f32") >= 20 and ptx.count(f"st{kind}.v4.f32") >= 10
+        assert (".extern .shared .align 16" in ptx) == shared
+
+
+def test_training_with_rows_in_the_hosts_memory():
+    types = training_types("skipgram", True, 1, table=[TABLE, TABLE])
+    ((ptx, told),) = compiled((9, 0), [("skipgram", "skipgram_shared", types)])
+    check_assembled(told, "skipgram", threads=32)
+    assert ".local" not in ptx and ptx.count("ld.relaxed.gpu.global.v4.f32") >= 7
 
 
 KEEP = """

@@ -72,23 +72,31 @@ def test_callbacks_see_the_vectors_of_each_epoch_and_may_end_the_training():
     assert len(model.losses) == 2
 
 
-def test_tables_without_room_on_the_gpu_lie_in_managed_memory(monkeypatch):
-    kinds = []
+@pytest.mark.parametrize(
+    ("model", "options", "room", "near"),
+    [
+        (Word2Vec, {"sg": 1}, 11, (5, 5, 1)),  # rows of input vectors, output vectors and a tree's nodes on the GPU
+        (Word2Vec, {"sg": 0, "hs": 1, "negative": 0}, 7, (1, 1, 7)),
+        (FastText, {"sg": 1, "bucket": 20, "min_n": 2, "max_n": 3}, 23, (17, 4, 1)),
+    ],
+)
+def test_rows_without_room_on_the_gpu_lie_in_the_hosts_memory(model, options, room, near, monkeypatch):
+    found = []
 
     class Recorded(staging.Placed):
-        def __init__(self, table, on_device):
-            kinds.append((len(table), on_device))
-            super().__init__(table, on_device)
+        def __init__(self, table, num_near):
+            found.append(num_near)
+            super().__init__(table, num_near)
 
+    arguments = SMALL | {"epochs": 1} | options
+    wanted = model(TEXT, **arguments)
     monkeypatch.setattr(device_loop, "Placed", Recorded)
-    wanted = Word2Vec(TEXT, **SMALL | {"epochs": 1}, device="cuda")
-    size = len(wanted.wv)
-    assert kinds == [(1, True), (size, True), (size, True)]  # from the last to the first
-    kinds.clear()
-    monkeypatch.setattr(device_loop, "free_bytes", lambda: 1.5 * wanted.wv.vectors.strides[0] * size)
-    got = Word2Vec(TEXT, **SMALL | {"epochs": 1}, device="cuda")
-    assert kinds == [(1, True), (size, True), (size, False)]
-    np.testing.assert_allclose(got.wv.vectors, wanted.wv.vectors, atol=1e-7)
+    row_bytes = 4 * 16
+    monkeypatch.setattr(device_loop, "free_bytes", lambda: (room * row_bytes + 1) / (1 - device_loop.RESERVED))
+    got = model(TEXT, **arguments, device="cuda")
+    assert (*found[1:], found[0]) == near
+    np.testing.assert_allclose(got.wv.vectors, wanted.wv.vectors, atol=1e-6)
+    np.testing.assert_allclose(got.losses, wanted.losses, rtol=1e-6)
 
 
 def test_rows_beyond_shared_memory_lie_in_global_memory():

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from fastemb import EmbeddingBagCollection, num_threads, optim
-from fastemb.engine import _features, operations
+from fastemb.engine import _features
 from fastemb.engine.backend import kernels
+from fastemb.engine.features import join, plain_features
+from fastemb.engine.quantized import HALF_BYTES, quantize
 
 cpu, reference = kernels("cpu", "features"), kernels("reference", "features")
 NO_PADDING = -2
@@ -56,6 +58,29 @@ def test_kernel_matches_the_reference(dtype, ids, dim, fault):
     assert len(kept) == 6
 
 
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("dim", [1, 7, 16, 100])
+def test_coded_kernel_matches_the_reference(bits, dim):
+    sizes, num_bags = [9, 1, 30], 150
+    table = quantize(rng.standard_normal((sum(sizes), dim)), bits, device="reference").array
+    halves = HALF_BYTES[bits]
+    batch = {name: ragged(size, num_bags) for name, size in zip(NAMES, sizes, strict=True)}
+    features, like, *_ = _features.columns(batch, NAMES, told(sizes, [0, NO_PADDING, 29]))
+    for mode in range(3):
+        expected, found, in_parallel = (np.full((num_bags, 3 * dim), 7, np.float32) for _ in range(3))
+        assert reference.reduce_coded_features(expected, table, halves, features, like, mode, 10, 140) == -1
+        assert cpu.reduce_coded_features(found, table, halves, features, like, mode, 10, 140) == -1
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+        assert cpu.parallel_reduce_coded_features(in_parallel, table, halves, features, like, mode, 10, 140, 4) == 0
+        np.testing.assert_array_equal(in_parallel, found)
+    for name, place, value in (("b", 0, 1), ("c", 1, -1)):  # an index outside its table, offsets that fall
+        before = batch[name][place][70 % len(batch[name][place])]
+        batch[name][place][70 % len(batch[name][place])] = value
+        for kernel in (reference.reduce_coded_features, cpu.reduce_coded_features):
+            assert kernel(found, table, halves, features, like, 0, 0, num_bags) == NAMES.index(name)
+        batch[name][place][70 % len(batch[name][place])] = before
+
+
 def test_join_matches_the_reference():
     for dtype, dim in ((np.float64, 1), (np.float64, 9), (np.float32, 20), (np.float32, 33)):
         whole = rng.standard_normal((70, 4 * dim)).astype(dtype)
@@ -80,9 +105,9 @@ def test_join_matches_the_reference():
 def test_join_is_stack(by_sample):
     pieces = [rng.standard_normal((3000, 8)) for _ in range(3)]
     for each in (pieces, [pieces[0].astype(np.float32), *pieces[1:]], [piece[:, ::2] for piece in pieces]):
-        found = operations.join(each, by_sample)
+        found = join(each, by_sample)
         np.testing.assert_array_equal(found, np.stack(each, axis=int(by_sample)))
-    assert not np.shares_memory(operations.join(pieces[:1], by_sample), pieces[0])
+    assert not np.shares_memory(join(pieces[:1], by_sample), pieces[0])
 
 
 def layer(**options):
@@ -174,7 +199,28 @@ def test_other_layers_give_way():
     assert not is_served(bags, ONE)
     bags = layer(optimizer=optim.SGD(lr=0.1, weight_decay=0.1, decay="exact"))
     assert not is_served(bags, ONE)
-    assert operations.plain_features(np.zeros((1, 1)), {}, ["a"], told([1], [NO_PADDING]), "sum") is None
+    assert plain_features(np.zeros((1, 1)), {}, ["a"], told([1], [NO_PADDING]), "sum") is None
+
+
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
+@pytest.mark.parametrize("kind", [{"bits": 8}, {"bits": 4}, {"dtype": "float16"}, {"dtype": "bfloat16"}], ids=str)
+def test_quantized_tables_are_served(batch, kind):
+    bags = layer(mode="mean", padding_idx=0).quantize(**kind)
+    assert is_served(bags, batch)
+    found = bags(batch)
+    given = bags(
+        {
+            name: (list(column[0]), column[1]) if isinstance(column, tuple) else column.tolist()
+            for name, column in batch.items()
+        }
+    )
+    for name, rows in found.items():
+        assert rows.dtype == np.float32
+        np.testing.assert_allclose(rows, given[name], rtol=1e-6, atol=1e-6)
+    empty = bags({name: np.zeros(0, np.int64) for name in TABLES})
+    assert {name: rows.shape for name, rows in empty.items()} == {name: (0, dim) for name, (_, dim) in TABLES.items()}
+    with pytest.raises(IndexError, match=r"feature 'c': indices must be in .*90"):
+        bags({**ONE, "c": np.full(B, 90)})
 
 
 @pytest.mark.parametrize("value", [40, -1])

@@ -92,7 +92,7 @@ ERRORS = [
     (
         lambda: F.embedding([1], WEIGHT.astype(int)),
         TypeError,
-        "weight must be float64, float32, float16 or bfloat16, got",
+        "weight must be float64, float32, float16 or bfloat16, got int64",
     ),
     (lambda: F.embedding([1], WEIGHT[0]), ValueError, r"weight must have 2 dimensions, got shape \(2,\)"),
     (lambda: F.embedding([1], WEIGHT, 10), ValueError, r"padding_idx must be an integer in \[-10, 9\], got 10"),

@@ -420,7 +420,7 @@ def test_representation():
         ({"optimizer": SGD}, TypeError, "optimizer must be an optimizer of fastemb.optim, got <class"),
         ({"max_norm": 1, "norm_type": float("nan")}, ValueError, "norm_type must be a finite number >= -inf, got nan"),
         ({"norm_type": "2"}, TypeError, "norm_type must be a finite number >= -inf, got '2'"),
-        ({"storage": 3}, TypeError, "storage must be 'shared' or the path of a file, got 3"),
+        ({"storage": 3}, TypeError, "storage must be 'shared' or the path of an .npy file, got 3"),
         ({"W": lambda shape: np.ones(shape, complex)}, TypeError, "filled with real numbers, got complex128"),
     ],
 )

@@ -393,6 +393,11 @@ def test_wrong_columns():
         collection()(batch)
     with pytest.raises(TypeError, match="batch must be a dict, a data frame or an Arrow batch, got list"):
         collection()([1])
+    with pytest.raises(KeyError, match="per_sample_weights must have a feature 'user', got 'home'"):
+        collection()(BATCHES["one"], {"home": [1.0] * B})
+    pa = pytest.importorskip("pyarrow", reason="the column is its")
+    with pytest.raises(TypeError, match="feature 'user': input must hold no null among its integers, got 1"):
+        collection()({**BATCHES["one"], "user": pa.array([1, None, 2, 3, 4])})
 
 
 def test_wrong_gradients():
@@ -428,16 +433,33 @@ def test_wrong_gradients():
         ({"a": (3, 2)}, {"lora_rank": 1, "mode": "max"}, ValueError, "lora needs a mode that sums, got 'max'"),
         ({"a": (3, 2)}, {"lora_rank": 1, "embeddings_constraint": "non_neg"}, ValueError, "lora is incompatible with"),
         ({"a": (3, 2)}, {"W": np.zeros((3, 2))}, TypeError, "W must be a dict from tables' names to arrays"),
-        ({"a": (3, 2)}, {"W": {"a": np.zeros((2, 2))}}, ValueError, r"W must be of shape .* \(3, 2\), got \(2, 2\)"),
-        ({"a": (3, 2)}, {"freeze": True, "optimizer": optim.SGD()}, ValueError, "optimizer would change all tables"),
+        ({"a": (3, 2)}, {"W": {"a": np.zeros((2, 2))}}, ValueError, r"table 'a': W must be of shape .* got \(2, 2\)"),
+        (
+            {"a": (3, 2)},
+            {"embeddings_initializer": {"a": np.ones(2)}},
+            ValueError,
+            "table 'a': embeddings_initializer must give an array",
+        ),
+        ({"../a": (3, 2)}, {"storage": "folder"}, ValueError, "table '../a' cannot be a file of its name"),
+        (
+            {"a": (3, 2)},
+            {"freeze": True, "optimizer": optim.SGD()},
+            ValueError,
+            "nothing to change: freeze names all tables",
+        ),
         (
             {"a": (3, 2), "b": (3, 2)},
             {"freeze": ["a"], "optimizer": {"a": optim.SGD()}},
             ValueError,
-            "optimizer would change table 'a'",
+            "nothing to change: freeze names table 'a'",
         ),
         ({"a": (3, 2)}, {"freeze": {"a": [True]}}, ValueError, r"table 'a': freeze must be .* of shape \(3,\)"),
-        ({"a": (3, 2)}, {"storage": {"a": 3}}, TypeError, "storage must be 'shared' or the path of a file, got 3"),
+        (
+            {"a": (3, 2)},
+            {"storage": {"a": 3}},
+            TypeError,
+            "storage must be 'shared' or the path of an .npy file, got 3",
+        ),
     ],
 )
 def test_wrong_arguments(tables, options, error, message):

@@ -73,11 +73,13 @@ def test_norms_are_bounded_by_table(norm, norm_type):
     assert np.linalg.norm(frozen.weights["user"][[0, 2, 11]], axis=1).max() <= 0.5 + 1e-12
 
 
-def test_norms_of_a_table_that_is_read_only():
+def test_norms_and_optimizers_of_a_table_that_is_read_only():
     table = np.ones((3, 2))
     table.flags.writeable = False
     with pytest.raises(ValueError, match="max_norm changes the table in place, but table 'a' is read-only"):
         EmbeddingBagCollection.from_pretrained({"a": table}, max_norm=1.0)
+    with pytest.raises(ValueError, match="optimizer would change table 'a', but its W is read-only"):
+        EmbeddingBagCollection.from_pretrained({"a": table, "b": np.ones((2, 2))}, False, optimizer=optim.SGD())
 
 
 def test_modes_by_table():

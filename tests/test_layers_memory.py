@@ -57,6 +57,10 @@ def test_files_that_do_not_fit(tmp_path):
     np.save(path, np.zeros((4, 2)))
     with pytest.raises(ValueError, match=r"must hold a table of shape \(30, 4\) and dtype float32, got \(4, 2\)"):
         Embedding(V, D, storage=path)
+    for name in ("x.txt", "Shared"):
+        with pytest.raises(ValueError, match=f"storage must be 'shared' or the path of an .npy file, got '.*{name}'"):
+            Embedding(V, D, storage=str(tmp_path / name))
+    assert [each.name for each in tmp_path.iterdir()] == ["table.npy"]
     np.save(path, np.zeros(4))
     with pytest.raises(ValueError, match=r"an array of two axes in C order, got shape \(4,\)"):
         Embedding.from_pretrained(path)
@@ -172,6 +176,8 @@ def test_state_dict():
     assert np.shares_memory(layer.state_dict()["weight"], layer.weight)
     other.load_state_dict(layer.state_dict())
     np.testing.assert_array_equal(other([1, 2]), layer([1, 2]))
+    with pytest.raises(TypeError, match="state_dict must be a dict from names to arrays, got NoneType"):
+        layer.load_state_dict(None)
     with pytest.raises(KeyError, match=r"must have the names \['lora_embeddings_a', .*, got \['weight'\]"):
         other.load_state_dict({"weight": layer.weight})
     other.load_state_dict({"weight": np.zeros((V, D)), "other": 1}, strict=False)

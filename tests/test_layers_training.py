@@ -113,10 +113,19 @@ def test_a_frozen_table_is_not_stepped():
 def test_a_read_only_table_is_not_stepped():
     weight = table()
     weight.flags.writeable = False
-    layer = EmbeddingBag(V, D, W=weight, optimizer=optim.SGD(lr=0.1))
+    with pytest.raises(ValueError, match="optimizer would change the table, but W is read-only"):
+        EmbeddingBag(V, D, W=weight, optimizer=optim.SGD(lr=0.1))
+    layer = EmbeddingBag(V, D, W=weight, lora_rank=2, optimizer=optim.SGD(lr=0.1))  # which trains other tables
     layer([[1]])
+    layer.backward(np.ones((1, D)))
+    assert layer.lora.b.weight.any()
+    with pytest.raises(ValueError, match="merge_lora changes the table in place, but W is read-only"):
+        layer.merge_lora()
+    collected = EmbeddingBag(V, D, W=weight)
+    collected([[1]])
+    collected.backward(np.ones((1, D)))
     with pytest.raises(ValueError, match="read-only"):
-        layer.backward(np.ones((1, D)))
+        optim.SGD(collected, lr=0.1).step()
 
 
 def test_padding_row_stays_as_it_is():
@@ -287,6 +296,32 @@ def test_lora_is_trained_and_the_table_is_not():
     np.testing.assert_allclose(collected.lora.b.weight, layer.lora.b.weight)
     with pytest.raises(RuntimeError, match="backward needs a forward"):
         layer.backward(np.ones((1, D)))
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "sqrtn"])
+def test_the_gradient_of_weights_is_that_of_the_merged_table(mode):
+    layer = EmbeddingBag(V, D, mode=mode, W=table(), lora_rank=2, seed=0)
+    layer.lora.b.weight[:] = np.random.default_rng(4).standard_normal((2, D))
+    weights, grad = np.array([[1.0, 2.0], [0.5, 3.0]]), np.random.default_rng(5).standard_normal((2, D))
+    layer([[1, 2], [7, 1]], per_sample_weights=weights)
+    layer([[3]])
+    assert layer.backward(grad[:1]) is None  # the last forward had none
+    found = layer.backward(grad)
+    layer.merge_lora()
+    layer([[1, 2], [7, 1]], per_sample_weights=weights)
+    np.testing.assert_allclose(found, layer.backward(grad), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [Embedding, EmbeddingBag])
+def test_with_lora_the_penalty_is_that_of_its_tables(kind, keras):
+    layer = kind(V, D, W=table().astype(np.float32), embeddings_regularizer="l2", lora_rank=2, seed=0)
+    layer.lora.b.weight[:] = 0.5
+    theirs = keras.layers.Embedding(V, D, weights=[table()], embeddings_regularizer="l2")
+    theirs.enable_lora(2)
+    theirs.lora_embeddings_a.assign(layer.lora.a.weight)
+    theirs.lora_embeddings_b.assign(layer.lora.b.weight)
+    assert layer.regularization() == pytest.approx(sum(theirs.losses).item(), rel=1e-5)
+    assert layer.regularization() == pytest.approx(sum(part.regularization() for part in layer.parameters()))
 
 
 def test_lora_on_a_pretrained_table_with_an_optimizer():

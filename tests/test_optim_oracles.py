@@ -12,8 +12,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks are impl
 
 
 class Table:
-    def __init__(self, seed=0):
-        self.weight = np.random.default_rng(seed).normal(size=(V, D))
+    def __init__(self, seed=0, dtype=np.float64):
+        self.weight = np.random.default_rng(seed).normal(size=(V, D)).astype(dtype)
         self.grad = None
 
 
@@ -236,12 +236,13 @@ def test_ftrl_minimises_its_objective(device):
     assert (table.weight == 0).mean() > 0.1 and (table.weight != 0).mean() > 0.3
 
 
-def test_ftrl_with_a_schedule_minimises_its_objective(device):
+@pytest.mark.parametrize(("dtype", "error"), [(np.float64, 1e-9), (np.float32, 1e-5)])
+def test_ftrl_with_a_schedule_minimises_its_objective(device, dtype, error):
     def alpha(step):
         return 0.5 / (1 + step) ** 0.5
 
     beta, l1, l2 = 0.7, 0.4, 0.3
-    table = Table()
+    table = Table(dtype=dtype)
     table.weight[:] = 0
     optimizer = FTRL(alpha=alpha, beta=beta, l1=l1, l2=l2, device=device)
     history = [[[] for _ in range(D)] for _ in range(V)]
@@ -255,7 +256,7 @@ def test_ftrl_with_a_schedule_minimises_its_objective(device):
             if history[row][d]:
                 known = [(g, at) for g, at, _ in history[row][d]]
                 wanted = least(known, [scale for _, _, scale in history[row][d]], beta, l1, l2)
-                assert table.weight[row, d] == pytest.approx(wanted, abs=1e-9)
+                assert table.weight[row, d] == pytest.approx(wanted, abs=error)
     assert (table.weight != 0).mean() > 0.3
 
 

@@ -124,12 +124,15 @@ def test_no_rows_and_no_columns():
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
 def test_passes_over_integers_find_the_first_fault(dtype):
-    assert _indices.fall(np.array([1, 3, 3, 2], dtype)) == 2 and _indices.fall(np.array([], dtype)) == -1
+    assert (
+        _indices.misplaced(np.array([1, 3, 3, 2], dtype), 4) == 2 and _indices.misplaced(np.array([], dtype), 0) == -1
+    )
+    assert _indices.misplaced(np.array([-1, 3], dtype), 4) == 0 and _indices.misplaced(np.array([1, 4], dtype), 4) == 1
     assert _indices.outside(np.array([2, -1, 3], dtype), 3, -1) == 2
     assert _indices.outside(np.array([-2], dtype), 3, -2) == 0  # -2 stands for none, whatever the indices
     assert _indices.outside(np.array([0], dtype), 0, -2) == 0
     with pytest.raises(TypeError, match="must be contiguous"):
-        _indices.fall(np.array([1, 2, 3, 4], dtype)[::2])
+        _indices.misplaced(np.array([1, 2, 3, 4], dtype)[::2], 5)
 
 
 def test_bags_of_lookups_writes_no_further_than_its_array():

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastemb.engine.arrays import accumulator, as_indices, as_output, as_rows, as_table
-from fastemb.engine.ragged import Bags, as_bags, check, index_error, padding_row, settle_invalid
+from fastemb.engine.arrays import accumulator, as_indices, as_integers, as_output, as_rows, as_table
+from fastemb.engine.checks import check, index_error
+from fastemb.engine.ragged import Bags, as_bags, padding_row, settle_invalid
 from fastemb.kernels.reference.random import random_u64
 
 ROWS = [[3, 1], [], [2, 2, 9]]
@@ -261,10 +262,20 @@ def test_weights_go_with_ragged_bags(weights):
     assert coefficients.tolist() == [1, 2, 3, 4, 5] and coefficients.dtype == np.float32
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weights_of_two_dimensions_go_with_lists_of_one_length(dtype):
+    weights = np.array([[1, 2], [3, 4]], dtype)
+    assert bags_of([[1, 2], [0, 1]], per_sample_weights=weights).coefficients.tolist() == [1, 2, 3, 4]
+    with pytest.raises(ValueError, match=r"per_sample_weights must have input's shape, \(4,\), got \(2, 2\)"):
+        bags_of([[1, 2, 3], [0]], per_sample_weights=weights)
+
+
 def test_nulls_among_single_indices_are_told():
     pa = pytest.importorskip("pyarrow", reason="Arrow arrays need pyarrow")
-    with pytest.raises(TypeError, match="input must be an Arrow array of lists, got int64 with 1 nulls"):
+    with pytest.raises(TypeError, match="input must hold no null among its integers, got 1"):
         bags_of(pa.array([1, None]))
+    with pytest.raises(TypeError, match="input must be integers, got float64, of which 1 are null"):
+        as_integers(pa.array([1, None]))
 
 
 def test_weights_of_arrow():

@@ -33,20 +33,30 @@ cdef Py_ssize_t _fall(const integer* rows, Py_ssize_t size) noexcept nogil:
     return -1
 
 
-def fall(cnp.ndarray rows not None):
-    """Return the first place of contiguous `rows`, int32 or int64, with a number not above the one before, or -1.
+cdef Py_ssize_t _misplaced(const integer* rows, Py_ssize_t size, Py_ssize_t num_rows) noexcept nogil:
+    if size > 0 and rows[0] < 0:
+        return 0
+    if size > 0 and rows[size - 1] >= num_rows:
+        return size - 1
+    return _fall(rows, size)
+
+
+def misplaced(cnp.ndarray rows not None, Py_ssize_t num_rows):
+    """Return a place of contiguous `rows`, int32 or int64, that are not ascending inside a table, or -1 if they are.
+
+    It is where the first or the last one is outside, or else the first one that is not above the one before.
 
     Examples
     --------
     >>> import numpy as np
-    >>> fall(np.array([1, 3, 3])), fall(np.array([1, 3]))
-    (2, -1)
+    >>> misplaced(np.array([1, 3, 3]), 4), misplaced(np.array([1, 3]), 4), misplaced(np.array([1, 3]), 3)
+    (2, -1, 1)
     """
     if not (cnp.PyArray_NDIM(rows) == 1 and cnp.PyArray_ISCARRAY_RO(rows) and _index(rows)):
         raise TypeError("rows must be contiguous int32 or int64 of one dimension")
     if cnp.PyArray_TYPE(rows) == cnp.NPY_INT64:
-        return _fall(<const cnp.int64_t*> cnp.PyArray_DATA(rows), cnp.PyArray_DIM(rows, 0))
-    return _fall(<const cnp.int32_t*> cnp.PyArray_DATA(rows), cnp.PyArray_DIM(rows, 0))
+        return _misplaced(<const cnp.int64_t*> cnp.PyArray_DATA(rows), cnp.PyArray_DIM(rows, 0), num_rows)
+    return _misplaced(<const cnp.int32_t*> cnp.PyArray_DATA(rows), cnp.PyArray_DIM(rows, 0), num_rows)
 
 
 cdef Py_ssize_t _outside(

@@ -8,3 +8,15 @@ def lookup(launch: Callable[..., int], module: ModuleType, indices: Any, weight:
 def reduce(
     launch: Callable[..., int], module: ModuleType, indices: Any, weight: Any, offsets: Any, factors: Any, mode: int
 ) -> NDArray | None: ...
+def starts_of(indices: NDArray, offsets: Any, include_last_offset: bool) -> NDArray | None: ...
+def fits(gradient: Any, weight: Any) -> bool: ...
+def step(
+    module: ModuleType,
+    weight: Any,
+    first: NDArray,
+    second: NDArray,
+    gradient: Any,
+    hyper: NDArray,
+    rule: tuple[int, ...],
+    least: int,
+) -> int | None: ...

@@ -1,4 +1,4 @@
-"""Lookups and bags on plain arrays, from call to kernel in about a microsecond.
+"""Lookups, bags and updates on plain arrays, from call to kernel in about a microsecond.
 
 Anything out of the ordinary (another type, dtype or layout, a bad index) gives None: the usual way then does it, and
 says what is wrong.
@@ -7,6 +7,7 @@ says what is wrong.
 cimport numpy as cnp
 from libc.string cimport memcpy
 
+from fastemb.engine._indices import misplaced
 from fastemb.engine._memory cimport array_on_line
 
 cnp.import_array()
@@ -17,6 +18,8 @@ cdef Py_ssize_t MOST = 128 << 10
 cdef Py_ssize_t CACHE = 16 << 20
 cdef Py_ssize_t LARGE = 1 << 16  # bytes of a result that begins on a cache line
 NO_PADDING = -2  # of kernels
+cdef Py_ssize_t BLOCK_ROWS = 64  # whose gradients are summed at a time,
+cdef Py_ssize_t BLOCK_BYTES = 1 << 15  # and what these may take
 
 
 cdef bint _plain(array, int dimensions):
@@ -144,3 +147,73 @@ cdef object _starts_of(indices, cnp.int64_t num_lookups):
     for b in range(size):
         (<cnp.int64_t*> cnp.PyArray_DATA(starts))[b] = b * length
     return starts
+
+
+def starts_of(indices, offsets, bint include_last_offset):
+    """Return where each bag begins, and the number of lookups behind them, of plain arrays; or None.
+
+    `indices` have one dimension, or two where there are no offsets.
+    """
+    cdef cnp.npy_intp num_lookups, size
+    if not _indices(indices, 2 if offsets is None else 1):
+        return None
+    num_lookups = cnp.PyArray_SIZE(indices)
+    if offsets is None:
+        return _starts_of(indices, num_lookups)
+    if not include_last_offset:
+        return _closed(offsets, num_lookups)
+    if not (_plain(offsets, 1) and cnp.PyArray_TYPE(offsets) == cnp.NPY_INT64):
+        return None
+    size = cnp.PyArray_DIM(offsets, 0)
+    ends = <cnp.int64_t*> cnp.PyArray_DATA(offsets)
+    return offsets if size > 0 and ends[0] == 0 and ends[size - 1] == num_lookups else None
+
+
+cpdef bint fits(gradient, weight):
+    """Whether what is to be summed for a gradient, and its rows, are plain arrays that fit a plain table."""
+    cdef cnp.npy_intp num_rows
+    if not _table(weight):  # first: to ask for rows that a GPU has found would wait
+        return False
+    rows, grad_output, sources, starts = gradient.rows, gradient.grad_output, gradient.sources, gradient.starts
+    if not (
+        _table(grad_output)
+        and _indices(rows, 1)
+        and _indices(sources, 1)
+        and _plain(starts, 1)
+        and gradient.values is None
+    ):
+        return False
+    num_rows, coefficients = cnp.PyArray_DIM(rows, 0), gradient.coefficients
+    return (
+        cnp.PyArray_TYPE(grad_output) == cnp.PyArray_TYPE(weight)
+        and cnp.PyArray_DIM(grad_output, 1) == cnp.PyArray_DIM(weight, 1)
+        and cnp.PyArray_TYPE(starts) == cnp.NPY_INT64
+        and cnp.PyArray_DIM(starts, 0) == num_rows + 1
+        and (coefficients is None or (_plain(coefficients, 1) and cnp.PyArray_SAMESHAPE(coefficients, sources)))
+        and misplaced(rows, cnp.PyArray_DIM(weight, 0)) == -1
+    )
+
+
+def step(module, weight, cnp.ndarray first, cnp.ndarray second, gradient, hyper, rule, Py_ssize_t least):
+    """Apply a rule to the rows of a gradient in one thread; return the kernel's status, or None.
+
+    It is None with `least` bytes to read and write, or more, too: several threads may pay.
+    """
+    cdef cnp.npy_intp num_rows, dim, num_parts = 2
+    cdef cnp.npy_intp shape[3]
+    cdef Py_ssize_t row_bytes, moved
+    if not fits(gradient, weight):
+        return None
+    rows, grad_output, sources, starts = gradient.rows, gradient.grad_output, gradient.sources, gradient.starts
+    num_rows, dim = cnp.PyArray_DIM(rows, 0), cnp.PyArray_DIM(weight, 1)
+    row_bytes = dim * cnp.PyArray_ITEMSIZE(weight)
+    moved = 2 * (1 + (cnp.PyArray_DIM(first, 1) == dim) + (cnp.PyArray_DIM(second, 1) == dim))
+    if (num_rows * moved + cnp.PyArray_DIM(sources, 0)) * row_bytes >= least:
+        return None
+    shape[0], shape[1], shape[2] = 1, max(1, min(num_rows, BLOCK_ROWS, BLOCK_BYTES // max(1, row_bytes))), dim
+    scratch = cnp.PyArray_EMPTY(3, shape, cnp.PyArray_TYPE(weight), 0)
+    bounds = cnp.PyArray_EMPTY(1, &num_parts, cnp.NPY_INT64, 0)
+    (<cnp.int64_t*> cnp.PyArray_DATA(bounds))[0] = 0
+    (<cnp.int64_t*> cnp.PyArray_DATA(bounds))[1] = num_rows
+    lookups = grad_output, sources, starts, gradient.coefficients
+    return module.step(weight, first, second, rows, *lookups, hyper, rule, bounds, scratch, 0, 1)

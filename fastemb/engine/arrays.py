@@ -108,7 +108,7 @@ def as_table(weight: ArrayLike, name: str = "weight", *, change: bool = False) -
         raise TypeError(f"{name} is changed in place, so it must be a NumPy array, got {type(weight).__name__}")
     array = host_of(weight, name).view(np.ndarray)
     if array.dtype not in FLOAT_DTYPES and array.dtype.name != "bfloat16":
-        raise TypeError(f"{name} must be float64, float32, float16 or bfloat16, got {array.dtype.str}")
+        raise TypeError(f"{name} must be float64, float32, float16 or bfloat16, got {array.dtype}")
     if array.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, got shape {array.shape}")
     if change and not array.flags.writeable:
@@ -124,7 +124,7 @@ def as_table(weight: ArrayLike, name: str = "weight", *, change: bool = False) -
 def _table_of_gpu(table: DeviceArray, name: str, change: bool) -> Any:
     """Return a table in a GPU's memory as kernels take it, not copied."""
     if table.dtype not in FLOAT_DTYPES and table.dtype.name != "bfloat16":
-        raise TypeError(f"{name} must be float64, float32, float16 or bfloat16, got {table.dtype.str}")
+        raise TypeError(f"{name} must be float64, float32, float16 or bfloat16, got {table.dtype}")
     if table.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, got shape {table.shape}")
     if change and not table.writeable:
@@ -214,7 +214,9 @@ def as_integers(values: ArrayLike, name: str = "input") -> NDArray:
     if array.size == 0 and isinstance(values, Sequence):
         return array.astype(INT64)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got {array.dtype}")
+        nulls = getattr(values, "null_count", 0)  # of Arrow, which makes floats of integers that have some
+        held = f", of which {nulls} are null" if isinstance(nulls, int) and nulls else ""
+        raise TypeError(f"{name} must be integers, got {array.dtype}{held}")
     return array
 
 

@@ -1,7 +1,8 @@
 """Memory of a GPU that is used again: to have it from the driver takes long, and to give it back waits for all work.
 
 A block goes back to the stream in which it was made when no array has it any more, and is used again for work in that
-stream, which comes after what still reads it. One that another stream may read is given back to the driver instead.
+stream, which comes after what still reads it. One that another stream may read, or has read, is given back to the
+driver instead.
 """
 
 from collections import deque
@@ -34,6 +35,11 @@ class Block:
 
     def __init__(self, made: Any, key: tuple[int, int, int]) -> None:
         self.made, self._key, self.is_lent = made, key, False
+
+    @property
+    def stream(self) -> int:
+        """The number of the stream in which it was made."""
+        return self._key[1]
 
     def __del__(self) -> None:
         global _bytes

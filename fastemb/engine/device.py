@@ -139,6 +139,12 @@ class DeviceArray:
         if self.block is not None:
             self.block.is_lent = True
 
+    def made_for(self, stream: int) -> Any:
+        """Return Numba's array for work in a stream of this number: if it has another one's memory, that is lent."""
+        if self.block is not None and self.block.stream != stream:
+            self.block.is_lent = True
+        return self.made
+
     def is_contiguous(self) -> bool:
         """Return whether entries lie one after the other in C order."""
         return bool(self.made.is_c_contiguous()) if self.size else True
@@ -176,6 +182,10 @@ class DeviceArray:
     def rows(self, rows: slice) -> "DeviceArray":
         """Return neighbouring rows in the same memory."""
         return DeviceArray(self.made[rows], self.dtype, self.writeable, self.block)
+
+    def columns(self, columns: slice) -> "DeviceArray":
+        """Return neighbouring columns of an array of two dimensions in the same memory."""
+        return DeviceArray(self.made[:, columns], self.dtype, self.writeable, self.block)
 
     def reshape(self, *shape: int) -> "DeviceArray":
         """Return the same memory in another shape; entries must lie one after the other."""

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine.arrays import FLOAT16, INT32, INT64, accumulator
+from fastemb.engine.checks import first_fault, index_error
 from fastemb.engine.device import DeviceArray, empty, on_host, upload
 from fastemb.engine.launch import run, width_of, width_of_codes
-from fastemb.engine.ragged import Bags, first_fault, index_error, padding_number
+from fastemb.engine.ragged import Bags, padding_number
 
 __all__ = [
     "check_indices",

@@ -1,5 +1,6 @@
 """Lookups grouped by row in a GPU's memory: the host learns nothing of them, and waits for nothing."""
 
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,11 @@ from fastemb.engine.backend import kernels
 from fastemb.engine.device import DeviceArray, empty, there, zeros
 from fastemb.engine.launch import launch_blocks, run
 from fastemb.engine.ragged import padding_number
+from fastemb.engine.streams import current_stream, device_number, number_of
 
 __all__ = ["DeviceGroups", "group"]
+
+_masks: dict[tuple[int, int, int], DeviceArray] = {}  # copies of read-only arrays, by these, GPU and stream
 
 
 @dataclass(slots=True)
@@ -74,7 +78,7 @@ def group(
         frozen,
     )
     told = np.empty(0, INT32) if labels is None else labels
-    passive = np.empty(0, np.bool_) if frozen is None else frozen
+    passive = np.empty(0, np.bool_) if frozen is None else _on_gpu(frozen)
     taken = ids, num_embeddings, padding_number(padding_idx), passive, told
     module, sorting = kernels("cuda", "grouping"), kernels("cuda", "sorting")
     num_bits = num_embeddings.bit_length()
@@ -90,6 +94,18 @@ def group(
         cut = made.rows, made.starts, *given, heads, made.count
         launch_blocks(module.write_heads, cut, _num_tiles(size), sorting.THREADS)
     return made
+
+
+def _on_gpu(mask: NDArray[np.bool_]) -> DeviceArray:
+    """Return a copy in the GPU's memory: of a read-only array one for as long as it lives."""
+    if mask.flags.writeable:
+        return there(mask)
+    key = id(mask), device_number(), number_of(current_stream())
+    found = _masks.get(key)
+    if found is None:
+        found = _masks[key] = there(mask)
+        weakref.finalize(mask, _masks.pop, key, None)
+    return found
 
 
 def _sort(made: DeviceGroups, taken: tuple, num_bits: int) -> None:

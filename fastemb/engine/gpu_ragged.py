@@ -7,10 +7,11 @@ import numpy as np
 from fastemb.engine._indices import bad_bag
 from fastemb.engine.arrays import INT32, INT64, accumulator, as_floats, as_indices
 from fastemb.engine.backend import kernels
+from fastemb.engine.checks import index_error
 from fastemb.engine.device import DeviceArray, empty, on_host, there
 from fastemb.engine.foreign import is_foreign, wrap
 from fastemb.engine.launch import run
-from fastemb.engine.ragged import NO_ROW, Bags, close_offsets, index_error, padding_row, settle_invalid
+from fastemb.engine.ragged import NO_ROW, Bags, close_offsets, padding_row, settle_invalid
 
 __all__ = ["bags_of", "settle"]
 

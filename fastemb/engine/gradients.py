@@ -1,7 +1,7 @@
 """Gradients of lookups and of bags."""
 
 from collections.abc import Sequence
-from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,16 +199,13 @@ def _grouped(
     bags: Bags, num_embeddings: int, frozen: NDArray[np.bool_] | None, ordered: bool, device: str
 ) -> tuple[Groups, NDArray]:
     """Return the lookups grouped by row, and the bag of each; unless `ordered`, the groups may tell no other order."""
-    grouped = partial(group, bags.indices, num_embeddings, padding_idx=bags.padding_idx, frozen=frozen, device=device)
+    options: dict[str, Any] = {"padding_idx": bags.padding_idx, "frozen": frozen, "device": device}
     if bags.shape is not None and len(bags.shape) == 2:
-        groups = grouped()
+        groups = group(bags.indices, num_embeddings, **options)
         return groups, groups.order // max(bags.shape[1], 1)
     sources = _indices.bags_of_lookups(bags.offsets)
-    if ordered:
-        groups = grouped()
-        return groups, sources[groups.order]
-    groups = grouped(labels=sources)
-    return groups, groups.order
+    groups = group(bags.indices, num_embeddings, labels=None if ordered else sources, **options)
+    return groups, sources[groups.order] if ordered else groups.order
 
 
 def _inverse_counts(groups: Groups, dtype: np.dtype) -> NDArray:

@@ -14,7 +14,7 @@ import numpy as np
 from fastemb.engine.backend import kernels
 from fastemb.engine.device import DeviceArray, nothing, upload
 from fastemb.engine.faults import new_flag, settle
-from fastemb.engine.streams import cuda, current_stream, is_simulated
+from fastemb.engine.streams import cuda, current_stream, is_simulated, number_of
 
 __all__ = [
     "configured",
@@ -101,9 +101,11 @@ def launch(kernel: Any, arguments: tuple, size: int, lanes: int = 1, most: int =
 def launch_blocks(kernel: Any, arguments: tuple, blocks: int, threads: int | tuple[int, int]) -> None:
     """Queue a kernel in the current stream as blocks of so many threads; arrays of NumPy are copied to the GPU."""
     given = tuple(_given(a) if isinstance(a, np.ndarray) else a for a in arguments)
-    plain = tuple(a.made if isinstance(a, DeviceArray) else a for a in given)
-    # A host array's copy may be freed when this returns: freeing waits for the kernels that are queued.
-    configured(kernel, blocks, threads, current_stream())(*plain)
+    stream = current_stream()
+    number = number_of(stream)
+    plain = tuple(a.made_for(number) if isinstance(a, DeviceArray) else a for a in given)
+    # A host array's copy may go when this returns: it is used again only by what is queued after this kernel.
+    configured(kernel, blocks, threads, stream)(*plain)
 
 
 def configured(kernel: Any, blocks: int, threads: Any, stream: Any, shared_bytes: int = 0) -> Any:

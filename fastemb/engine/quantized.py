@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import gpu, operations
+from fastemb.engine import _features, gpu, operations
 from fastemb.engine.arrays import BFLOAT16, FLOAT16, FLOAT32, INT64
 from fastemb.engine.backend import kernels, require_half
+from fastemb.engine.checks import index_error
 from fastemb.engine.device import DeviceArray, empty, on_host, upload
+from fastemb.engine.features import plain_features
 from fastemb.engine.memory import empty_rows
 from fastemb.engine.parallel import run
-from fastemb.engine.ragged import Bags, index_error, padding_number
+from fastemb.engine.ragged import Bags, padding_number
 
 __all__ = ["CodedRows", "ShortRows", "placed", "quantize", "shorten"]
 
@@ -118,6 +120,17 @@ class CodedRows:
             "extremes", out, (bags.indices, bags.offsets, padding_number(bags.padding_idx), sign), bags
         )
 
+    def plain_features(self, batch: dict, names: list[str], features: NDArray, mode: str) -> NDArray | None:
+        """Return the bags of many features in one pass, or None, as `engine.features.plain_features` does."""
+        found = _features.columns(batch, names, features)
+        if found is None:
+            return None
+        told, like, num_bags, num_lookups, _ = found
+        out = empty_rows(num_bags, len(names) * self.embedding_dim, FLOAT32)
+        arguments = (out, self.array, HALF_BYTES[self.bits], told, like, operations.SUMS[mode])
+        cost = num_lookups * self.array.shape[1] + out.nbytes
+        return out if self._run("reduce_coded_features", arguments, num_bags, cost, "features") == -1 else None
+
     def _coded(self, name: str, bags: Bags, arguments: tuple, size: int) -> DeviceArray:
         assert isinstance(self.array, DeviceArray)
         return gpu.coded(name, self.array, HALF_BYTES[self.bits], self.embedding_dim, bags, arguments, size)
@@ -129,10 +142,10 @@ class CodedRows:
             raise index_error(status, bags, self.num_embeddings)
         return out
 
-    def _run(self, name: str, arguments: tuple, size: int, cost: int) -> int:
+    def _run(self, name: str, arguments: tuple, size: int, cost: int, module: str = "quantized") -> int:
         if self.bits == 4 and self.device == "cpu":  # a row's scale and bias are float16
             require_half()
-        return run(kernels(self.device, "quantized"), name, arguments, size, cost)
+        return run(kernels(self.device, module), name, arguments, size, cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +195,10 @@ class ShortRows:
         is_there = isinstance(self.array, DeviceArray)
         out: Any = empty((num_bags, dim), FLOAT32) if is_there else empty_rows(num_bags, dim, FLOAT32)
         return operations.reduce(self.array, bags, mode, out=out, device=self.device)
+
+    def plain_features(self, batch: dict, names: list[str], features: NDArray, mode: str) -> NDArray | None:
+        """Return the bags of many features in one pass, or None, as `engine.features.plain_features` does."""
+        return plain_features(self.array, batch, names, features, mode, dtype=FLOAT32, device=self.device)
 
     def extremes(self, bags: Bags, sign: float) -> NDArray[np.float32]:
         """Return the greatest or least values of bags, as `operations.extremes` does."""

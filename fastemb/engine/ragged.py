@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastemb.engine import _indices
+from fastemb.engine import _plain
 from fastemb.engine.arrays import BEHAVED, INDEX_DTYPES, INT64, accumulator, as_floats, as_indices, as_integers
 from fastemb.engine.device import DeviceArray
 from fastemb.engine.foreign import is_foreign
@@ -21,12 +21,7 @@ __all__ = [
     "POLICIES",
     "Bags",
     "as_bags",
-    "check",
-    "check_indices",
-    "check_offsets",
     "close_offsets",
-    "first_fault",
-    "index_error",
     "padding_number",
     "padding_row",
     "settle_invalid",
@@ -111,6 +106,11 @@ def as_bags(
     >>> bags.indices, bags.offsets
     (array([3, 1, 2]), array([0, 2, 2, 3]))
     """
+    if type(input) is np.ndarray and per_sample_weights is None and on_invalid == "raise":
+        starts = _plain.starts_of(input, offsets, include_last_offset)
+        if starts is not None:
+            row = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
+            return Bags(input if input.ndim == 1 else input.reshape(-1), starts, None, row, input.shape)
     shape: tuple[int, ...] | None
     if type(input) is not np.ndarray and is_foreign(input[0] if type(input) is tuple and len(input) == 2 else input):
         from fastemb.engine.gpu_ragged import bags_of
@@ -233,105 +233,6 @@ def _splitmix64(values: NDArray) -> NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
-def check(bags: Bags, num_embeddings: int) -> None:
-    """Raise what a kernel that reads the bags would: for work that is done before a kernel reads them, or without one.
-
-    Raises
-    ------
-    IndexError
-        If an index is outside the table.
-    ValueError
-        If the offsets fall or exceed the number of lookups.
-
-    Examples
-    --------
-    >>> check(Bags(np.array([1, 2, 3]), np.array([0, 2, 1, 3])), 10)
-    Traceback (most recent call last):
-        ...
-    ValueError: offsets must not fall, got 1 after 2 at position 2
-    """
-    check_indices(bags.indices, num_embeddings, bags.padding_idx, bags.shape, bags.offsets)
-    check_offsets(bags, num_embeddings)
-
-
-def check_offsets(bags: Bags, num_embeddings: int) -> None:
-    """Raise a ValueError if the offsets fall or exceed the number of lookups; those on a GPU are known not to."""
-    if isinstance(bags.offsets, DeviceArray):
-        return
-    bad = _indices.bad_bag(bags.offsets, len(bags.indices))
-    if bad != -1:
-        raise index_error(-2 - bad, bags, num_embeddings)
-
-
-def check_indices(
-    indices: NDArray,
-    num_embeddings: int,
-    padding_idx: int | None = None,
-    shape: tuple[int, ...] | None = None,
-    offsets: NDArray | None = None,
-) -> None:
-    """Raise an IndexError if one of the indices, (num_lookups,), is neither in the table nor `padding_idx`."""
-    status = _indices.outside(indices, num_embeddings, padding_number(padding_idx))
-    if status != -1:
-        bags = Bags(indices, indices if offsets is None else offsets, shape=shape)
-        raise index_error(status, bags, num_embeddings)
-
-
-def index_error(status: int, bags: Bags, num_embeddings: int) -> Exception:
-    """Return the exception that a kernel's status stands for.
-
-    Parameters
-    ----------
-    status : int
-        At least 0: the place of a bad index; at most -2: ``-2 - status`` is a bag with bad offsets.
-    bags : Bags
-    num_embeddings : int
-
-    Examples
-    --------
-    >>> index_error(3, Bags(np.array([1, 2, 3, 10]), np.array([0, 2, 4]), shape=(2, 2)), 10)
-    IndexError('indices must be in [0, 10), got 10 at position (1, 1)')
-    """
-    if status >= 0:
-        position = place(status, bags.shape, bags.offsets)
-        return IndexError(
-            f"indices must be in [0, {num_embeddings}), got {bags.indices[status]} at position {position}"
-        )
-    b, num_lookups = -2 - status, len(bags.indices)
-    first, last = bags.offsets[b], bags.offsets[b + 1]
-    for position, offset in ((b, first), (b + 1, last)):
-        if not 0 <= offset <= num_lookups:
-            return ValueError(f"offsets must be in [0, {num_lookups}], got {offset} at position {position}")
-    return ValueError(f"offsets must not fall, got {last} after {first} at position {b + 1}")
-
-
-def first_fault(bags: Bags, bag: int, num_embeddings: int) -> int:
-    """Return the status that a kernel tells of a bag in which something is wrong.
-
-    Examples
-    --------
-    >>> first_fault(Bags(np.array([1, 2, 3, 10]), np.array([0, 2, 4])), 1, 10)
-    3
-    """
-    first, last = int(bags.offsets[bag]), int(bags.offsets[bag + 1])
-    if not 0 <= first <= last <= len(bags.indices):
-        return -2 - bag
-    found = bags.indices[first:last]
-    outside = (found < 0) | (found >= num_embeddings)
-    if bags.padding_idx is not None:
-        outside &= found != bags.padding_idx
-    return first + int(np.argmax(outside))
-
-
-def place(flat: int, shape: tuple[int, ...] | None, offsets: NDArray | None = None) -> int | tuple[int, ...]:
-    """Return where the lookup number `flat` is in what the user passed."""
-    if shape is None and offsets is not None:
-        b = int(np.searchsorted(offsets, flat, side="right")) - 1
-        return b, flat - int(offsets[b])
-    position = tuple(map(int, np.unravel_index(flat, shape or (1,))))
-    return position[0] if len(position) == 1 else position
-
-
 def close_offsets(offsets: ArrayLike, num_lookups: int, include_last_offset: bool) -> NDArray[np.int64]:
     """Return offsets with the last one, having checked both ends."""
     given = offsets if type(offsets) is np.ndarray else as_integers(offsets, "offsets")
@@ -393,13 +294,13 @@ def _coefficients(weights: Any, offsets: NDArray, shape: tuple[int, ...] | None,
         array = weights
     elif shape is not None or is_array(weights) or _is_flat(weights):
         array = as_floats(weights, dtype, "per_sample_weights")
-        if shape is None and array.ndim == 2 and np.array_equal(offsets, np.arange(len(array) + 1) * array.shape[1]):
-            array = array.reshape(-1)  # the lists are of one length
     else:
         array, lengths = flatten("per_sample_weights", weights, lambda row: as_floats(row, dtype, "per_sample_weights"))
         if not np.array_equal(lengths, offsets):
             found = _disagreement(lengths, offsets)
             raise ValueError(f"per_sample_weights must have as many weights a bag as input has indices, {found}")
+    if shape is None and array.ndim == 2 and np.array_equal(offsets, np.arange(len(array) + 1) * array.shape[1]):
+        array = array.reshape(-1)  # the lists are of one length
     wanted = (int(offsets[-1]),) if shape is None else shape
     if array.shape != wanted:
         raise ValueError(f"per_sample_weights must have input's shape, {wanted}, got {array.shape}")

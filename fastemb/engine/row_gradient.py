@@ -164,9 +164,8 @@ def check_rows(rows: NDArray, num_embeddings: int) -> None:
         ...
     ValueError: a gradient's rows must be in [0, 3), got 3 at position 1
     """
-    if len(rows) and (rows[0] < 0 or rows[-1] >= num_embeddings):
-        place = 0 if rows[0] < 0 else len(rows) - 1
-        raise ValueError(f"a gradient's rows must be in [0, {num_embeddings}), got {rows[place]} at position {place}")
-    place = _indices.fall(rows)
-    if place != -1:
-        raise ValueError(f"a gradient's rows must be distinct and ascending, got {rows[place]} at position {place}")
+    place = _indices.misplaced(rows, num_embeddings)
+    if place == -1:
+        return
+    wanted = "distinct and ascending" if 0 <= rows[place] < num_embeddings else f"in [0, {num_embeddings})"
+    raise ValueError(f"a gradient's rows must be {wanted}, got {rows[place]} at position {place}")

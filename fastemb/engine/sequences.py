@@ -84,8 +84,9 @@ def _flatten_arrow(
     elif types.is_list(kind) or types.is_large_list(kind):
         lengths = array.value_lengths().fill_null(0).to_numpy()
     else:
-        held = f" with {array.null_count} nulls" if array.null_count else ""
-        raise TypeError(f"{name} must be an Arrow array of lists, got {kind}{held}")
+        if types.is_integer(kind) and array.null_count:
+            raise TypeError(f"{name} must hold no null among its integers, got {array.null_count}")
+        raise TypeError(f"{name} must be an Arrow array of lists, got {kind}")
     offsets = np.zeros(len(array) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     values = array.flatten()

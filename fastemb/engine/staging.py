@@ -50,41 +50,44 @@ def empty(shape: tuple[int, ...]) -> Any:
 
 
 class Placed:
-    """A table of the host and its twin, which kernels use.
+    """A table of the host and its twin, which kernels use: first rows on the GPU, the others in the host's memory.
+
+    That memory is page-locked and mapped: the GPU reads and adds to each row where it lies.
 
     Parameters
     ----------
-    table : NDArray
+    table : NDArray (rows, columns)
         Contiguous, and not empty.
-    on_device : bool
-        The twin is in the GPU's memory. Otherwise it is in managed memory, which the driver moves between host and GPU
-        page by page as it is used: it may be larger than the GPU's memory.
+    num_near : int
+        Rows on the GPU, at least 1.
 
     Attributes
     ----------
-    made : numba.cuda array
+    made : numba.cuda array, or tuple of two
+        As `kernels.cuda.near` takes a table.
     """
 
-    def __init__(self, table: NDArray, on_device: bool) -> None:
+    def __init__(self, table: NDArray, num_near: int) -> None:
         cuda = _cuda()
-        self._table, self._on_device = table, on_device
-        # The simulator has no managed memory, but page-locked memory, which is an array of NumPy as well.
-        managed = cuda.pinned_array if _is_simulated() else cuda.managed_array
-        self.made = (cuda.device_array if on_device else managed)(table.shape, table.dtype)
+        self._first, self._rest = table[:num_near], table[num_near:]
+        self._near = self.made = cuda.device_array(self._first.shape, table.dtype)
+        if len(self._rest):
+            # The simulator's kernels take an array of NumPy, which a mapped one is as well.
+            mapped = cuda.pinned_array if _is_simulated() else cuda.mapped_array
+            self._far = mapped(self._rest.shape, table.dtype)
+            self.made = self._near, self._far
 
     def load(self) -> None:
         """Copy the table to its twin; no kernel may be at work."""
-        if self._on_device:
-            self.made.copy_to_device(self._table)
-        else:
-            self.made[...] = self._table
+        self._near.copy_to_device(self._first)
+        if len(self._rest):
+            self._far[...] = self._rest
 
     def fetch(self) -> None:
         """Copy the twin to the table; no kernel may be at work."""
-        if self._on_device:
-            self.made.copy_to_host(self._table)
-        else:
-            self._table[...] = self.made
+        self._near.copy_to_host(self._first)
+        if len(self._rest):
+            self._rest[...] = self._far
 
 
 class _Slot:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import _indices, backend, parallel
+from fastemb.engine import _indices, _plain, backend, parallel
 from fastemb.engine.arrays import writable
 from fastemb.engine.device import DeviceArray, on_host
 from fastemb.engine.memory import empty
@@ -35,9 +35,15 @@ def apply(
     if isinstance(weight, DeviceArray):
         gradient.apply_to(weight, state, hyper, rule)
         return
-    kernels, table = backend.kernels(device, "updates"), stored(weight)
-    rows, num_rows, dim = gradient.rows, len(gradient.rows), weight.shape[1]
+    kernels = backend.kernels(device, "updates")
     which = getattr(kernels, rule)
+    if device == "cpu" and kernels.step.overloads:  # what compiles is announced elsewhere
+        status = _plain.step(kernels, weight, *state, gradient, hyper, which, SERIAL)
+        if status is not None:
+            _check_status(status, gradient)
+            return
+    table = stored(weight)
+    rows, num_rows, dim = gradient.rows, len(gradient.rows), weight.shape[1]
     row_bytes = dim * hyper.itemsize
     row_cost = 2 * (1 + (state[0].shape[1] == dim) + (state[1].shape[1] == dim))  # rows of weights and state, both ways
     cost, held = num_rows * row_bytes * row_cost, weight.nbytes + state[0].nbytes + state[1].nbytes
@@ -56,8 +62,13 @@ def apply(
     scratch = empty((num_parts, block, dim), hyper.dtype)
     lookups = stored(writable(on_host(grad_output))), sources, starts, coefficients
     arguments = (table, *state, rows, *lookups, hyper, which, bounds, scratch)
-    if parallel.run(kernels, "step", arguments, num_parts, cost) != -1:
-        raise ValueError(f"the lookups of a gradient do not fit its grad_output {grad_output.shape}")
+    _check_status(parallel.run(kernels, "step", arguments, num_parts, cost), gradient)
+
+
+def _check_status(status: int, gradient: RowGradient) -> None:
+    if status != -1:
+        assert gradient.grad_output is not None
+        raise ValueError(f"the lookups of a gradient do not fit its grad_output {gradient.grad_output.shape}")
 
 
 def _pays(cost: int, held: int) -> bool:

@@ -18,9 +18,10 @@ from fastemb.engine.arrays import (
     output_array,
     shown_dtype,
 )  # fmt: skip
+from fastemb.engine.checks import check_indices
 from fastemb.engine.device import DeviceArray, zeros
 from fastemb.engine.foreign import in_kind, is_foreign, wrap
-from fastemb.engine.ragged import Bags, check_indices, padding_row, settle_invalid
+from fastemb.engine.ragged import Bags, padding_row, settle_invalid
 
 __all__ = [
     "check_lookups",

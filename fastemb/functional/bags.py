@@ -6,8 +6,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastemb.engine import gradients, operations
 from fastemb.engine.arrays import as_rows, as_table, give_back
+from fastemb.engine.checks import check_offsets
 from fastemb.engine.foreign import in_kind
-from fastemb.engine.ragged import as_bags, check_offsets
+from fastemb.engine.ragged import as_bags
 from fastemb.engine.validate import choice
 from fastemb.functional.arguments import (
     check_lookups,

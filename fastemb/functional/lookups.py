@@ -5,8 +5,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastemb.engine import gradients, operations
 from fastemb.engine.arrays import as_integers, as_output, as_rows, as_table, give_back
+from fastemb.engine.checks import check_indices
 from fastemb.engine.foreign import in_kind
-from fastemb.engine.ragged import Bags, check_indices
+from fastemb.engine.ragged import Bags
 from fastemb.engine.validate import integer
 from fastemb.functional.arguments import (
     check_lookups,

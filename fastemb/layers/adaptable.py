@@ -85,6 +85,12 @@ class Adaptable(Remembering, Parameter):
             return [self.lora.a, self.lora.b]
         return [] if self._frozen is True else [self]
 
+    def regularization(self) -> float:
+        """Return the regularizer's penalty of all that is trained: with LoRA of its two tables, as in Keras."""
+        if self.lora is None:
+            return super().regularization()
+        return self.lora.a.regularization() + self.lora.b.regularization()
+
     def train(self, mode: bool = True) -> Self:
         """Remember forwards from now on; with ``mode=False`` as `eval`."""
         if self.lora is not None:

@@ -1,7 +1,8 @@
 """Tables of one width that lie one after the other, so that one pass over memory looks up, or updates, all of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from fastemb.engine import operations
 from fastemb.engine.arrays import accumulator
 from fastemb.engine.device import DeviceArray, on_host
+from fastemb.engine.features import plain_features
 from fastemb.engine.gradients import RowGradient, gradient_of_bags, gradient_of_coefficients
 from fastemb.engine.grouping import group
 from fastemb.engine.ragged import Bags
@@ -18,10 +20,11 @@ from fastemb.layers import initializers
 from fastemb.layers.arena_lora import ArenaAdapter, adapt_arena
 from fastemb.layers.bag import check_summing, reduced
 from fastemb.layers.gathering import Feature, Gathered, Gatherer
+from fastemb.layers.gathering_gpu import bags_there
 from fastemb.layers.lora import check_adaptable
 from fastemb.layers.memory import Memory, allocate, given_table, moved
 from fastemb.layers.parameter import Parameter
-from fastemb.layers.plan import TablePlan
+from fastemb.layers.plan import TablePlan, naming
 from fastemb.layers.rows import kept_dtype
 
 __all__ = ["Arena", "ArenaLookup", "rows_of", "slices_of"]
@@ -88,8 +91,11 @@ class Arena(Parameter):
         self._table_of = {feature: table for feature, table in features.items() if table in self.plans}
         self._arrange()
         bounded = [plan.name for plan in plans if plan.max_norm is not None]
-        if bounded and not self.table.flags.writeable:
-            raise ValueError(f"max_norm changes the table in place, but table {bounded[0]!r} is read-only")
+        if not self.table.flags.writeable:  # it is given, and so alone
+            if bounded:
+                raise ValueError(f"max_norm changes the table in place, but table {bounded[0]!r} is read-only")
+            if self.optimizer is not None and first.lora_rank is None:
+                raise ValueError(f"optimizer would change table {first.name!r}, but its W is read-only")
         if first.lora_rank is not None:
             self.enable_lora(first.lora_rank, first.lora_alpha)
 
@@ -98,21 +104,7 @@ class Arena(Parameter):
         cls, plans: Sequence[TablePlan], features: Mapping[str, str], device: str, generator: np.random.Generator
     ) -> Self:
         """Return an arena of fresh tables, or of one that the user has given."""
-        first, dtype = plans[0], plans[0].dtype
-        if first.W is not None:
-            shape = first.num_embeddings, first.embedding_dim
-            memory, shown = given_table(first.W, shape, dtype, first.frozen is True)
-        else:
-            kept, shown = kept_dtype(np.float32 if dtype is None else dtype)
-            slices = slices_of({plan.name: plan.num_embeddings for plan in plans})
-
-            def fill(table: NDArray) -> None:
-                for plan in plans:
-                    rows = table[slices[plan.name]]
-                    initializers.start_table(rows, plan.embeddings_initializer, generator, plan.padding_idx)
-
-            shape = sum(plan.num_embeddings for plan in plans), first.embedding_dim
-            memory = allocate(first.storage, shape, kept, fill)
+        memory, shown = _memory_of(plans, generator)
         for plan in plans:
             plan.W = None  # it is the memory's now; numbers that were copied need not be kept
             if initializers.is_array(plan.embeddings_initializer):
@@ -143,9 +135,10 @@ class Arena(Parameter):
         elif all(rows is False for rows in each):
             self._frozen = False
         else:
-            self._frozen = np.zeros(len(self.table), bool)
+            mask = np.zeros(len(self.table), bool)
             for name, rows in self.tables.items():
-                self._frozen[rows] = self.plans[name].frozen
+                mask[rows] = self.plans[name].frozen
+            self.frozen = mask
 
     def parameters(self) -> list[Parameter]:
         """Return what is trained: the arena, LoRA's two in its place, or nothing if it is frozen."""
@@ -177,11 +170,13 @@ class Arena(Parameter):
         return self._gatherer.gather(batch, per_sample_weights, self.device)
 
     def look_up(self, gathered: Gathered) -> tuple[NDArray, ArenaLookup]:
-        """Return a row for each bag, on the host, and what is remembered of it."""
-        bags, low = gathered.bags, None
-        self.prepare(bags.indices)
-        found, winners = reduced(self.table, bags, self.mode, self.device)
-        found = on_host(found)
+        """Return a row for each bag, on the host unless the batch is on a GPU, and what is remembered of it."""
+        low = None
+        self.prepare(gathered.bags.indices, gathered)
+        if self.device == "cuda":  # where all that follows needs them
+            gathered = replace(gathered, bags=bags_there(gathered.bags))
+        found, winners = reduced(self.table, gathered.bags, self.mode, self.device)
+        found = found if gathered.is_there else on_host(found)
         if self.lora is not None:
             low = self.lora.add_to(found, gathered)
         return found, ArenaLookup(gathered, winners, low, len(self.moves))
@@ -194,12 +189,15 @@ class Arena(Parameter):
         """
         if self.device == "cuda" or self.is_behind or self._bounded or self.lora is not None:
             return None
-        return self._gatherer.serve(self.table, batch, self.mode, self.device)
+        return self._gatherer.serve(partial(plain_features, self.table, device=self.device), batch, self.mode)
 
-    def prepare(self, indices: NDArray) -> None:
+    def prepare(self, indices: NDArray, gathered: Gathered | None = None) -> None:
         """Do what must be done to rows before they are read: put-off decay, and the bounds of norms."""
         self.catch_up(indices)
         if not self._bounded:
+            return
+        if gathered is not None and gathered.is_there:
+            self._limit_norms_there(gathered)
             return
         # On a GPU each table groups for itself: the rows of all would have to come to the host to be parted.
         is_on_gpu = isinstance(self.table, DeviceArray)
@@ -213,6 +211,15 @@ class Arena(Parameter):
                 else:
                     part = rows[slice(*np.searchsorted(rows, [own.start, own.stop]))]
                     operations.renormalise(self.table, part, *norms, device=self.device)
+
+    def _limit_norms_there(self, gathered: Gathered) -> None:
+        """Bound the norms of rows that indices in a GPU's memory look up, feature by feature."""
+        parts = gathered.lookups_of(self.features, gathered.bags.indices)
+        with self._lock:
+            for feature in self.features:
+                plan, part = self.plans[feature.table], parts[feature.name]
+                if plan.max_norm is not None:
+                    operations.limit_norms(self.table, part, plan.max_norm, plan.norm_type, device=self.device)
 
     def undo(self, call: ArenaLookup, grad: NDArray, by_freq: bool) -> list[tuple[Parameter, RowGradient]]:
         """Return the gradients of what is trained."""
@@ -236,7 +243,7 @@ class Arena(Parameter):
         found = gradient_of_coefficients(grad, self.table, bags, self.mode, device=self.device)
         if self.lora is not None:
             found = found + self.lora.gradient_of_weights(call.gathered, grad)
-        return call.gathered.lookups_of(self.features, on_host(found))
+        return call.gathered.lookups_of(self.features, found if call.gathered.is_there else on_host(found))
 
     # Changes of the whole table.
 
@@ -304,6 +311,25 @@ class Arena(Parameter):
         self.flush()
         found = {f"{name}.weight": rows_of(self.weight, rows) for name, rows in self.tables.items()}
         return found if self.lora is None else found | self.lora.kept_tables()
+
+
+def _memory_of(plans: Sequence[TablePlan], generator: np.random.Generator) -> tuple[Memory, np.dtype]:
+    """Return the memory of fresh tables, or of one that the user has given, and the dtype that it is shown in."""
+    first, dtype = plans[0], plans[0].dtype
+    if first.W is not None:
+        with naming(first.name):
+            return given_table(first.W, (first.num_embeddings, first.embedding_dim), dtype, first.frozen is True)
+    kept, shown = kept_dtype(np.float32 if dtype is None else dtype)
+    slices = slices_of({plan.name: plan.num_embeddings for plan in plans})
+
+    def fill(table: NDArray) -> None:
+        for plan in plans:
+            with naming(plan.name):
+                rows = table[slices[plan.name]]
+                initializers.start_table(rows, plan.embeddings_initializer, generator, plan.padding_idx)
+
+    shape = sum(plan.num_embeddings for plan in plans), first.embedding_dim
+    return allocate(first.storage, shape, kept, fill), shown
 
 
 def slices_of(sizes: Mapping[str, int]) -> dict[str, slice]:

@@ -197,25 +197,17 @@ class EmbeddingBag(TableLayer):
             If it is of another shape.
         """
         if self.lora is not None:
-            return self.lora.backward(grad_output)
+            grad, of_weights = self._undone(self.lora.a._remembered(), grad_output)
+            of_product = self.lora.backward(grad_output)
+            return None if of_weights is None else of_weights + of_product
         call = self._remembered()
-        shape = call.bags.num_bags, self.embedding_dim
-        grad = as_rows(grad_output, shape, self.table.dtype, "grad_output")
+        grad, of_weights = self._undone(call, grad_output)
         self._tape.calls.pop()
-        bags = call.bags
-        result = None
-        if call.weights_shape is not None:
-            found = gradient_of_coefficients(grad, self.table, bags, self.mode, device=self.device)
-            result = found.reshape(*call.weights_shape)
-            if isinstance(result, DeviceArray):
-                result = (
-                    in_kind(result, grad_output) if isinstance(bags.coefficients, DeviceArray) else result.to_host()
-                )
         if self._frozen is True:
-            return result
+            return of_weights
         gradient = gradient_of_bags(
             self._kept(grad, grad_output),
-            bags,
+            call.bags,
             self.num_embeddings,
             self.mode,
             self.scale_grad_by_freq,
@@ -224,7 +216,19 @@ class EmbeddingBag(TableLayer):
             device=self.device,
         )
         self.accept(gradient)
-        return result
+        return of_weights
+
+    def _undone(self, call: BagLookup, grad_output: ArrayLike) -> tuple[NDArray, NDArray | None]:
+        """Return the gradient of a forward's output as kernels take it, and that of per_sample_weights by the table."""
+        bags = call.bags
+        grad = as_rows(grad_output, (bags.num_bags, self.embedding_dim), self.table.dtype, "grad_output")
+        if call.weights_shape is None:
+            return grad, None
+        found = gradient_of_coefficients(grad, self.table, bags, self.mode, device=self.device)
+        result: Any = found.reshape(*call.weights_shape)
+        if isinstance(result, DeviceArray):
+            result = in_kind(result, grad_output) if isinstance(bags.coefficients, DeviceArray) else result.to_host()
+        return grad, result
 
     def enable_lora(
         self,

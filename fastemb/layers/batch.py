@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine import operations
+from fastemb.engine.device import DeviceArray, on_host
 from fastemb.engine.foreign import in_kind
+from fastemb.engine.gpu_features import side_by_side
 from fastemb.engine.validate import choice
 from fastemb.layers.features import foreign_column, has_column
 from fastemb.layers.gathering import Feature, Gathered
@@ -69,19 +71,23 @@ class FeatureTables:
         if per_sample_weights is not None and all(arena.mode in operations.EXTREMES for arena in self._used):
             raise ValueError(f"per_sample_weights do not go with mode={self._used[0].mode!r}")
         calls: list[Any] = []
-        blocks: list[NDArray] = []
+        blocks: list[Any] = []
+        like = foreign_column(batch, self.features)
         for arena in self._used:
             block = arena.serve(batch) if serves and per_sample_weights is None else None
             if block is None:
                 gathered = arena.gather(batch, _weights_of(arena, per_sample_weights))
                 found, call = arena.look_up(gathered)
                 calls.append(call)
-                block = gathered.block(found, len(arena.features))
-            if blocks and len(block) != len(blocks[0]):
-                name, wanted = arena.features[0].name, len(blocks[0])
-                raise ValueError(f"feature {name!r} must have {wanted} rows as those before, got {len(block)}")
-            blocks.append(block if block.dtype == arena.dtype else block.view(arena.dtype))
-        return self._in_kind(self._given_back(blocks), foreign_column(batch, self.features)), calls
+                shown = found if found.dtype == arena.dtype else found.view(arena.dtype)
+                block = gathered.block(shown, len(arena.features))
+            elif block.dtype != arena.dtype:
+                block = block.view(arena.dtype)
+            if blocks and _num_bags(block) != _num_bags(blocks[0]):
+                name, wanted = arena.features[0].name, _num_bags(blocks[0])
+                raise ValueError(f"feature {name!r} must have {wanted} rows as those before, got {_num_bags(block)}")
+            blocks.append(block)
+        return self._in_kind(self._given_back(blocks), like), calls
 
     def _in_kind(self, found: Any, like: Any) -> Any:
         """Return arrays of NumPy as those of a package whose arrays in a GPU's memory were given, if there were any."""
@@ -93,18 +99,25 @@ class FeatureTables:
             return {name: in_kind(rows, like) for name, rows in found.items()}
         return in_kind(found, like)
 
-    def _given_back(self, blocks: list[NDArray]) -> Any:
-        """Return what arenas found, each (num_bags, num_features, embedding_dim), as the user wants it."""
-        if self.output == "concatenate" and len(blocks) == 1:
+    def _given_back(self, blocks: list[Any]) -> Any:
+        """Return what arenas found, as `Gathered.block` gives it, as the user wants it."""
+        if self.output == "concatenate" and len(blocks) == 1 and not isinstance(blocks[0], list):
             return blocks[0].reshape(len(blocks[0]), self._total)
         rows = {
-            feature.name: block[:, n]
+            feature.name: block[n] if isinstance(block, list) else block[:, n]
             for arena, block in zip(self._used, blocks, strict=True)
             for n, feature in enumerate(arena.features)
         }
-        if self.output == "concatenate":
-            return np.concatenate([rows[name] for name in self.features], axis=1)
-        return {name: rows[name] for name in self.features}
+        parts = [rows[name] for name in self.features]
+        if self.output != "concatenate":
+            return dict(zip(self.features, parts, strict=True))
+        if all(isinstance(part, DeviceArray) and part.dtype == parts[0].dtype for part in parts):
+            return side_by_side(parts)
+        return np.concatenate([on_host(part) for part in parts], axis=1)
+
+
+def _num_bags(block: Any) -> int:
+    return len(block[0]) if isinstance(block, list) else len(block)
 
 
 def checked_features(features: Mapping[str, str] | None, tables: Iterable[str]) -> dict[str, str]:

@@ -2,19 +2,24 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastemb.engine import operations
 from fastemb.engine.arrays import as_rows
 from fastemb.engine.backend import checked_device
+from fastemb.engine.device import DeviceArray, there
+from fastemb.engine.faults import deferred_errors
+from fastemb.engine.features import join
 from fastemb.engine.foreign import host_of, in_kind, is_foreign, wrap
+from fastemb.engine.gpu_features import concatenate
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.validate import boolean
 from fastemb.layers.arena import Arena, ArenaLookup
 from fastemb.layers.batch import FeatureTables, checked_features
+from fastemb.layers.features import foreign_column
 from fastemb.layers.memory import MappedMemory, Memory
 from fastemb.layers.named_tables import NamedTables
 from fastemb.layers.parameter import Parameter, accept_together
@@ -59,8 +64,8 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
     dtype : dtype or dict, default float32
         Kind.
     device : {"cpu", "reference", "cuda"}, default "cpu"
-        With "cuda" the tables lie in a GPU's memory; arrays in a GPU's memory are answered in kind, through the host's.
-        Not by table.
+        With "cuda" the tables lie in a GPU's memory. A dict with arrays in a GPU's memory is answered in kind, and
+        nothing of it goes through the host's. Not by table.
     seed : int, SeedSequence or Generator, optional
     embeddings_initializer : str, callable, array or dict, optional
         Default torch's N(0, 1).
@@ -202,7 +207,9 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
         TypeError, ValueError, IndexError
             As in `EmbeddingBag`; the message names the feature.
         """
-        out, calls = self._look_up(batch, per_sample_weights, serves=not self.remembers)
+        is_there = foreign_column(batch, self.features) is not None
+        with deferred_errors() if is_there else nullcontext():  # one look at the flags of all features
+            out, calls = self._look_up(batch, per_sample_weights, serves=not self.remembers)
         if self.remembers or (self.training and per_sample_weights is not None):
             self._tape.calls.append(calls)
         return out
@@ -254,6 +261,10 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
     def _grad_of(self, arena: Arena, call: ArenaLookup, grad_output: Any) -> NDArray:
         """Return the part of a gradient that is an arena's, (bags of all its features, embedding_dim)."""
         num_bags, width = call.gathered.num_bags, arena.embedding_dim
+        if call.gathered.is_there:
+            found = self._grads_there(arena, num_bags, grad_output)
+            if len({grad.dtype for grad in found}) == 1:
+                return concatenate(found)  # type: ignore[return-value]
         if isinstance(grad_output, Mapping):
             pieces = [_piece(grad_output, feature.name, (num_bags, width)) for feature in arena.features]
         else:
@@ -266,8 +277,18 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
                     whole.reshape(-1, width), (num_bags * len(pieces), width), arena.table.dtype, "grad_output"
                 )
                 return rows if arena.optimizer is not None else apart(rows, whole)
-        block = operations.join(pieces, call.gathered.by_sample, self.device)
+        block = join(pieces, call.gathered.by_sample, self.device)
         return as_rows(block, block.shape, arena.table.dtype, "grad_output")
+
+    def _grads_there(self, arena: Arena, num_bags: int, grad_output: Any) -> list[DeviceArray]:
+        """Return the gradients of an arena's features in a GPU's memory."""
+        dtype, names = arena.table.dtype, [feature.name for feature in arena.features]
+        if not isinstance(grad_output, Mapping):
+            whole = there(as_rows(grad_output, (num_bags, self._total), dtype, "grad_output"))
+            return [whole.columns(self._columns[name]) for name in names]
+        shape = num_bags, arena.embedding_dim
+        given = [(_given(grad_output, name), f"grad_output[{name!r}]") for name in names]
+        return [there(as_rows(grad, shape, dtype, name)) for grad, name in given]
 
     @property
     def mode(self) -> str | dict[str, str]:
@@ -308,10 +329,14 @@ def _as_array(table: Any) -> Any:
     return wrap(table, "W") if is_foreign(table) else host_of(table, "W")
 
 
-def _piece(grad_output: Mapping[str, Any], name: str, shape: tuple[int, int]) -> NDArray:
+def _given(grad_output: Mapping[str, Any], name: str) -> Any:
     if name not in grad_output:
         raise KeyError(f"grad_output must have the feature {name!r}, got {', '.join(map(repr, grad_output))}")
-    piece = host_of(grad_output[name], f"grad_output[{name!r}]")
+    return grad_output[name]
+
+
+def _piece(grad_output: Mapping[str, Any], name: str, shape: tuple[int, int]) -> NDArray:
+    piece = host_of(_given(grad_output, name), f"grad_output[{name!r}]")
     if piece.shape != shape:
         raise ValueError(f"grad_output[{name!r}] must have shape {shape}, got {piece.shape}")
     return piece

@@ -11,8 +11,8 @@ from fastemb.engine.foreign import host_of, is_foreign, is_of_others
 __all__ = ["column_of", "foreign_column", "has_column", "rectangle", "rectangles"]
 
 
-def column_of(batch: Any, name: str) -> Any:
-    """Return a column of a dict, a data frame of pandas or polars, or a batch or table of Arrow.
+def column_of(batch: Any, name: str, what: str = "batch") -> Any:
+    """Return a column of a dict, a data frame of pandas or polars, or a batch or table of Arrow; errors say `what`.
 
     Raises
     ------
@@ -28,31 +28,31 @@ def column_of(batch: Any, name: str) -> Any:
     """
     if type(batch) is dict and type(batch.get(name)) in (np.ndarray, list):  # most batches, in little time
         return batch[name]
-    names = _names(batch)
+    names = _names(batch, what)
     if name not in names:
-        raise KeyError(f"batch must have a feature {name!r}, got {', '.join(map(repr, names))}")
+        raise KeyError(f"{what} must have a feature {name!r}, got {', '.join(map(repr, names))}")
     return _plain(batch[name], name)
 
 
 def has_column(batch: Any, name: str) -> bool:
-    """Return whether a batch has a column.
+    """Return whether a batch of weights has a column.
 
     Examples
     --------
     >>> has_column({"user": [1, 2]}, "item")
     False
     """
-    return name in _names(batch)
+    return name in _names(batch, "per_sample_weights")
 
 
-def _names(batch: Any) -> Any:
+def _names(batch: Any, what: str) -> Any:
     if isinstance(batch, Mapping):
         return batch.keys()
     if hasattr(batch, "column_names"):  # Arrow
         return batch.column_names
-    if hasattr(batch, "columns"):  # pandas, polars
+    if hasattr(batch, "columns") and not hasattr(batch, "collect"):  # pandas, polars, but no plan of one
         return batch.columns
-    raise TypeError(f"batch must be a dict, a data frame or an Arrow batch, got {type(batch).__name__}")
+    raise TypeError(f"{what} must be a dict, a data frame or an Arrow batch, got {type(batch).__name__}")
 
 
 def foreign_column(batch: Any, names: Iterable[str]) -> Any:

@@ -1,7 +1,8 @@
 """The columns of a batch as one batch of bags of rows, where tables of one width lie one after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,12 @@ from numpy.typing import NDArray
 
 from fastemb.engine import operations
 from fastemb.engine.arrays import as_indices
-from fastemb.engine.ragged import Bags, as_bags, index_error, settle_invalid
-from fastemb.layers.features import column_of, rectangles
+from fastemb.engine.checks import index_error
+from fastemb.engine.device import DeviceArray
+from fastemb.engine.features import shift
+from fastemb.engine.ragged import Bags, as_bags, padding_number, settle_invalid
+from fastemb.layers.features import column_of, foreign_column, rectangles
+from fastemb.layers.gathering_gpu import gather_there
 
 __all__ = ["NO_ROW", "Feature", "Gathered", "Gatherer"]
 
@@ -53,14 +58,22 @@ class Gathered:
         Of one feature.
     by_sample : bool
         Whether the bags of a sample lie side by side, or those of a feature.
+    bounds : sequence of int, optional
+        Where the lookups of each feature begin, and those of the last end, if bags are not by sample.
+    is_there : bool, default False
+        Whether the batch is in a GPU's memory, and what is found stays there.
     """
 
     bags: Bags
     num_bags: int
     by_sample: bool
+    bounds: Sequence[int] = ()
+    is_there: bool = False
 
-    def block(self, found: NDArray, num_features: int) -> NDArray:
-        """Return the rows of all bags as an array (num_bags, num_features, embedding_dim)."""
+    def block(self, found: Any, num_features: int) -> Any:
+        """Return the rows of all bags as (num_bags, num_features, embedding_dim); there an array for each feature."""
+        if self.is_there:
+            return [found.rows(self.bags_of(n, num_features)) for n in range(num_features)]
         if self.by_sample:
             return found.reshape(self.num_bags, num_features, found.shape[1])
         return found.reshape(num_features, self.num_bags, found.shape[1]).transpose(1, 0, 2)
@@ -71,8 +84,9 @@ class Gathered:
 
     def lookups_of(self, features: list[Feature], values: NDArray) -> dict[str, NDArray]:
         """Return values of all lookups by feature, of bags that are not by sample."""
-        bounds = self.bags.offsets[:: self.num_bags] if self.num_bags else np.zeros(len(features) + 1, np.int64)
-        return {feature.name: values[bounds[n] : bounds[n + 1]] for n, feature in enumerate(features)}
+        parts = [slice(*each) for each in pairwise(self.bounds)]
+        rows_of = values.rows if isinstance(values, DeviceArray) else values.__getitem__
+        return {feature.name: rows_of(part) for feature, part in zip(features, parts, strict=True)}
 
 
 class Gatherer:
@@ -90,7 +104,7 @@ class Gatherer:
 
     def __init__(self, features: Sequence[Feature], num_embeddings: int, dtype: np.dtype, on_invalid: str) -> None:
         self.features, self.dtype, self.on_invalid = list(features), dtype, on_invalid
-        self._wide = num_embeddings > np.iinfo(np.int32).max  # whether rows need more than 32 bits
+        self.wide = num_embeddings > np.iinfo(np.int32).max  # whether rows need more than 32 bits
         self._firsts = np.array([feature.first for feature in self.features], np.int64)
         self._sizes = np.array([feature.num_embeddings for feature in self.features], np.int64)
         none = NO_ROW if on_invalid == "pad" else np.iinfo(np.int64).min
@@ -101,16 +115,20 @@ class Gatherer:
         self._names = [feature.name for feature in self.features]
         self._told = np.zeros((len(self.features), 6), np.int64)  # as kernels take them
         self._told[:, 3:] = [
-            (feature.first, feature.num_embeddings, operations.padding_number(feature.padding_idx))
-            for feature in self.features
+            (feature.first, feature.num_embeddings, padding_number(feature.padding_idx)) for feature in self.features
         ] or np.zeros((0, 3))
 
-    def serve(self, table: NDArray, batch: Any, mode: str, device: str) -> NDArray | None:
-        """Return the bags of all features, (num_bags, num_features, embedding_dim), if they are plain arrays."""
+    def serve(self, read: Callable[..., NDArray | None], batch: Any, mode: str) -> NDArray | None:
+        """Return the bags of all features, (num_bags, num_features, embedding_dim), if they are plain arrays.
+
+        What reads the tables, `read`, takes the arguments of `features.plain_features` behind the table.
+        """
         if type(batch) is not dict or self.on_invalid != "raise" or mode not in operations.SUMS:
             return None
-        found = operations.plain_features(table, batch, self._names, self._told, mode, device)
-        return None if found is None else found.reshape(len(found), len(self.features), table.shape[1])
+        found = read(batch, self._names, self._told, mode)
+        if found is None:
+            return None
+        return found.reshape(len(found), len(self.features), found.shape[1] // len(self.features))
 
     @property
     def padding_idx(self) -> int | None:
@@ -125,6 +143,9 @@ class Gatherer:
         KeyError, TypeError, ValueError, IndexError
             Naming the feature.
         """
+        if device == "cuda" and foreign_column(batch, self._names) is not None:
+            bags, num_bags, bounds = gather_there(self, batch, per_sample_weights)
+            return Gathered(bags, num_bags, False, bounds, True)
         columns = [column_of(batch, feature.name) for feature in self.features]
         blocks = rectangles(columns)
         if per_sample_weights is None and all(block is not None and block.shape[1] == 1 for block in blocks):
@@ -132,13 +153,13 @@ class Gatherer:
         given = [column if block is None else block for column, block in zip(columns, blocks, strict=True)]
         if per_sample_weights is None:
             return self._gather_bags(given, [None] * len(given), device)
-        weights = [column_of(per_sample_weights, feature.name) for feature in self.features]
+        weights = [column_of(per_sample_weights, feature.name, "per_sample_weights") for feature in self.features]
         weights = [_like(w, block) for w, block in zip(weights, blocks, strict=True)]
         return self._gather_bags(given, weights, device)
 
     def _gather_single(self, blocks: list[Any]) -> Gathered:
         """Put the bags of a sample, of one index each, side by side: then its rows lie side by side, too."""
-        num_bags = self._common_size([len(block) for block in blocks])
+        num_bags = self.common_size([len(block) for block in blocks])
         if self.on_invalid != "raise":
             blocks = [self._settled(block, feature) for block, feature in zip(blocks, self.features, strict=True)]
         indices = as_indices(np.concatenate(blocks, axis=1))
@@ -149,8 +170,8 @@ class Gatherer:
             outside &= ~left_out
         if outside.any():
             sample, n = map(int, np.argwhere(outside)[0])
-            raise self._outside(sample, Bags(indices[:, n], self._sizes, shape=blocks[n].shape), self.features[n])
-        if self._wide and indices.dtype == np.int32:
+            raise self.outside(sample, Bags(indices[:, n], self._sizes, shape=blocks[n].shape), self.features[n])
+        if self.wide and indices.dtype == np.int32:
             indices = indices.astype(np.int64)
         indices += self._firsts.astype(indices.dtype)
         if left_out is not None:
@@ -164,43 +185,45 @@ class Gatherer:
 
     def _gather_bags(self, columns: list[Any], weights: list[Any], device: str) -> Gathered:
         """Put the bags of a feature side by side: the lookups of one table follow each other."""
-        parts = [self._bags_of(*each) for each in zip(self.features, columns, weights, strict=True)]
-        num_bags = self._common_size([part.num_bags for part in parts])
+        parts = [self.bags_of(*each) for each in zip(self.features, columns, weights, strict=True)]
+        num_bags = self.common_size([part.num_bags for part in parts])
         total = sum(len(part.indices) for part in parts)
-        narrowest = np.int64 if self._wide else np.int32
+        narrowest = np.int64 if self.wide else np.int32
         indices = np.empty(total, np.result_type(narrowest, *(part.indices for part in parts)))
         offsets = np.zeros(num_bags * len(parts) + 1, np.int64)
         done = 0
         for n, (feature, part) in enumerate(zip(self.features, parts, strict=True)):
             stop = done + len(part.indices)
-            status = operations.shift(part, feature.first, feature.num_embeddings, indices[done:stop], device)
+            status = shift(part, feature.first, feature.num_embeddings, indices[done:stop], device)
             if status != -1:
-                raise self._outside(status, part, feature)
+                raise self.outside(status, part, feature)
             np.add(part.offsets[1:], done, out=offsets[n * num_bags + 1 : (n + 1) * num_bags + 1])
             done = stop
         factors = [part.coefficients for part in parts if part.coefficients is not None]
         coefficients = np.concatenate(factors) if factors else None
-        return Gathered(Bags(indices, offsets, coefficients, self.padding_idx), num_bags, False)
+        bounds = offsets[::num_bags].tolist() if num_bags else [0] * (len(parts) + 1)
+        return Gathered(Bags(indices, offsets, coefficients, self.padding_idx), num_bags, False, bounds)
 
-    def _bags_of(self, feature: Feature, column: Any, weights: Any) -> Bags:
+    def bags_of(self, feature: Feature, column: Any, weights: Any) -> Bags:
         """Return the bags of one feature, its indices and offsets checked."""
         options: Any = {"padding_idx": feature.padding_idx, "on_invalid": self.on_invalid}
         try:
             bags = as_bags(column, None, feature.num_embeddings, self.dtype, per_sample_weights=weights, **options)
         except (TypeError, ValueError) as error:
             raise type(error)(f"feature {feature.name!r}: {error}") from None
-        if bags.shape is None or len(bags.shape) == 1:
+        if isinstance(bags.offsets, np.ndarray) and (bags.shape is None or len(bags.shape) == 1):
             falls = bags.offsets[1:] < bags.offsets[:-1]
             if falls.any():
-                raise self._outside(-2 - int(np.argmax(falls)), bags, feature)
+                raise self.outside(-2 - int(np.argmax(falls)), bags, feature)
         return bags
 
-    def _outside(self, status: int, bags: Bags, feature: Feature) -> Exception:
+    def outside(self, status: int, bags: Bags, feature: Feature) -> Exception:
         """Return the exception for a status, as kernels return it, of one feature's bags."""
         error = index_error(status, bags, feature.num_embeddings)
         return type(error)(f"feature {feature.name!r}: {error}")
 
-    def _common_size(self, sizes: list[int]) -> int:
+    def common_size(self, sizes: list[int]) -> int:
+        """Return how many rows all features have."""
         for feature, size in zip(self.features, sizes, strict=True):
             if size != sizes[0]:
                 first = self.features[0].name

@@ -47,7 +47,7 @@ class Adapter:
         return self.scale * (found @ self.b.weight)
 
     def backward(self, grad_output: Any) -> Any:
-        """Undo the last forward, and return what the layer's backward returns: without the frozen table's part."""
+        """Undo the last forward, and return what A returns: the gradient of weights by way of the product."""
         if not self._tape.calls:
             raise RuntimeError("backward needs a forward to undo, in training and in the same thread: there is none")
         found = self._tape.calls[-1]
@@ -70,6 +70,8 @@ class Adapter:
 
     def merge(self, table: NDArray) -> None:
         """Add the product to a table, as its kernels take it."""
+        if not table.flags.writeable:
+            raise ValueError("merge_lora changes the table in place, but W is read-only")
         add_product(table, self.a.weight, self.b.weight, self.scale)
 
 

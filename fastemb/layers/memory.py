@@ -207,7 +207,7 @@ def allocate(storage: Any, shape: tuple[int, ...], dtype: np.dtype, fill: Fill) 
     TypeError
         If `storage` is something else.
     ValueError
-        If the file holds a table of another shape or dtype.
+        If the path does not end with .npy, or the file holds a table of another shape or dtype.
 
     Examples
     --------
@@ -221,8 +221,10 @@ def allocate(storage: Any, shape: tuple[int, ...], dtype: np.dtype, fill: Fill) 
         fill(memory.array)
         return memory
     if not isinstance(storage, str | os.PathLike):
-        raise TypeError(f"storage must be 'shared' or the path of a file, got {storage!r}")
+        raise TypeError(f"storage must be 'shared' or the path of an .npy file, got {storage!r}")
     path = Path(storage)
+    if path.suffix != ".npy":  # or a misspelt "shared" would become a file
+        raise ValueError(f"storage must be 'shared' or the path of an .npy file, got {str(storage)!r}")
     if not path.exists():
         _write_mapped(path, (rows, columns), dtype, fill)
     memory = MappedMemory(path, "r+")

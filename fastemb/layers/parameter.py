@@ -91,7 +91,10 @@ class Parameter:
 
     @property
     def frozen(self) -> bool | NDArray[np.bool_]:
-        """Whether the table gets no gradient; or a bool (num_embeddings,), True for the rows that get none."""
+        """Whether the table gets no gradient; or a bool (num_embeddings,), True for the rows that get none.
+
+        It can be set to another one; the array itself is read-only.
+        """
         return self._frozen
 
     @frozen.setter
@@ -103,6 +106,7 @@ class Parameter:
                     f"freeze must be a bool or a bool array of shape ({len(self.table)},), "
                     f"got {mask.dtype} of shape {mask.shape}"
                 )
+            mask.flags.writeable = False  # a GPU may have a copy of it
             self._frozen = mask
         else:
             self._frozen = boolean("freeze", frozen)

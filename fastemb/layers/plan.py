@@ -1,7 +1,8 @@
 """What is asked of each table of a collection, and which tables can lie one after the other."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from fastemb.engine.validate import boolean, choice, integer
 from fastemb.layers import constraints, regularizers
 from fastemb.layers.bag import MODES
 
-__all__ = ["TablePlan", "frozen_by_name", "plan_tables", "together"]
+__all__ = ["TablePlan", "frozen_by_name", "naming", "plan_tables", "together"]
 
 DEFAULTS: dict[str, Any] = {"mode": "sum", "norm_type": 2.0, "on_invalid": "raise"}
 
@@ -144,15 +145,31 @@ def plan_tables(tables: Any, freeze: Any, options: Mapping[str, Any]) -> list[Ta
     for name, shape in shapes.items():
         own = {option: _of_table(given, name, DEFAULTS.get(option)) for option, given in options.items()}
         own["storage"] = storage.get(name) if isinstance(storage, Mapping) else _place(storage, name)
-        try:
+        with naming(name):
             plans.append(TablePlan(name, *shape, frozen=frozen.get(name, False), **own))
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"table {name!r}: {error}") from None
         if plans[-1].frozen is True and isinstance(options.get("optimizer"), Mapping) and own["lora_rank"] is None:
             _refuse_optimizer(own["optimizer"], f"table {name!r}")
     if plans and all(plan.frozen is True and plan.lora_rank is None for plan in plans):
         _refuse_optimizer(options.get("optimizer"), "all tables")
     return plans
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Name the table in an error about what was given for it.
+
+    Examples
+    --------
+    >>> with naming("user"):
+    ...     raise ValueError("W is too long")
+    Traceback (most recent call last):
+        ...
+    ValueError: table 'user': W is too long
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"table {name!r}: {error}") from None
 
 
 def together(plans: Iterable[TablePlan]) -> list[list[TablePlan]]:
@@ -214,6 +231,8 @@ def _place(storage: Any, name: str) -> Any:
             "storage must be 'shared', the path of a folder with a file for each table, "
             f"or a dict from tables' names to 'shared' or the path of a file, got {storage!r}"
         )
+    if Path(name).name != name:
+        raise ValueError(f"table {name!r} cannot be a file of its name: give storage as a dict from names to paths")
     folder = Path(storage)
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name}.npy"
@@ -221,4 +240,4 @@ def _place(storage: Any, name: str) -> Any:
 
 def _refuse_optimizer(optimizer: Any, what: str) -> None:
     if optimizer is not None:
-        raise ValueError(f"optimizer would change {what}, but {what} must not change: freeze says so")
+        raise ValueError(f"optimizer would have nothing to change: freeze names {what}")

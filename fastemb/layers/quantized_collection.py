@@ -61,12 +61,16 @@ class QuantizedArena:
         """What is returned: float32."""
         return FLOAT32
 
-    def serve(self, batch: Any) -> None:
-        """Return None: the pass over plain arrays is for tables of floats."""
+    def serve(self, batch: Any) -> NDArray | None:
+        """Return the bags of all features of a dict of plain arrays, read where they are; None of any other batch."""
+        if self.rows.device == "cuda":
+            return None
+        return self._gatherer.serve(self.rows.plain_features, batch, self.mode)
 
     def look_up(self, gathered: Gathered) -> tuple[NDArray, None]:
         """Return a row for each bag, and that there is nothing to remember."""
-        return on_host(reduced_rows(self.rows, gathered.bags, self.mode)), None
+        found = reduced_rows(self.rows, gathered.bags, self.mode)
+        return found if gathered.is_there else on_host(found), None
 
 
 class QuantizedEmbeddingBagCollection(FeatureTables):
@@ -135,7 +139,7 @@ class QuantizedEmbeddingBagCollection(FeatureTables):
         KeyError, TypeError, ValueError, IndexError
             As `EmbeddingBagCollection.forward`.
         """
-        return self._look_up(batch, per_sample_weights, serves=False)[0]
+        return self._look_up(batch, per_sample_weights, serves=True)[0]
 
     __call__ = forward
 

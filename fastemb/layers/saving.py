@@ -29,7 +29,7 @@ def load_tables(tables: Mapping[str, NDArray], state_dict: Mapping[str, Any], st
     KeyError
         If names disagree, and `strict`.
     TypeError, ValueError
-        If a value is not of real numbers, or a shape disagrees; nothing is copied then.
+        If it is no dict, a value is not of real numbers, or a shape disagrees; nothing is copied then.
 
     Examples
     --------
@@ -38,6 +38,8 @@ def load_tables(tables: Mapping[str, NDArray], state_dict: Mapping[str, Any], st
     >>> tables
     {'weight': array([1., 2.])}
     """
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"state_dict must be a dict from names to arrays, got {type(state_dict).__name__}")
     if strict and state_dict.keys() != tables.keys():
         raise KeyError(f"state_dict must have the names {sorted(tables)}, got {sorted(state_dict)}")
     values = {name: np.asarray(on_host(state_dict[name])) for name in tables if name in state_dict}

@@ -150,8 +150,9 @@ class TableLayer(Adaptable):
             raise ValueError("max_norm changes the table in place, but the table is read-only")
         if lora_rank is not None:
             self.enable_lora(lora_rank, lora_alpha)
-        elif self._frozen is True and self.optimizer is not None:
-            raise ValueError("optimizer would change the table, but it is frozen")
+        elif self.optimizer is not None and (self._frozen is True or not self.table.flags.writeable):
+            why = "it is frozen" if self._frozen is True else "W is read-only"
+            raise ValueError(f"optimizer would change the table, but {why}")
 
     def _make_table(
         self, shape: tuple[int, int], given: Any, dtype: Any, storage: Any, frozen: bool
@@ -284,7 +285,7 @@ class TableLayer(Adaptable):
         with self._lock:
             self._memory = self._memory.resized(size, fill)
             if isinstance(self._frozen, np.ndarray):
-                self._frozen = np.concatenate([self._frozen[:kept], np.zeros(size - kept, bool)])
+                self.frozen = np.concatenate([self._frozen[:kept], np.zeros(size - kept, bool)])
             self.zero_grad()
         if self.lora is not None:
             self.lora.a.resize(size)

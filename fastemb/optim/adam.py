@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from typing import ClassVar, Unpack
 
 from fastemb.engine.validate import boolean, real
-from fastemb.optim.optimizer import LearningRate, Optimizer, Options
+from fastemb.optim.arguments import LearningRate, Options
+from fastemb.optim.optimizer import Optimizer
 from fastemb.optim.state import Parameter
 
 __all__ = ["Adam", "AdamW"]

@@ -1,12 +1,14 @@
 """Gradients as kernels take them, and what is done to them before and after."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine import backend, gpu, gpu_grouping, grouping, parallel
+from fastemb.engine import _plain, backend, gpu, gpu_grouping, grouping, parallel
 from fastemb.engine.arrays import accumulator, as_indices
 from fastemb.engine.device import DeviceArray, on_host
 from fastemb.engine.gpu_gradients import DeviceGradient
@@ -14,7 +16,9 @@ from fastemb.engine.gradients import RowGradient, check_rows
 from fastemb.engine.operations import stored
 from fastemb.engine.updates import lookups_of
 
-__all__ = ["checked", "decay_looked_up", "run_decay", "squared_norm", "summed", "without"]
+__all__ = ["checked", "clipped", "decay_looked_up", "run_decay", "without"]
+
+NORM_EPS = 1e-6  # torch.nn.utils.clip_grad_norm_'s
 
 
 def checked(gradient: RowGradient, weight: NDArray, device: str) -> RowGradient:
@@ -25,7 +29,7 @@ def checked(gradient: RowGradient, weight: NDArray, device: str) -> RowGradient:
     ValueError
         If its rows are not ascending inside the table, or its arrays not of the shapes that go with them.
     """
-    if isinstance(gradient, DeviceGradient) and gradient.fits(weight):
+    if _plain.fits(gradient, weight) or (isinstance(gradient, DeviceGradient) and gradient.fits(weight)):
         return gradient
     rows = as_indices(gradient.rows, "a gradient's rows")
     if rows is not gradient.rows:
@@ -34,7 +38,7 @@ def checked(gradient: RowGradient, weight: NDArray, device: str) -> RowGradient:
     if gradient.values is not None:
         return RowGradient(rows, summed(gradient, weight, device))
     grad_output, sources, starts, coefficients = lookups_of(gradient)
-    if accumulator(grad_output.dtype) != accumulator(weight.dtype):
+    if grad_output.dtype is not weight.dtype and accumulator(grad_output.dtype) != accumulator(weight.dtype):
         return RowGradient(rows, summed(gradient, weight, device))
     _agree("grad_output", grad_output, (len(grad_output), weight.shape[1]))
     _agree("starts", starts, (len(rows) + 1,))
@@ -66,6 +70,18 @@ def without(gradient: RowGradient, frozen: NDArray[np.bool_], device: str) -> Ro
     if kept.all():
         return gradient
     return RowGradient(gradient.rows[kept], on_host(gradient.collect(device=device))[kept])
+
+
+def clipped(
+    gradients: Sequence[RowGradient], tables: Sequence[NDArray], bound: float, clip_norm: float, device: str
+) -> list[RowGradient]:
+    """Return gradients of tables clipped to `bound` and then scaled to `clip_norm`, which needs all of them in full."""
+    found = zip(gradients, tables, strict=True)
+    values = [np.clip(summed(gradient, table, device), -bound, bound) for gradient, table in found]
+    norm = math.sqrt(sum(map(squared_norm, values)))
+    factor = min(1.0, clip_norm / (norm + NORM_EPS)) if norm == norm else norm
+    scaled = [array * array.dtype.type(factor) for array in values]
+    return [RowGradient(gradient.rows, array) for gradient, array in zip(gradients, scaled, strict=True)]
 
 
 def squared_norm(values: NDArray) -> float:

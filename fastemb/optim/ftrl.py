@@ -10,7 +10,8 @@ from fastemb.engine.backend import kernels
 from fastemb.engine.device import DeviceArray
 from fastemb.engine.gradients import RowGradient
 from fastemb.engine.validate import real
-from fastemb.optim.optimizer import LearningRate, Optimizer
+from fastemb.optim.arguments import LearningRate
+from fastemb.optim.optimizer import Optimizer
 from fastemb.optim.state import Parameter, State
 
 __all__ = ["FTRL"]

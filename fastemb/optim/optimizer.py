@@ -1,43 +1,29 @@
 """What all optimizers share: state, learning rate, weight decay, clipping, and how a rule is applied to rows."""
 
 import math
-from collections.abc import Callable, Iterable
-from copy import deepcopy
+from collections.abc import Iterable
 from inspect import signature
-from typing import Any, ClassVar, TypedDict
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastemb.engine.arrays import accumulator, as_indices
+from fastemb.engine.arrays import as_indices
 from fastemb.engine.backend import checked_device, indexing_device
-from fastemb.engine.device import on_host
 from fastemb.engine.gradients import RowGradient
-from fastemb.engine.locks import ForkedLock
 from fastemb.engine.updates import apply
-from fastemb.engine.validate import choice, integer, real
-from fastemb.optim.changes import checked, decay_looked_up, run_decay, squared_norm, summed, without
-from fastemb.optim.state import Parameter, State, array_of, frozen_rows, listed, table_of
+from fastemb.engine.validate import choice, real
+from fastemb.optim.arguments import LearningRate
+from fastemb.optim.changes import checked, clipped, decay_looked_up, run_decay, without
+from fastemb.optim.state import Parameter, State, frozen_rows, listed, table_of
+from fastemb.optim.states import States
 
-__all__ = ["LearningRate", "Optimizer", "Options"]
-
-LearningRate = float | Callable[[int], float]
+__all__ = ["Optimizer"]
 
 FLUSH_ROWS = 1 << 16
-NORM_EPS = 1e-6  # torch.nn.utils.clip_grad_norm_'s
 
 
-class Options(TypedDict, total=False):
-    """What all optimizers take besides: see `Optimizer`."""
-
-    decay: str
-    clip_value: float | None
-    clip_norm: float | None
-    device: str
-
-
-class Optimizer:
+class Optimizer(States):
     """The base of all optimizers; a subclass says which kernel applies its rule, and with what numbers.
 
     Parameters
@@ -87,7 +73,6 @@ class Optimizer:
     array([0.5, 0.5])
     """
 
-    _names: ClassVar[tuple[str, ...]] = ()
     _decoupled: bool = False
 
     def __init__(
@@ -117,10 +102,8 @@ class Optimizer:
                 f"decay='exact' has no closed form for {self._has_no_closed_form()}: use decay='touched', "
                 "SGD without momentum, or AdamW"
             )
-        self._lock = ForkedLock()
         self._parameters: list[Parameter] = []
-        self._states: WeakKeyDictionary[Any, State] = WeakKeyDictionary()
-        self._loaded: list[dict[str, Any]] = []
+        super().__init__()
         for parameter in listed(parameters):
             self.bind(parameter)
 
@@ -128,10 +111,6 @@ class Optimizer:
 
     def _rule(self) -> str:
         """Return the name of the kernel's rule."""
-        raise NotImplementedError
-
-    def _widths(self, dim: int) -> tuple[int, int]:
-        """Return the columns of the rule's two state arrays, 0 for none."""
         raise NotImplementedError
 
     def _rates(self, lr: float, step: int) -> tuple[float, ...]:
@@ -195,7 +174,10 @@ class Optimizer:
             If the table cannot be changed, the gradient does not fit it, or `clip_norm` is set and the optimizer has
             other parameters, whose gradients would have to be known.
         """
-        self.update_together([(parameter, gradient)])
+        if self.clip_norm is None:
+            self._apply(parameter, gradient)
+        else:
+            self.update_together([(parameter, gradient)])
 
     def update_together(self, found: list[tuple[Parameter, RowGradient]]) -> None:
         """Apply gradients of one backward, one for each parameter: see `update`.
@@ -269,99 +251,11 @@ class Optimizer:
                 if frozen is not None:  # what they have missed is not theirs
                     state.reach(weight, frozen)
 
-    def state_of(self, parameter: Parameter) -> dict[str, Any]:
-        """Return what the optimizer remembers of a parameter.
-
-        Returns
-        -------
-        dict
-            ``{"step": int, an array's name: array, ...}``. The arrays are the optimizer's own, not copies.
-        """
-        return self._named(self._state(parameter))
-
-    def load_state_of(self, parameter: Parameter, state: dict[str, Any]) -> None:
-        """Take over what an optimizer of this kind has remembered of a parameter of the same shape.
-
-        Parameters
-        ----------
-        parameter : layer
-        state : dict
-            From `state_of`; its arrays are copied.
-
-        Raises
-        ------
-        ValueError
-            If an array does not fit the table.
-        """
-        restored = self._restored(parameter, state)
-        with self._lock:
-            self._states[parameter] = restored
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what the optimizer remembers, parameter by parameter in the order in which they were made or bound.
-
-        Returns
-        -------
-        dict
-            ``{"optimizer": name, "state": [what state_of returns, ...]}``
-        """
-        return {"optimizer": type(self).__name__, "state": [self._named(state) for state in self._states.values()]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what another optimizer of this kind has remembered.
-
-        Parameters
-        ----------
-        state_dict : dict
-            From `state_dict`; its arrays are copied. What is left over, when each parameter has its share, is for the
-            parameters that will come, in their order.
-
-        Raises
-        ------
-        ValueError
-            If it is of another optimizer, has too few states, or arrays that do not fit the tables.
-        """
-        if state_dict.get("optimizer") != type(self).__name__:
-            raise ValueError(f"state_dict must be of {type(self).__name__}, got {state_dict.get('optimizer')!r}")
-        states = list(state_dict["state"])
-        with self._lock:
-            known = list(self._states)
-            if len(states) < len(known):
-                raise ValueError(f"state_dict must have {len(known)} states or more, got {len(states)}")
-            restored = [self._restored(p, saved) for p, saved in zip(known, states, strict=False)]
-            for parameter, state in zip(known, restored, strict=True):
-                self._states[parameter] = state
-            self._loaded = deepcopy(states[len(known) :])
-
     def __repr__(self) -> str:
         """Return the class and what is always of interest."""
         return f"{type(self).__name__}(lr={self.lr}, weight_decay={self.weight_decay}, decay={self.decay!r})"
 
-    # Weak references cannot be pickled: a copy knows the parameters that are copied along.
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_states": list(self._states.items())}
-
-    def __setstate__(self, attributes: dict[str, Any]) -> None:
-        self.__dict__.update(attributes)
-        self._states = WeakKeyDictionary()
-        for parameter, state in attributes["_states"]:
-            self._states[parameter] = state
-
     # How a gradient is applied.
-
-    def _state(self, parameter: Parameter) -> State:
-        state = self._states.get(parameter)
-        if state is None:
-            with self._lock:
-                if parameter not in self._states:
-                    saved = self._loaded.pop(0) if self._loaded else None
-                    self._states[parameter] = State() if saved is None else self._restored(parameter, saved)
-                state = self._states[parameter]
-        moves = getattr(parameter, "moves", ())
-        if state.num_moves != len(moves):
-            state.follow(moves)
-        return state
 
     def _apply(self, parameter: Parameter, gradient: RowGradient) -> None:
         with self._lock:
@@ -377,8 +271,7 @@ class Optimizer:
                 run_decay(self.device, weight, state.fit_reached(weight), change, state.log_product)
                 keep = 1.0
             state.step += 1
-            clip = math.inf if self.clip_value is None else self.clip_value
-            hyper = np.array([clip, keep, pull, *self._rates(lr, state.step)], accumulator(weight.dtype))
+            hyper = state.hyper((self._bound(), keep, pull, *self._rates(lr, state.step)), weight.dtype)
             arrays = state.fit(weight, self._widths(weight.shape[1]))
             self._before(state, weight, change, lr)
             apply(self.device, weight, arrays, change, hyper, self._rule())
@@ -389,13 +282,14 @@ class Optimizer:
     def _step_clipped(self, found: list[tuple[Parameter, RowGradient]]) -> None:
         """Apply gradients scaled to `clip_norm`, which needs all of them in full."""
         assert self.clip_norm is not None
-        bound = math.inf if self.clip_value is None else self.clip_value
-        rows = [gradient.rows for _, gradient in found]
-        values = [np.clip(summed(gradient, table_of(p), self.device), -bound, bound) for p, gradient in found]
-        norm = math.sqrt(sum(map(squared_norm, values)))
-        factor = min(1.0, self.clip_norm / (norm + NORM_EPS)) if norm == norm else norm
-        for n, (parameter, _) in enumerate(found):
-            self._apply(parameter, RowGradient(rows[n], values[n] * values[n].dtype.type(factor)))
+        tables = [table_of(parameter) for parameter, _ in found]
+        gradients = clipped([gradient for _, gradient in found], tables, self._bound(), self.clip_norm, self.device)
+        for (parameter, _), gradient in zip(found, gradients, strict=True):
+            self._apply(parameter, gradient)
+
+    def _bound(self) -> float:
+        """Return what each element of a gradient is limited to."""
+        return math.inf if self.clip_value is None else self.clip_value
 
     def _rate_at(self, step: int) -> float:
         return real(f"lr({step})", self._lr(step), 0) if callable(self._lr) else self._lr
@@ -409,26 +303,3 @@ class Optimizer:
         if exact and keep <= 0:
             raise ValueError(f"lr * weight_decay must be below 1 for exact decay, got {lr} * {self.weight_decay}")
         return keep, 0.0
-
-    def _named(self, state: State) -> dict[str, Any]:
-        named: dict[str, Any] = {"step": state.step}
-        if state.arrays is not None:
-            named |= {name: on_host(a) for name, a in zip(self._names, state.arrays, strict=False) if a.shape != (0, 1)}
-        if state.reached is not None:
-            named |= {"log_product": state.log_product, "reached": on_host(state.reached)}
-        return named
-
-    def _restored(self, parameter: Parameter, saved: dict[str, Any]) -> State:
-        weight = table_of(parameter)
-        widths = self._widths(weight.shape[1])
-        state = State(integer("step", saved["step"], 0), None, float(saved.get("log_product", 0.0)))
-        state.num_moves = len(getattr(parameter, "moves", ()))
-        if "reached" in saved:
-            state.reached = array_of("reached", saved["reached"], (len(weight),), np.dtype(np.float64))
-        if any(name in saved for name in self._names):
-            arrays = [np.zeros((0, 1), accumulator(weight.dtype))] * 2
-            for n, (name, width) in enumerate(zip(self._names, widths, strict=False)):
-                if width:
-                    arrays[n] = array_of(name, saved[name], (len(weight), width), accumulator(weight.dtype))
-            state.arrays = (arrays[0], arrays[1])
-        return state

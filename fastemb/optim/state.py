@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastemb.engine import device, memory
-from fastemb.engine.arrays import BFLOAT16, FLOAT16, accumulator, as_table
+from fastemb.engine.arrays import BFLOAT16, FLOAT16, FLOAT_DTYPES, accumulator, as_table
 
 __all__ = ["Parameter", "State", "array_of", "frozen_rows", "listed", "table_of"]
 
@@ -45,6 +45,10 @@ class State:
         What `log_product` was when each row was last caught up.
     num_moves : int
         How many of the parameter's moves of rows the arrays have followed.
+    fitted : tuple or None
+        For what table the arrays are known to fit.
+    told : tuple
+        What `hyper` was last asked for, and what it returned.
     """
 
     step: int = 0
@@ -52,6 +56,8 @@ class State:
     log_product: float = 0.0
     reached: NDArray[np.float64] | None = None
     num_moves: int = 0
+    fitted: tuple[Any, ...] | None = None
+    told: tuple[Any, Any] = (None, None)
 
     def fit(self, weight: NDArray, widths: tuple[int, int]) -> tuple[NDArray, NDArray]:
         """Return the arrays for a table of this shape and dtype, made if there are none.
@@ -59,6 +65,9 @@ class State:
         A width of 0 stands for no array. Of a table that was resized, the rows that it still has keep what is known of
         them. Memory is zeroed lazily by the system, so making an array does not touch its rows.
         """
+        wanted = type(weight), weight.shape, weight.dtype, widths
+        if self.arrays is not None and self.fitted == wanted:
+            return self.arrays
         dtype, is_on_gpu = accumulator(weight.dtype), isinstance(weight, device.DeviceArray)
         size = len(weight)
         shapes = [(size, width) if width else (0, 1) for width in widths]
@@ -69,8 +78,15 @@ class State:
         if first.shape != shapes[0] or second.shape != shapes[1] or first.dtype != dtype:
             first, second = device.on_host(first), device.on_host(second)
             self.arrays = first, second = resized(first, shapes[0], dtype), resized(second, shapes[1], dtype)
-        self.arrays = (_beside(first, is_on_gpu), _beside(second, is_on_gpu))
+        self.arrays, self.fitted = (_beside(first, is_on_gpu), _beside(second, is_on_gpu)), wanted
         return self.arrays
+
+    def hyper(self, numbers: tuple[float, ...], dtype: np.dtype) -> NDArray:
+        """Return numbers as kernels take them, for a table of this dtype: an array that is made when they change."""
+        wanted = numbers, dtype
+        if self.told[0] != wanted:
+            self.told = wanted, np.array(numbers, accumulator(dtype))
+        return self.told[1]
 
     def fit_reached(self, weight: NDArray) -> NDArray[np.float64]:
         """Return `reached` for a table of this many rows, beside it; rows that are new have missed no decay."""
@@ -94,7 +110,7 @@ class State:
         for num_embeddings, spans in moves[self.num_moves :]:
             if self.arrays is not None:
                 first, second = (moved(device.on_host(array), num_embeddings, spans) for array in self.arrays)
-                self.arrays = first, second
+                self.arrays, self.fitted = (first, second), None
             if self.reached is not None:
                 old, reached = device.on_host(self.reached), np.full(num_embeddings, self.log_product)
                 for source, target, length in spans:
@@ -183,6 +199,8 @@ def table_of(parameter: Parameter) -> NDArray:
     ValueError: weight must have 2 dimensions, got shape (3,)
     """
     weight = getattr(parameter, "weight", None)
+    if type(weight) is np.ndarray and weight.dtype in FLOAT_DTYPES:
+        return as_table(weight, change=True)
     if isinstance(weight, device.DeviceArray):
         return _table_of_gpu(weight)
     if not isinstance(weight, np.ndarray):

@@ -79,23 +79,16 @@ def embedding(
         _refuse_fused(fused, weight)
         return F.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
     with working(weight) if on_gpu(weight) else _HERE:
-        return _embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, fused)
-
-
-def _embedding(
-    input: Tensor, weight: Tensor, padding_idx: int | None, max_norm: float | None, norm_type: float,
-    scale_grad_by_freq: bool, sparse: bool, fused: FusedTable | None,
-) -> Tensor:  # fmt: skip
-    input = take_indices("input", input, weight)
-    indices = array_of(input.contiguous()).reshape(-1)
-    if padding_idx is not None:
-        padding_idx = padding_row(padding_idx, len(weight))
-    _before_reading(weight, indices, max_norm, norm_type, fused)
-    if weight.requires_grad and torch.is_grad_enabled():
-        kept = weight if sparse else None
-        call = Call(weight.shape, weight.dtype, indices, "", padding_idx, scale_grad_by_freq, kept, fused)
-        return apply_lookup(weight, input, call)
-    return look_up(weight, indices, input.shape)
+        input = take_indices("input", input, weight)
+        indices = array_of(input.contiguous()).reshape(-1)
+        if padding_idx is not None:
+            padding_idx = padding_row(padding_idx, len(weight))
+        _before_reading(weight, indices, max_norm, norm_type, fused)
+        if weight.requires_grad and torch.is_grad_enabled():
+            kept = weight if sparse else None
+            call = Call(weight.shape, weight.dtype, indices, "", padding_idx, scale_grad_by_freq, kept, fused)
+            return apply_lookup(weight, input, call)
+        return look_up(weight, indices, input.shape)
 
 
 def embedding_bag(
@@ -169,27 +162,17 @@ def embedding_bag(
             input, weight, offsets, max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights,
             include_last_offset, padding_idx,
         )  # fmt: skip
-    with working(weight) if on_gpu(weight) else _HERE:
-        return _embedding_bag(
-            input, weight, offsets, max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights,
-            include_last_offset, padding_idx, fused,
-        )  # fmt: skip
-
-
-def _embedding_bag(
-    input: Tensor, weight: Tensor, offsets: Tensor | None, max_norm: float | None, norm_type: float,
-    scale_grad_by_freq: bool, mode: str, sparse: bool, per_sample_weights: Tensor | None, include_last_offset: bool,
-    padding_idx: int | None, fused: FusedTable | None,
-) -> Tensor:  # fmt: skip
-    make = _bags_on_gpu if on_gpu(weight) else _bags
-    bags = make(input, offsets, weight, per_sample_weights, include_last_offset, padding_idx)
-    _before_reading(weight, bags.indices, max_norm, norm_type, fused)
-    learns = weight.requires_grad or (per_sample_weights is not None and per_sample_weights.requires_grad)
-    if learns and torch.is_grad_enabled():
-        kept = weight if sparse else None
-        call = Call(weight.shape, weight.dtype, bags, mode, None, scale_grad_by_freq, kept, fused)
-        return apply_reduce(weight, per_sample_weights, input, offsets, call)
-    return reduce(weight, bags, mode)[0]
+    there = on_gpu(weight)
+    with working(weight) if there else _HERE:
+        make = _bags_on_gpu if there else _bags
+        bags = make(input, offsets, weight, per_sample_weights, include_last_offset, padding_idx)
+        _before_reading(weight, bags.indices, max_norm, norm_type, fused)
+        learns = weight.requires_grad or (per_sample_weights is not None and per_sample_weights.requires_grad)
+        if learns and torch.is_grad_enabled():
+            kept = weight if sparse else None
+            call = Call(weight.shape, weight.dtype, bags, mode, None, scale_grad_by_freq, kept, fused)
+            return apply_reduce(weight, per_sample_weights, input, offsets, call)
+        return reduce(weight, bags, mode)[0]
 
 
 def _bags(

@@ -33,6 +33,7 @@ OPTIMIZERS = {
 }
 
 
+_HERE: AbstractContextManager[None] = nullcontext()
 _tables: "WeakValueDictionary[int, FusedTable]" = WeakValueDictionary()  # by the id of the parameter that they keep
 _known_optimizers: WeakSet[torch.optim.Optimizer] = WeakSet()  # torch's, of which a first step was seen
 _running: "WeakValueDictionary[tuple[int, int], _Backward]" = WeakValueDictionary()
@@ -277,7 +278,7 @@ class _Backward:
                 )
         if self.optimizer.clip_norm is None:
             for table, gradients in self.gradients.items():
-                with self.working(table):
+                with self.working(table) if self.streams else _HERE:
                     self.optimizer.update(table, merge(gradients))
         else:
             self._step_clipped()

@@ -65,9 +65,11 @@ class _Table(nn.Module):
         It does where ``torch.func.functional_call`` has put another tensor in the weight's place, and in a graph that
         is exported or traced by ``torch.fx``.
         """
-        if isinstance(weight, torch.fx.Proxy):
-            return None
-        table = self._table()
+        table = self._fused
+        if table is None or table.parameter is not weight:
+            if isinstance(weight, torch.fx.Proxy):
+                return None
+            table = self._table()
         if not (weight.requires_grad and torch.is_grad_enabled()):
             return table
         if table is not None:

@@ -106,10 +106,12 @@ def take_indices(name: str, tensor: Tensor, weight: Tensor) -> Tensor:
     """
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor of integers, got {type(tensor).__name__}")
-    if tensor.dtype is not torch.int64 and tensor.dtype is not torch.int32:
-        if tensor.dtype not in _NARROW:
-            raise TypeError(f"{name} must be a tensor of integers, got one of {tensor.dtype}")
+    dtype = tensor.dtype
+    if dtype is not torch.int64 and dtype is not torch.int32:
+        if dtype not in _NARROW:
+            raise TypeError(f"{name} must be a tensor of integers, got one of {dtype}")
         tensor = tensor.to(torch.int32)
-    if tensor.is_cpu != weight.is_cpu or tensor.get_device() != weight.get_device():
+    on_cpu = tensor.is_cpu
+    if on_cpu != weight.is_cpu or not (on_cpu or tensor.get_device() == weight.get_device()):
         raise ValueError(f"{name} must lie where weight lies, on {weight.device}, got {tensor.device}")
     return tensor

@@ -48,8 +48,9 @@ class Arithmetic:
         The same for the power of the counts by which negatives are drawn.
     end : {"absolute", "share", "zero"}
         The learning rate at the end where none is given: 1e-4, 1e-4 of the first rate, or 0.
-    in_order : bool
-        Train the text from its first sentence to its last, rather than its parts in a random order, as `FastText` does.
+    order : {"text", "random", "starts"}
+        Train the text from its first sentence to its last; its parts in a random order, as `FastText` does; or from as
+        many places as there are threads, as word2vec.c, fastText and gensim's ``corpus_file`` do.
     keep_share_of : {"retained", "all"}
         Subsampling sees a word's share of the words in the vocabulary, or of all words read.
     """
@@ -71,7 +72,7 @@ class Arithmetic:
     corrected_alpha: float = 0.2
     sum_alpha: float | None = None
     ns_exponent: float = 0.75
-    in_order: bool = True
+    order: Literal["text", "random", "starts"] = "text"
     end: Literal["absolute", "share", "zero"] = "absolute"
     keep_share_of: Literal["retained", "all"] = "retained"
 
@@ -107,7 +108,9 @@ class Arithmetic:
 
 
 ARITHMETIC = {
-    "word2vec.c": Arithmetic(pairwise=True, sigmoid_scale=83.0, skipgram_alpha=0.025, cbow_alpha=0.05, end="share"),
+    "word2vec.c": Arithmetic(
+        pairwise=True, sigmoid_scale=83.0, skipgram_alpha=0.025, cbow_alpha=0.05, end="share", order="starts",
+    ),
     "gensim": Arithmetic(
         pairwise=True, sigmoid_scale=83.0, saturates=False, divides_sum=True, start=1.0, skipgram_alpha=0.025,
         cbow_alpha=0.025,
@@ -115,7 +118,7 @@ ARITHMETIC = {
     "fasttext": Arithmetic(
         pairwise=True, sigmoid_limit=8.0, sigmoid_size=512, sigmoid_scale=32.0, path_saturates=True, redraws=True,
         centre_is_input=True, code_is_label=True, start=1.0, skipgram_alpha=0.05, cbow_alpha=0.05, ns_exponent=0.5,
-        end="zero", keep_share_of="all",
+        end="zero", keep_share_of="all", order="starts",
     ),
 }  # fmt: skip
 """The programs whose arithmetic `Word2Vec` can take on."""

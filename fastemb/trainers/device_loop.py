@@ -141,10 +141,12 @@ class DeviceTrainer:
         noise = text.noise if text.negative else np.zeros((1, 2), np.uint32)
         parts = tuple(fixed(a) for a in (values, ends, points, codes, path_ends, factors, text.keep, noise))
         self._after = after
-        self._atomics = (0, 0) if has_vector_atomics() else (0,)
         self._near, self._shared_floats = _own_memory(length, text.window, self._sentences)
         self._tables = _placed([table if len(table) else nothing.copy() for table in (weight_in, weight_out, inner)])
         made_in, made_out, made_inner = (table.made for table in self._tables)
+        # NVIDIA tells of additions to the host's memory one by one, and of vectors only to the GPU's own.
+        is_split = any(isinstance(table.made, tuple) for table in self._tables)
+        self._atomics = (0, 0) if has_vector_atomics() and not is_split else (0,)
         tree_parts = (*parts[2:5], made_inner)
         self._before = (made_in, made_out, parts[:2], parts[5], tree_parts, *parts[6:], *text[2:])
 
@@ -196,11 +198,15 @@ def _own_memory(row_length: int, window: int, sentences: int) -> tuple[tuple, in
 
 
 def _placed(tables: list[NDArray[np.float32]]) -> list[Placed]:
-    """Return tables with twins: on the GPU, the last table first, or in managed memory where there is no room."""
+    """Return twins of the input vectors, the output vectors and those of a tree's inner nodes.
+
+    Where there is no room for all on the GPU, the nodes come first, since all words use the root; of the others, whose
+    first rows are those of the most frequent words, the same share of rows is there.
+    """
+    *others, inner = tables
     room = (1 - RESERVED) * free_bytes()
-    placed = []
-    for table in reversed(tables):
-        fits = table.nbytes <= room
-        placed.append(Placed(table, fits))
-        room -= table.nbytes if fits else 0
-    return placed[::-1]
+    shares = [(inner, room / inner.nbytes)]
+    room = max(0.0, room - inner.nbytes)
+    shares += [(table, room / sum(other.nbytes for other in others)) for table in others]
+    placed = [Placed(table, max(1, int(min(1.0, share) * len(table)))) for table, share in shares]
+    return [*placed[1:], placed[0]]

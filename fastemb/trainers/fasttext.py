@@ -237,7 +237,7 @@ class FastText(Word2Vec):
 
     @property
     def _arithmetic(self) -> Arithmetic:
-        return replace(super()._arithmetic, in_order=self.compat is not None)
+        return super()._arithmetic if self.compat else replace(super()._arithmetic, order="random")
 
     def _rates(self) -> tuple[float, float]:
         """Return the learning rate at the start and at the end."""

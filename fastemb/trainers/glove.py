@@ -63,8 +63,8 @@ class GloVe(GloVeModel):
     vectors : {"sum", "word", "context", "concat"}, default "sum"
         What `wv` holds: the sum of a word's two vectors (as the program's output), one of them, or both side by side.
     compat : {None, "glove", "glove-1.2"}
-        The GloVe program up to its release 1.2 multiplies the biases' step by `eta`, too: ``"glove-1.2"``. Since then
-        their rate is 1, as it is here; ``"glove"`` is the same as None.
+        The GloVe program's release 1.2 multiplies the biases' step by `eta`, too: ``"glove-1.2"``. In its sources
+        since 2020 their rate is 1, as it is here; ``"glove"`` is the same as None.
     seed : int, default 1
         Of all random numbers.
     workers : int, optional

@@ -20,7 +20,7 @@ from fastemb.engine.sampling import keep_probabilities, noise_table, sigmoid_tab
 from fastemb.engine.tuning import Tuner
 from fastemb.trainers.arithmetic import Arithmetic
 from fastemb.trainers.device_loop import BLOCK_IDS, DeviceTrainer, Text, row_uses
-from fastemb.trainers.schedule import Monitor, Rate, longest_sentence, sentence_ranges
+from fastemb.trainers.schedule import Monitor, Rate, longest_sentence, sentence_ranges, turns
 
 __all__ = ["Loop", "Tables"]
 
@@ -160,16 +160,17 @@ class Loop:
     def _work(
         self, offsets: NDArray[np.int64], ranges: list[tuple[int, int]], epoch: int, like: Task, tuner: Tuner[int]
     ) -> Iterator[Task]:
-        """Yield the ranges of an epoch, in the order of the text or in a random one.
+        """Yield the ranges of an epoch, in the order that `arithmetic` tells.
 
         What a text treats of changes along it, and rows of n-grams are shared by words of all of it: measured, an
-        epoch in the text's order is much worse. fastText's threads begin at as many places of the text.
+        epoch in the text's order is much worse than one in a random order, and two readers that begin at its start and
+        at its middle are better than one.
         """
-        places: NDArray = np.arange(len(ranges))
-        if not self.arithmetic.in_order:
-            places = np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(places)
+        places = turns(len(ranges), self.workers if self.arithmetic.order == "starts" else 1)
+        if self.arithmetic.order == "random":
+            places = np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(places).tolist()
         done = 0
-        for place in places.tolist():
+        for place in places:
             start, stop = ranges[place]
             first, last = int(offsets[start]), int(offsets[stop])
             # Kernels count the ids from the start of the text.
@@ -265,7 +266,7 @@ class Loop:
         inputs = self.window if self.sg else 2
         outputs = self.negative + 1 + (16 if self.tables.weight_inner is not None else 0)
         work_per_id = inputs * outputs * self.tables.weight_in.shape[1]
-        work = RANGE_WORK if self.arithmetic.in_order else SCATTERED_WORK
+        work = RANGE_WORK if self.arithmetic.order == "text" else SCATTERED_WORK
         return max(1, min(work // work_per_id, num_ids // (RANGES_PER_WORKER * self.workers)))
 
     def _check(self, result: NDArray[np.float64], epoch: int, words: int, alpha: float) -> None:

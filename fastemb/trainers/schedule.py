@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Monitor", "Progress", "Rate", "longest_sentence", "sentence_ranges"]
+__all__ = ["Monitor", "Progress", "Rate", "longest_sentence", "sentence_ranges", "turns"]
 
 REPORT_SECONDS = 0.2
 
@@ -88,6 +88,18 @@ def sentence_ranges(offsets: NDArray[np.int64], size: int) -> Iterator[tuple[int
         stop = max(start + 1, stop)
         yield start, stop
         start = stop
+
+
+def turns(number: int, readers: int) -> list[int]:
+    """Return the numbers below `number` as readers that begin at as many places take turns to read them.
+
+    Examples
+    --------
+    >>> turns(7, readers=2)
+    [0, 4, 1, 5, 2, 6, 3]
+    """
+    step = -(-number // readers)
+    return [place for first in range(step) for place in range(first, number, step)]
 
 
 def longest_sentence(offsets: NDArray[np.int64]) -> int:

@@ -12,10 +12,9 @@ from fastemb.engine.backend import kernels, simd_width
 
 AHEAD_BYTES = 16384
 LEAST_AHEAD, MOST_AHEAD = 16, 64
-_simd = kernels("cpu", "simd")
-_address, _load, _add, _prefetch, _total, _zeros = (
-    getattr(_simd, name) for name in ("address", "load", "add", "prefetch", "total", "zeros")
-)
+_simd, _pieces = kernels("cpu", "simd"), kernels("cpu", "pieces")
+_address, _load, _add, _total, _zeros = (getattr(_simd, name) for name in ("address", "load", "add", "total", "zeros"))
+_pointer, _prefetch = _pieces.pointer, _pieces.prefetch_line
 _index = _simd.get_int64
 _index_address = _simd.int64_address
 
@@ -26,24 +25,25 @@ def _read_part(weight, indices, ahead, width, start, stop):  # type: ignore[no-u
     row_bytes, size = 4 * weight.shape[1], 32 * len(width)
     ids, table, edge = _index_address(indices, 0), _address(weight, 0), len(indices) - 1
     a, b, c, d = _zeros(width), _zeros(width), _zeros(width), _zeros(width)
+    rows = _pointer(weight)
     for i in range(start, stop):
-        coming, row = table + _index(ids, min(i + ahead, edge)) * row_bytes, table + _index(ids, i) * row_bytes
+        coming, row = _index(ids, min(i + ahead, edge)) * row_bytes, table + _index(ids, i) * row_bytes
         at = 0
         while at + 4 * size <= row_bytes:  # four sums, so that one addition need not wait for another
-            _prefetch(coming + at, width)
-            _prefetch(coming + at + size, width)
-            _prefetch(coming + at + 2 * size, width)
-            _prefetch(coming + at + 3 * size, width)
+            _prefetch(rows, coming + at)
+            _prefetch(rows, coming + at + size)
+            _prefetch(rows, coming + at + 2 * size)
+            _prefetch(rows, coming + at + 3 * size)
             a, b = _add(a, _load(row + at, width)), _add(b, _load(row + at + size, width))
             c, d = _add(c, _load(row + at + 2 * size, width)), _add(d, _load(row + at + 3 * size, width))
             at += 4 * size
         while at + size <= row_bytes:
-            _prefetch(coming + at, width)
+            _prefetch(rows, coming + at)
             a, b = b, _add(a, _load(row + at, width))
             at += size
         if at < row_bytes:  # the last columns, some of them again
             c = _add(c, _load(row + row_bytes - size, width))
-        _prefetch(coming + row_bytes - 4, width)  # a row may begin amid a cache line, and so end in one more
+        _prefetch(rows, coming + row_bytes - 4)  # a row may begin amid a cache line, and so end in one more
     return _total(_add(_add(a, b), _add(c, d)))
 
 

@@ -300,8 +300,9 @@ def store_integers(typingctx, p, offset, last, value):
 
 
 def _ask(builder: ir.IRBuilder, start: ir.Value, offset: int) -> None:
+    """Ask for a line, into the second cache: it has many more requests under way at a time than the first one has."""
     at = builder.inttoptr(builder.add(start, _I64(offset)), _I8.as_pointer())
-    _call(builder, "llvm.prefetch.p0", ir.VoidType(), [at, _I32(0), _I32(3), _I32(1)])
+    _call(builder, "llvm.prefetch.p0", ir.VoidType(), [at, _I32(0), _I32(2), _I32(1)])
 
 
 def _span_bytes(p: Pointer, count: types.BaseTuple) -> int:
@@ -543,4 +544,4 @@ def lookahead(num_rows, row_bytes):
         return 0
     if num_rows * row_bytes <= SHARED_CACHE:
         return 16
-    return 24 if row_bytes <= 512 else 16
+    return max(16, min(64, 8192 // max(1, row_bytes)))

@@ -175,22 +175,29 @@ def reduce_columns(target, to, rows, dim, bag, factors, padding_idx, scale, sign
     return bad
 
 
+@inline
+def reduce_bags(target, to, out_bytes, rows, dim, bags, factors, padding_idx, mode, halves):
+    """Reduce some bags; return the status."""
+    ids, num_lookups, offsets, lo, hi, ahead = bags
+    for b in range(lo, hi):
+        first, end = get(offsets, b), get(offsets, b + 1)
+        if first < 0 or first > end or end > num_lookups:
+            return -2 - b
+        scale = np.float32(bag_scale(ids, first, end, factors, padding_idx, mode))
+        bag = (ids, first, end, num_lookups - 1, ahead)
+        bad = reduce_columns(target, to + b * out_bytes, rows, dim, bag, factors, padding_idx, scale, None, halves)
+        if bad >= 0:
+            return bad
+    return -1
+
+
 @kernel
 def reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode, start, stop):
     (num_rows, dim), row_bytes = (table.shape[0], out.shape[1]), table.strides[0]
     target, ids, factors = mutable_pointer(out), pointer(indices), pointer(coefficients)
-    edge, ahead = indices.shape[0] - 1, lookahead(num_rows, row_bytes)
     rows = (pointer(table), num_rows, row_bytes, bytes_of(dim, halves))
-    for b in range(start, stop):
-        first, end = offsets[b], offsets[b + 1]
-        if first < 0 or first > end or end > indices.shape[0]:
-            return -2 - b
-        scale = np.float32(bag_scale(ids, first, end, factors, padding_idx, mode))
-        bag = (ids, first, end, edge, ahead)
-        bad = reduce_columns(target, b * out.strides[0], rows, dim, bag, factors, padding_idx, scale, None, halves)
-        if bad >= 0:
-            return bad
-    return -1
+    bags = (ids, indices.shape[0], pointer(offsets), start, stop, lookahead(num_rows, row_bytes))
+    return reduce_bags(target, 0, out.strides[0], rows, dim, bags, factors, padding_idx, mode, halves)
 
 
 @kernel

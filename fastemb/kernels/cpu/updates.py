@@ -45,7 +45,7 @@ def update_rows(weight, first, second, rows, gradients, base, lookups, hyper, ru
     num_embeddings, dim = weight.shape
     table, sums = mutable_pointer(weight), pointer(gradients)
     firsts, seconds = mutable_pointer(first), mutable_pointer(second)
-    ids, numbers = pointer(rows), pointer(hyper)
+    ids, numbers = pointer(rows), numbers_of(hyper)
     row_bytes, size, last = weight.strides[0], dim * size_of(table), rows.shape[0] - 1
     first_bytes, second_bytes = first.shape[1] * size_of(firsts), second.shape[1] * size_of(seconds)
     ahead = max(4, min(32, IN_FLIGHT // (row_bytes + first_bytes + second_bytes)))
@@ -215,9 +215,22 @@ def write(row, place, count, value):
 
 
 @inline
+def numbers_of(hyper):
+    """Return the hyper-parameters, the last again for those that a rule has not.
+
+    They are read once and stay in registers: read between the stores of each span, they delay it by a third.
+    """
+    numbers, last = pointer(hyper), hyper.shape[0] - 1
+    return (
+        get(numbers, 0), get(numbers, 1), get(numbers, 2), get(numbers, 3), get(numbers, min(4, last)),
+        get(numbers, min(5, last)), get(numbers, min(6, last)), get(numbers, min(7, last)), get(numbers, min(8, last)),
+    )  # fmt: skip
+
+
+@inline
 def number(numbers, n, like):
     """Return a hyper-parameter in all lanes."""
-    return splat(get(numbers, n), like)
+    return splat(numbers[n], like)
 
 
 @inline
@@ -231,7 +244,7 @@ def clamp(x, bound):
 @inline
 def gradient_of(slopes, numbers, w, place, count):
     """Return a span of the gradient, clipped, with the weight decay that is part of it."""
-    g = clamp(read(slopes, place, count), get(numbers, CLIP))
+    g = clamp(read(slopes, place, count), numbers[CLIP])
     return fma(number(numbers, PULL, w), w, g)
 
 
@@ -277,7 +290,7 @@ def factor_of(rule, arguments, firsts, seconds, row, dim):
 
 
 def rate(rule, arguments, firsts, seconds, row, dim):
-    return get(arguments[2], RULE)
+    return arguments[2][RULE]
 
 
 @inline
@@ -291,15 +304,15 @@ def rowwise_adagrad_rate(rule, arguments, firsts, seconds, row, dim):
     numbers = arguments[2]
     squares = get(firsts, row) + mean_square(arguments, dim)
     put(firsts, row, squares)
-    return get(numbers, RULE) / (np.sqrt(squares) + get(numbers, RULE + 1))
+    return numbers[RULE] / (np.sqrt(squares) + numbers[RULE + 1])
 
 
 def rowwise_adam_rate(rule, arguments, firsts, seconds, row, dim):
     numbers = arguments[2]
     mean = mean_square(arguments, dim)
-    squares = get(numbers, RULE + 4) * get(seconds, row) + get(numbers, RULE + 5) * mean
+    squares = numbers[RULE + 4] * get(seconds, row) + numbers[RULE + 5] * mean
     put(seconds, row, squares)
-    return get(numbers, RULE) / (np.sqrt(squares) + get(numbers, RULE + 3))
+    return numbers[RULE] / (np.sqrt(squares) + numbers[RULE + 3])
 
 
 def ruled(rule, w, g, state, numbers, factor, place, count):
@@ -349,7 +362,7 @@ def ftrl(rule, w, g, state, numbers, factor, place, count):
     z = add(read(state[0], place, count), sub(g, mul(sigma, w)))
     write(state[0], place, count, z)
     write(state[1], place, count, squares)
-    beyond = sub(clamp(z, get(numbers, RULE + 2)), z)
+    beyond = sub(clamp(z, numbers[RULE + 2]), z)
     return div(beyond, fma(add(number(numbers, RULE + 1, z), root), factor, number(numbers, RULE + 3, z)))
 
 

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from fastemb.kernels.cuda.near import cuda, fresh_load, near_load, near_store
-from fastemb.kernels.cuda.vector import W4, atomic_add, dot, multiply_add, scale, zeros
+from fastemb.kernels.cuda.near import ZEROS, atomic_add, columns_of, cuda, fresh_load, near_load, near_store
+from fastemb.kernels.cuda.vector import W4, dot, multiply_add, scale
 
 __all__ = ["OUTPUTS", "add_to_inputs", "choose_noise", "choose_path", "combine", "layout_of", "train_block"]
 
@@ -80,7 +80,7 @@ def choose_path(memory, layout, rows, points, codes, first, last):
 def load_output(table, rows, memory, coefficients, n, c):
     """Return four columns of an output row; zeros where there is none."""
     if memory[coefficients + n] == np.float32(0):
-        return zeros(table, W4)
+        return ZEROS
     return fresh_load(table, rows[n], c, W4)
 
 
@@ -120,7 +120,7 @@ def train_block(memory, layout, slots, first, inputs, share, table, rows, rate, 
     """
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
     stride, _, outputs, parts, gradients, _, _, coefficients, _ = layout
-    length = table.shape[1]
+    length = columns_of(table)
     cuda.syncthreads()  # rows and coefficients are chosen
     for c in range(4 * lane, length, 4 * lanes):
         a = load_output(table, rows, memory, coefficients, 0, c)
@@ -189,13 +189,13 @@ def sum_parts(memory, layout, slots, first, inputs, share, length):
 def update(memory, layout, slots, first, inputs, table, rows, atomics):
     """Change the inputs, and add the outputs' changes to the table."""
     stride, _, outputs, _, gradients, _, factors, coefficients, _ = layout
-    for c in range(4 * cuda.threadIdx.x, table.shape[1], 4 * cuda.blockDim.x):
-        a, da = near_load(memory, outputs + c), zeros(table, W4)
-        b, db = near_load(memory, outputs + stride + c), zeros(table, W4)
-        d, dd = near_load(memory, outputs + 2 * stride + c), zeros(table, W4)
-        e, de = near_load(memory, outputs + 3 * stride + c), zeros(table, W4)
-        f, df = near_load(memory, outputs + 4 * stride + c), zeros(table, W4)
-        g, dg = near_load(memory, outputs + 5 * stride + c), zeros(table, W4)
+    for c in range(4 * cuda.threadIdx.x, columns_of(table), 4 * cuda.blockDim.x):
+        a, da = near_load(memory, outputs + c), ZEROS
+        b, db = near_load(memory, outputs + stride + c), ZEROS
+        d, dd = near_load(memory, outputs + 2 * stride + c), ZEROS
+        e, de = near_load(memory, outputs + 3 * stride + c), ZEROS
+        f, df = near_load(memory, outputs + 4 * stride + c), ZEROS
+        g, dg = near_load(memory, outputs + 5 * stride + c), ZEROS
         for m in range(inputs):
             slot = slots[first + m]
             factor = memory[factors + slot]

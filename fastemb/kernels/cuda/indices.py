@@ -6,7 +6,7 @@ from numba import cuda
 from fastemb.kernels.cuda.random import random_u64
 from fastemb.kernels.cuda.vector import first_team, num_teams
 
-__all__ = ["CLIP", "HASH", "PAD", "close", "settle"]
+__all__ = ["CLIP", "HASH", "PAD", "append", "close", "settle"]
 
 CLIP, PAD, HASH = range(3)  # what becomes of an index outside the table
 
@@ -41,3 +41,10 @@ def settle(out, indices, num_embeddings, padding_idx, policy, start, stop):
             else:
                 row = np.int64(random_u64(np.uint64(row), np.uint64(0)) % np.uint64(num_embeddings))
         out[i] = row
+
+
+@cuda.jit
+def append(out, offsets, first, added, start, stop):
+    """Write ``out[first + b] = offsets[b] + added`` for b in ``[start, stop)``."""
+    for b in range(start + first_team(), stop, num_teams()):
+        out[first + b] = offsets[b] + added

@@ -6,9 +6,9 @@ Place p of a sentence's kept words has slot p modulo ``2 * window + 1`` of a blo
 
 import numpy as np
 
-from fastemb.kernels.cuda.near import cuda, fresh_load, near_load, near_store
+from fastemb.kernels.cuda.near import ZEROS, atomic_add, columns_of, cuda, fresh_load, near_load, near_store
 from fastemb.kernels.cuda.sentences import QUEUE
-from fastemb.kernels.cuda.vector import W4, add, atomic_add, multiply_add, scale, zeros
+from fastemb.kernels.cuda.vector import W4, add, multiply_add, scale
 
 __all__ = ["give_back", "lend", "move_window", "slot_near"]
 
@@ -46,7 +46,7 @@ def rate_of(rates, row):
 @cuda.jit(device=True)
 def mean_of(weight_in, subwords, first, last, c):
     """Return four columns of the mean of a word's rows."""
-    total = zeros(weight_in, W4)
+    total = ZEROS
     for k in range(first, last):
         total = add(total, fresh_load(weight_in, row_at(subwords, k), c, W4))
     return scale(total, np.float32(1) / np.float32(last - first))
@@ -77,7 +77,7 @@ def put(memory, layout, slot, c, row):
 def lend(memory, layout, weight_in, subwords, rates, word, slot):
     """Copy the mean of a word's rows to a slot."""
     first, last = rows_of(subwords, word)
-    for c in range(4 * cuda.threadIdx.x, weight_in.shape[1], 4 * cuda.blockDim.x):
+    for c in range(4 * cuda.threadIdx.x, columns_of(weight_in), 4 * cuda.blockDim.x):
         put(memory, layout, slot, c, mean_of(weight_in, subwords, first, last, c))
     if cuda.threadIdx.x == 0:
         factor = np.float32(0)
@@ -91,7 +91,7 @@ def lend(memory, layout, weight_in, subwords, rates, word, slot):
 def give_back(memory, layout, weight_in, subwords, rates, word, slot, atomics):
     """Add the change of a slot to each of the word's rows."""
     first, last = rows_of(subwords, word)
-    for c in range(4 * cuda.threadIdx.x, weight_in.shape[1], 4 * cuda.blockDim.x):
+    for c in range(4 * cuda.threadIdx.x, columns_of(weight_in), 4 * cuda.blockDim.x):
         give_back_columns(memory, layout, weight_in, subwords, rates, first, last, slot, c, atomics)
 
 
@@ -99,7 +99,7 @@ def give_back(memory, layout, weight_in, subwords, rates, word, slot, atomics):
 def renewed(memory, layout, weight_in, subwords, rates, words, number, p, pos, centre_slot, window, c, atomics):
     """Give four columns of the place `p` back, and return what is lent again; zeros for no place."""
     if p < 0 or p >= number:
-        return zeros(weight_in, W4)
+        return ZEROS
     first, last = rows_of(subwords, np.int64(words[p & (QUEUE - 1)]))
     slot = slot_near(centre_slot, p - pos, window)
     give_back_columns(memory, layout, weight_in, subwords, rates, first, last, slot, c, atomics)
@@ -121,7 +121,7 @@ def renew(
     Four at a time, so that a thread waits once for what it reads of four rows; in the order of the places all the same.
     """
     oldest = (2 * window) // staleness * staleness
-    for c in range(4 * cuda.threadIdx.x, weight_in.shape[1], 4 * cuda.blockDim.x):
+    for c in range(4 * cuda.threadIdx.x, columns_of(weight_in), 4 * cuda.blockDim.x):
         for age in range(oldest, 0, -4 * staleness):
             p = pos + window - age
             q, r, s = p + staleness, p + 2 * staleness, p + 3 * staleness

@@ -1,13 +1,10 @@
 """What `vector` gives to kernels that run in Numba's simulator: the same functions in NumPy's arithmetic."""
 
-import threading
-
 import numpy as np
 from numba.cuda.simulator.kernel import _get_kernel_context as here  # what `cuda` means to the thread that asks
 
 from fastemb.kernels.reference.lookup import narrow, widen
 
-_adding = threading.Lock()
 _QUIET = {"over": "ignore", "under": "ignore", "invalid": "ignore", "divide": "ignore"}
 
 
@@ -42,11 +39,6 @@ def copy(out, row, column, table, from_row, width):
     assert 0 <= row < target.shape[0] and 0 <= from_row < source.shape[0], "outside the array"
     assert 0 <= column <= min(target.shape[1], source.shape[1]) - len(width), "outside the array"
     target[row, column : column + len(width)] = source[from_row, column : column + len(width)]
-
-
-def atomic_add(array, row, column, vector, atomics):
-    with _adding:
-        store(array, row, column, add(load(array, row, column, vector), vector))
 
 
 def number(array, value):

@@ -17,8 +17,8 @@ import numpy as np
 from numba import config, cuda
 
 __all__ = [
-    "ATOMIC_SCALARS", "ATOMIC_VECTORS", "SIMULATED", "W1", "W2", "W4", "W8", "add", "affine", "atomic_add", "codes",
-    "copy", "dot", "ends", "first_team", "load", "multiply_add", "num_teams", "number", "scale", "select", "store",
+    "ATOMIC_SCALARS", "ATOMIC_VECTORS", "SIMULATED", "W1", "W2", "W4", "W8", "add", "affine", "codes", "copy",
+    "dot", "ends", "first_team", "load", "multiply_add", "num_teams", "number", "scale", "select", "store",
     "team_max", "team_min", "team_sum", "until", "zeros",
 ]  # fmt: skip
 
@@ -28,8 +28,8 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 
 if SIMULATED:
     from fastemb.kernels.cuda.simulated import (
-        add, affine, atomic_add, codes, copy, dot, ends, first_team, load, multiply_add, num_teams, number, scale,
-        select, store, team_max, team_min, team_sum, until, zeros,
+        add, affine, codes, copy, dot, ends, first_team, load, multiply_add, num_teams, number, scale, select, store,
+        team_max, team_min, team_sum, until, zeros,
     )  # fmt: skip
 else:
     from llvmlite import ir
@@ -190,32 +190,6 @@ else:
             return context.get_dummy_value()
 
         return types.void(out, types.int64, types.int64, table, types.int64, width), codegen
-
-    @intrinsic
-    def atomic_add(typingctx, array, row, column, vector, atomics):
-        """Add a vector to ``array[row, column : ...]`` of float32; `atomics` is ATOMIC_SCALARS or ATOMIC_VECTORS."""
-        dtype, count = _table(array), len(vector)
-        if dtype != types.float32:
-            raise TypingError(f"a float32 array is needed, got {dtype}")
-
-        def codegen(context, builder, sig, args):
-            address = _address(context, builder, sig.args[0], *args[:3])
-            values = [builder.extract_value(args[3], n) for n in range(count)]
-            size = min(4, count) if len(sig.args[4]) == len(ATOMIC_VECTORS) else 1
-            spelled = {1: "f32", 2: "v2.f32", 4: "v4.f32"}[size]
-            named = ", ".join(f"${n + 1}" for n in range(size))
-            text = f"red.global.add.{spelled} [$0], {named if size == 1 else '{' + named + '}'};"
-            kind = ir.FunctionType(ir.VoidType(), [_I64, *[_F32] * size])
-            assembly = ir.InlineAsm(kind, text, ",".join(["l", *["f"] * size, "~{memory}"]), side_effect=True)
-            for first in range(0, count, size):
-                moved = builder.add(address, ir.Constant(_I64, 4 * first))
-                pointer = builder.inttoptr(moved, ir.IntType(8).as_pointer())
-                place = builder.ptrtoint(builder.addrspacecast(pointer, ir.IntType(8).as_pointer(_GLOBAL)), _I64)
-                builder.call(assembly, [place, *values[first : first + size]])
-            return context.get_dummy_value()
-
-        given = types.UniTuple(types.float32, count)
-        return types.void(array, types.int64, types.int64, given, atomics), codegen
 
     def _elementwise(build: Any, result: Any = None) -> Any:
         """Return what makes the elements of a vector from those of the arguments; `build` gets one of each."""

@@ -20,7 +20,7 @@ from fastemb.kernels.cuda.blocks import (
     OUTPUTS, add_to_inputs, choose_noise, choose_path, combine, layout_of, train_block,
 )  # fmt: skip
 from fastemb.kernels.cuda.lending import give_back, move_window, slot_near
-from fastemb.kernels.cuda.near import cuda, near_memory
+from fastemb.kernels.cuda.near import columns_of, cuda, near_memory
 from fastemb.kernels.cuda.random import random_u64
 from fastemb.kernels.cuda.sentences import QUEUE, draw_noise, keep_words, reach_of
 
@@ -44,7 +44,7 @@ def train_windows(
     rows = cuda.shared.array(OUTPUTS, np.int64)
     memory = near_memory(near)
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    layout = layout_of(weight_in.shape[1], window)
+    layout = layout_of(columns_of(weight_in), window)
     text_seed, noise_seed = random_u64(seed, np.uint64(0)), random_u64(seed, np.uint64(1))
     if lane == 0:
         slots[MOST_INPUTS - 1] = 2 * window + 1
@@ -106,7 +106,7 @@ def train_window(
     first_input, num_inputs, share = np.int64(0), inputs, SKIPGRAM_SHARE
     number = np.float32(1)
     if is_cbow:
-        number = combine(memory, layout, slots, inputs, mean, weight_out.shape[1], hidden)
+        number = combine(memory, layout, slots, inputs, mean, columns_of(weight_out), hidden)
         first_input, num_inputs, share = MOST_INPUTS - 1, np.int64(1), CBOW_SHARE
     loss, pairs = np.float64(0), np.int64(0)
     points, codes, ends, weight_inner = tree
@@ -129,7 +129,7 @@ def train_window(
             pairs += more_pairs
     if is_cbow:
         add_to_inputs(
-            memory, layout, slots, inputs, np.float32(1) / number if divided else np.float32(1), weight_out.shape[1],
+            memory, layout, slots, inputs, np.float32(1) / number if divided else np.float32(1), columns_of(weight_out),
             hidden,
         )  # fmt: skip
         cuda.syncthreads()

@@ -8,9 +8,9 @@ table, and its padding index (see `lookup`).
 
 import numpy as np
 
-from fastemb.kernels.reference.bags import reduce
+from fastemb.kernels.reference import bags, quantized
 
-__all__ = ["join", "reduce_features"]
+__all__ = ["join", "reduce_coded_features", "reduce_features"]
 
 
 def reduce_features(out, weight, features, like, mode, start, stop):
@@ -19,7 +19,7 @@ def reduce_features(out, weight, features, like, mode, start, stop):
     Parameters
     ----------
     out : array (num_bags, num_features * embedding_dim)
-        Of the table's dtype; the features of a bag side by side. Changed in place.
+        Of the table's dtype, or float32 for short floats; the features of a bag side by side. Changed in place.
     weight : float64, float32, float16 or uint16 (num_rows, embedding_dim)
         All tables.
     features : int64 (num_features, 6)
@@ -35,14 +35,42 @@ def reduce_features(out, weight, features, like, mode, start, stop):
     int
         -1, or the first feature that has an index outside its table, or offsets that fall or leave its indices.
     """
-    dim, num_bags = weight.shape[1], len(out)
-    for f, (indices, num_lookups, offsets, first, rows, padding_idx) in enumerate(features.tolist()):
-        ids, bounds = _array_at(indices, num_lookups, like.dtype), _array_at(offsets, num_bags + 1, np.int64)
-        columns = out[:, f * dim : (f + 1) * dim]
-        table = weight[first : first + rows]
-        if reduce(columns, table, ids, bounds, None, padding_idx, mode, start, stop) != -1:
+    for f, columns, ids, bounds, rows, padding_idx in _each(out, features, like):
+        if bags.reduce(columns, weight[rows], ids, bounds, None, padding_idx, mode, start, stop) != -1:
             return f
     return -1
+
+
+def reduce_coded_features(out, table, halves, features, like, mode, start, stop):
+    """Fill ``out[b, f]`` with the bag b of feature f, reduced as by `quantized.reduce`, for b in ``[start, stop)``.
+
+    Parameters
+    ----------
+    out : float32 (num_bags, num_features * embedding_dim)
+        The features of a bag side by side. Changed in place.
+    table : uint8 (num_rows, bytes of a row)
+        All tables.
+    halves : {BYTES, HALVES}
+    features, like, mode, start, stop
+        As in `reduce_features`.
+
+    Returns
+    -------
+    int
+        As `reduce_features`.
+    """
+    for f, columns, ids, bounds, rows, padding_idx in _each(out, features, like):
+        if quantized.reduce(columns, table[rows], halves, ids, bounds, None, padding_idx, mode, start, stop) != -1:
+            return f
+    return -1
+
+
+def _each(out, features, like):
+    """Yield the number, the columns of `out`, the indices, the offsets, the rows and the padding index of a feature."""
+    dim = out.shape[1] // len(features)
+    for f, (indices, num_lookups, offsets, first, rows, padding_idx) in enumerate(features.tolist()):
+        ids, bounds = _array_at(indices, num_lookups, like.dtype), _array_at(offsets, len(out) + 1, np.int64)
+        yield f, out[:, f * dim : (f + 1) * dim], ids, bounds, slice(first, first + rows), padding_idx
 
 
 def join(out, pieces, start, stop):
