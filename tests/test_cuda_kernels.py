@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from rules import RATES
 
 from fastemb.engine import device, launch
 from fastemb.engine.backend import kernels
@@ -183,17 +184,6 @@ def test_renormalise(dtype, norm_type):
     np.testing.assert_array_equal(found[0][[1, 3, 5]], weight[[1, 3, 5]])
 
 
-RATES = {
-    "SGD": (0.1,),
-    "MOMENTUM": (0.1, 0.9, 0.7),
-    "NESTEROV": (0.1, 0.9, 1.0),
-    "ADAGRAD": (0.1, 1e-10, 0.3),
-    "ROWWISE_ADAGRAD": (0.1, 1e-8),
-    "ADAM": (0.01, 0.9, 0.1, 1e-8, 0.999, 0.001),
-    "ROWWISE_ADAM": (0.01, 0.9, 0.1, 1e-8, 0.999, 0.001),
-    "FTRL": (10.0, 1.0, 0.2, 0.1),
-    "ADD": (0.5,),
-}
 WIDTHS = {"SGD": (0, 0), "ADD": (0, 0), "ROWWISE_ADAGRAD": (1, 0), "ADAM": (6, 6), "ROWWISE_ADAM": (6, 1)}
 VARIANTS = [(rule, "float32", 12) for rule in RATES] + [
     ("SGD", "bfloat16", 6), ("ROWWISE_ADAGRAD", "float16", 8), ("ADAM", "float64", 3),

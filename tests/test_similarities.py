@@ -167,6 +167,8 @@ def test_wmdistance_of_twins_is_zero() -> None:
     pytest.importorskip("ot", reason="POT finds the optimal transport")
     kv = KeyedVectors.from_words(["tea", "chai"], np.ones((2, 3)))
     assert kv.wmdistance(["tea"], ["chai"]) == 0
+    with pytest.raises(TypeError, match="document2 must be a list of words, got 'the tea'"):
+        kv.wmdistance(["tea"], "the tea")
 
 
 def test_zero_vectors_are_at_right_angles() -> None:

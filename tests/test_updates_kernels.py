@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rules import RATES
 
 from fastemb.engine.backend import kernels
 from fastemb.kernels.reference.lookup import narrow, widen
@@ -11,23 +12,12 @@ from fastemb.kernels.reference.lookup import narrow, widen
 cpu = kernels("cpu", "updates")
 reference = kernels("reference", "updates")
 
-RULES = ["SGD", "MOMENTUM", "NESTEROV", "ADAGRAD", "ROWWISE_ADAGRAD", "ADAM", "ROWWISE_ADAM", "FTRL", "ADD"]
+RULES = list(RATES)
 DTYPES = [np.float64, np.float32, np.float16, np.uint16]
 # Each compiles code of its own: all rules for float32, and each other type with one.
 VARIANTS = [(rule, np.float32, {}) for rule in RULES]
 VARIANTS += [("SGD", np.uint16, {}), ("ROWWISE_ADAGRAD", np.float16, {}), ("ADAM", np.float64, {})]
 VARIANTS += [("ADAM", np.float32, {"strided": True, "index": np.int32, "weighted": False})]
-RATES = {
-    "SGD": (0.1,),
-    "MOMENTUM": (0.1, 0.9, 0.7),
-    "NESTEROV": (0.1, 0.9, 1.0),
-    "ADAGRAD": (0.1, 1e-10, 0.3),
-    "ROWWISE_ADAGRAD": (0.1, 1e-8),
-    "ADAM": (0.01, 0.9, 0.1, 1e-8, 0.999, 0.001),
-    "ROWWISE_ADAM": (0.01, 0.9, 0.1, 1e-8, 0.999, 0.001),
-    "FTRL": (10.0, 1.0, 0.2, 0.1),
-    "ADD": (0.5,),
-}
 
 
 class Case:

@@ -194,6 +194,8 @@ class Similarities(Lookup):
         ------
         ImportError
             If POT is not installed.
+        TypeError
+            If a document is a str, and not a list of words.
 
         Examples
         --------
@@ -208,6 +210,9 @@ class Similarities(Lookup):
             raise ImportError("wmdistance needs POT: pip install 'fastemb[wmd]'") from error
         from scipy.spatial.distance import cdist
 
+        for name, words in (("document1", document1), ("document2", document2)):
+            if isinstance(words, str):
+                raise TypeError(f"{name} must be a list of words, got {words!r:.80}")
         counts = [Counter(word for word in words if word in self) for words in (document1, document2)]
         if not all(counts):
             return math.inf

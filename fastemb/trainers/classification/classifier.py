@@ -1,6 +1,5 @@
 """FastTextClassifier: text into classes, by the mean of its features' vectors and a linear layer."""
 
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields
@@ -15,6 +14,7 @@ from fastemb.corpus.subwords import MAX_BUCKET
 from fastemb.engine import validate
 from fastemb.engine.parallel import MAX_THREADS
 from fastemb.engine.product import CENTROIDS
+from fastemb.formats.files import PathLike
 from fastemb.trainers.classification.autotune import Trial
 from fastemb.trainers.classification.features import Bags
 from fastemb.trainers.classification.metrics import Metric
@@ -32,7 +32,6 @@ from fastemb.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["FastTextClassifier"]
 
-PathLike = str | os.PathLike[str]
 Source = PathLike | tuple[Any, Any]
 
 MAX_VECTOR_SIZE = 1 << 16
@@ -110,8 +109,7 @@ class FastTextClassifier(Stored):
     -----
     Joulin et al. 2017, "Bag of Tricks for Efficient Text Classification". The features' vectors begin uniform in
     ±1 / sqrt(vector_size), with which few epochs do more than with fastText's; n-grams that the text does not have stay
-    0. Words stand between ASCII white space, and a
-    word ``</s>`` ends every text, as in fastText.
+    0. Words stand between ASCII white space, and a word ``</s>`` ends every text, as in fastText.
 
     Examples
     --------
