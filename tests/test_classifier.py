@@ -1,7 +1,9 @@
 """FastTextClassifier: what it learns, takes, refuses and keeps."""
 
+import copy
 import itertools
 import json
+import pickle
 import warnings
 
 import numpy as np
@@ -352,6 +354,16 @@ def test_an_absurd_rate_is_told():
 def test_an_untrained_classifier():
     with pytest.raises(RuntimeError, match="not trained yet"):
         FastTextClassifier().predict(["a"])
+
+
+def test_a_copy_predicts_the_same(classifier):
+    expected = classifier.predict_proba(TEXTS)
+    for again in (pickle.loads(pickle.dumps(classifier)), copy.deepcopy(classifier)):
+        np.testing.assert_array_equal(again.predict_proba(TEXTS), expected)
+    other = FastTextClassifier(**OPTIONS, word_ngrams=2, bucket=5000)
+    other.fit([f"{text} n{i}" for i, text in enumerate(TEXTS)], LABELS).quantize(cutoff=300)
+    expected = other.predict_proba(TEXTS)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(other)).predict_proba(TEXTS), expected)
 
 
 def test_callbacks():

@@ -27,7 +27,7 @@ def load(
     """Read a table; see `KeyedVectors.load_word2vec_format`."""
     choice("unicode_errors", unicode_errors, ERRORS)
     if np.dtype(datatype) != np.float32:
-        raise ValueError(f"datatype must be float32, got {np.dtype(datatype)}")
+        raise ValueError(f"datatype must be float32, got {np.dtype(datatype)}; quantize(dtype=...) makes shorter ones")
     if binary and no_header:
         raise ValueError("no_header=True works only with binary=False: a binary file's header tells the vector size")
     is_utf8 = encoding.lower().replace("-", "").replace("_", "") == "utf8"

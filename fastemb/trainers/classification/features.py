@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,10 @@ class Features:
     word_ngrams: int
     labels: Vocabulary
     label_prefix: str
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tables that make looking up quick are made anew.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def num_rows(self) -> int:
