@@ -192,6 +192,8 @@ def _bags(
     lines: Lines, read: Callable[[tuple[int, int]], Bags], most: int, workers: int | None, max_memory: int | None
 ) -> Bags:
     """Return what `read` makes of ranges of lines as one, in temporary files if `most` features are more than fit."""
+    if max_memory is None and len(lines) > 0 and len(lines.numbers) <= TOKENS:
+        return read((0, len(lines)))
     with ExitStack() as files:
         spills = max_memory is not None and most * np.dtype(np.int32).itemsize > max_memory
 
