@@ -1,5 +1,6 @@
 """`fastemb vectors`, and what else people of fastText's, word2vec.c's and GloVe's programs ask the shell for."""
 
+import inspect
 import io
 import json
 import sys
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastemb import FastText, FastTextClassifier, KeyedVectors, Phrases
-from fastemb.cli import main
+from fastemb.cli import classify, main
 from fastemb.cli.app import app
 from fastemb.cli.errors import ELSEWHERE
 from fastemb.formats.cooccurrence import read_vocabulary
@@ -173,3 +174,17 @@ def test_classifiers_join_phrases(folder, tmp_path, capsys):
     options = [*options, "--trials", "1", "--max-table-memory", "1M"]
     assert main(["classify", "autotune", *[str(folder / "labelled.txt")] * 2, "-o", out, *options]) == 0
     assert FastTextClassifier.load(out).phrases is not None
+
+
+def test_options_of_classifiers_are_the_library_s(folder, tmp_path):
+    ours = {name: item.default for name, item in inspect.signature(classify.train).parameters.items()}
+    theirs = {name: item.default for name, item in inspect.signature(FastTextClassifier).parameters.items()}
+    ours["errors"] = ours["errors"].value
+    assert theirs.keys() - ours.keys() == {"callbacks"}
+    assert {name: ours[name] for name in theirs if name in ours} == {n: theirs[n] for n in theirs if n in ours}
+    out = str(tmp_path / "model.safetensors")
+    argv = ["classify", "train", str(folder / "labelled.txt"), "-o", out, "-q", "--vector-size", "4", "--no-shuffle"]
+    assert main([*argv, "--compat", "fasttext", "--seed", "7", "--workers", "1"]) == 0
+    got, default = FastTextClassifier.load(out).get_params(), FastTextClassifier().get_params()
+    wanted = {"vector_size": 4, "shuffle": False, "compat": "fasttext", "seed": 7, "workers": 1}
+    assert {name: got[name] for name in got if got[name] != default[name]} == wanted

@@ -79,6 +79,9 @@ def train(
     phrases: PhrasesOption = None,
     label_prefix: PrefixOption = "__label__",
     shuffle: Annotated[bool, typer.Option(help="Train the texts of an epoch in a random order.")] = True,
+    compat: Annotated[
+        str | None, typer.Option(metavar="PROGRAM", help="fasttext: begin with its starting vectors, and its sigmoid.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the random numbers; with --workers 1 a run repeats.")] = 1,
     workers: WorkersOption = None,
     max_memory: MemoryOption = None,
@@ -96,7 +99,7 @@ def train(
         loss=loss, lr=lr, epochs=epochs, vector_size=vector_size, word_ngrams=word_ngrams, min_n=min_n, max_n=max_n,
         bucket=bucket, min_count=min_count, min_count_label=min_count_label, negative=negative,
         pretrained_vectors=pretrained_vectors, label_prefix=label_prefix, shuffle=shuffle, seed=seed, workers=workers,
-        max_memory=max_memory, errors=errors.value, phrases=_phrases(phrases), callbacks=[progress],
+        max_memory=max_memory, errors=errors.value, phrases=_phrases(phrases), compat=compat, callbacks=[progress],
     )  # fmt: skip
     start, interrupted = time.perf_counter(), False
     with progress.shown():
