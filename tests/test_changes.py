@@ -151,6 +151,8 @@ def test_vectors_for_all_are_gensims(copy: bool) -> None:
         assert found.expandos.keys() == wanted.expandos.keys()
         assert found.get_vecattr("c", "count") == wanted.get_vecattr("c", "count") == 3
     assert len(ours.vectors_for_all([])) == 0
+    with pytest.raises(TypeError, match="keys must be a list of words, got 'w1 w2'"):
+        ours.vectors_for_all("w1 w2")
 
 
 def test_another_table_may_be_assigned() -> None:

@@ -44,8 +44,9 @@ class Word2Vec(Prediction, Stored):
     min_count : int, default 5
         Words that occur less often are left out.
     max_vocab_size : int, optional
-        Different words to hold while counting. Counts are exact while there is room; when there is none, the fewest of
-        the rarest words go that free half of it, and a warning tells what was lost.
+        Different words to hold while counting: it bounds the memory, after each megabyte of text, and `max_final_vocab`
+        the vocabulary. Counts are exact while there is room; when there is none, the fewest of the rarest words go that
+        free half of it, and a warning tells what was lost.
     max_final_vocab : int, optional
         Raise `min_count` until at most this many words are left.
     trim_rule : callable, optional

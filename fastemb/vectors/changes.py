@@ -243,6 +243,11 @@ class Changes(Lookup):
         copy_vecattrs : bool, default False
             Take the words' attributes along. What is inferred has zeros.
 
+        Raises
+        ------
+        TypeError
+            If `keys` is a str.
+
         Examples
         --------
         >>> from fastemb import KeyedVectors
@@ -253,6 +258,8 @@ class Changes(Lookup):
         from fastemb.vectors.keyed_vectors import KeyedVectors
 
         known = self if allow_inference else self.key_to_index
+        if isinstance(keys, str):
+            raise TypeError(f"keys must be a list of words, got {keys!r:.80}")
         words = [key for key in dict.fromkeys(keys) if key in known]
         rows = np.array([self.get_index(word, -1) for word in words], np.int64)
         table = self[words] if words else np.zeros((0, self.vector_size), np.float32)
