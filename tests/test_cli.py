@@ -13,8 +13,10 @@ from fastemb.cli.console import Console, columns, short, to_json, visible
 COMMANDS = [
     "analogy",
     "bench",
+    "cluster",
     "convert",
     "cooccur",
+    "dump",
     "evaluate",
     "info",
     "neighbors",

@@ -3,7 +3,6 @@
 import time
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from fastemb.cli.console import Console, count, visible
@@ -31,6 +30,8 @@ def cluster(
 
     Classes are numbered by their size, the largest is 0; the same vectors give the same classes.
     """
+    import numpy as np
+
     from fastemb.formats.files import replacing
     from fastemb.vectors.clusters import clusters
 

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from fastemb.cli.console import Console
 from fastemb.cli.options import Errors, ErrorsOption, JsonOption, QuietOption
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fastemb.formats.fasttext_file import Arguments, Dictionary
 
 EXAMPLE = "fastemb dump model.bin dict"
@@ -48,6 +49,7 @@ def dump(
     quiet: QuietOption = False,
 ) -> None:
     """Print a part of a fastText model, as fastText's dump does."""
+    from fastemb.engine.product import ProductRows
     from fastemb.formats.fasttext import read_model
 
     console = Console(quiet=quiet, json=json)
@@ -59,7 +61,7 @@ def dump(
         _print_words(console, read.dictionary, errors.value)
     else:
         matrix: Any = read.input if part is Part.INPUT else read.output
-        if not isinstance(matrix, np.ndarray):
+        if isinstance(matrix, ProductRows):
             raise ValueError(f"the {part.value} of {model} is quantized, and has no rows of numbers to print")
         _print_rows(console, matrix)
 
@@ -81,7 +83,7 @@ def _print_words(console: Console, told: "Dictionary", errors: str) -> None:
             console.result({"text": spelt, "count": count, "kind": kind}, f"{spelt} {count} {kind}")
 
 
-def _print_rows(console: Console, matrix: np.ndarray) -> None:
+def _print_rows(console: Console, matrix: "np.ndarray") -> None:
     if not console.json:
         console.result(None, f"{len(matrix)} {matrix.shape[1]}")
     for start in range(0, len(matrix), ROWS):
