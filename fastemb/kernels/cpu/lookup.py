@@ -4,9 +4,8 @@ import numpy as np
 from numba import prange
 
 from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel, part_of
-from fastemb.kernels.cpu.pieces import (
-    bytes_behind, copy, get, lookahead, mutable_pointer, pointer, prefetch_bytes, size_of,
-)  # fmt: skip
+from fastemb.kernels.cpu.pieces import bytes_behind, copy, get, mutable_pointer, pointer, size_of
+from fastemb.kernels.cpu.prefetching import lookahead, prefetch_bytes
 
 __all__ = ["NO_PADDING", "NO_ROW", "lookup", "parallel_lookup", "shift"]
 
