@@ -15,7 +15,8 @@ from fastemb.trainers.fasttext import FastText
 
 __all__ = ["check"]
 
-ROWS, FREQUENT = 1000, 3  # of a table, and the row that about one lookup in three is of
+SIZE, SIMULATED_SIZE = (1000, 1000), (20, 2)  # rows of a table, and bags; Numba's simulator is slow
+FREQUENT = 3  # the row that about one lookup in three is of
 OPTIMIZERS: dict[str, Callable[[], optim.Optimizer]] = {
     "SGD with momentum": lambda: optim.SGD(lr=0.1, momentum=0.9),
     "RowwiseAdagrad": lambda: optim.RowwiseAdagrad(lr=0.1),
@@ -27,6 +28,7 @@ MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "CBOW": (Word2Vec, {"sg": 0, "hs": 1}),
     "FastText": (FastText, {"sg": 1, "bucket": 50}),
 }
+SENTENCE = "the cat sat on the mat and a dog sat on the log and a cat"
 Values = list[NDArray[Any]]
 
 
@@ -93,33 +95,39 @@ def _cases() -> Iterator[tuple[str, Callable[[str], Values]]]:
         yield name, partial(_vectors, model, options)
 
 
+def _size() -> tuple[int, int]:
+    return SIMULATED_SIZE if streams.is_simulated() else SIZE
+
+
 def _table(dim: int, dtype: str = "float32") -> NDArray[Any]:
-    return np.random.default_rng(1).standard_normal((ROWS, dim)).astype(dtype)
+    return np.random.default_rng(1).standard_normal((_size()[0], dim)).astype(dtype)
 
 
 def _batch() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return bags of 0 to 19 lookups: more than one block sorts, except in the simulator, which is slow."""
-    random, num_bags = np.random.default_rng(2), 8 if streams.is_simulated() else 1000
+    """Return bags of 0 to 19 lookups: so many that several blocks sort them."""
+    random, (rows, num_bags) = np.random.default_rng(2), _size()
     offsets = np.concatenate([[0], np.cumsum(random.integers(0, 20, num_bags))])
-    indices = random.integers(0, ROWS, offsets[-1])
+    indices = random.integers(0, rows, offsets[-1])
     return np.where(random.random(len(indices)) < 1 / 3, FREQUENT, indices), offsets
 
 
 def _lookups(dim: int, dtype: str, device: str) -> Values:
-    indices, offsets = _batch()
-    rows = Embedding(ROWS, dim, W=_table(dim, dtype).copy(), padding_idx=5, max_norm=4.0, device=device)
-    found = [rows(indices)]
+    (indices, offsets), rows = _batch(), _size()[0]
+    layer = Embedding(rows, dim, W=_table(dim, dtype), padding_idx=5, max_norm=4.0, device=device)
+    found = [layer(indices)]
     for mode in ("sum", "mean", "max"):
-        layer = EmbeddingBag(ROWS, dim, W=_table(dim, dtype).copy(), mode=mode, padding_idx=5, device=device)
-        found.append(layer((indices, offsets)))
+        bags = EmbeddingBag(rows, dim, W=_table(dim, dtype), mode=mode, padding_idx=5, device=device)
+        found.append(bags((indices, offsets)))
+    bags = EmbeddingBag(rows, dim, W=_table(dim, dtype), mode="sum", device=device)
     weights = np.random.default_rng(3).standard_normal(len(indices))
-    layer = EmbeddingBag(ROWS, dim, W=_table(dim, dtype).copy(), mode="sum", device=device)
-    out = layer((indices, offsets), per_sample_weights=weights)
-    return [*found, out, layer.backward(np.ones_like(out)), layer.grad.to_dense(ROWS)]
+    out = bags((indices, offsets), per_sample_weights=weights)
+    of_weights = bags.backward(np.ones_like(out))
+    assert of_weights is not None and bags.grad is not None
+    return [*found, out, of_weights, bags.grad.to_dense(rows)]
 
 
 def _trained(dim: int, mode: str, make: Callable[[], optim.Optimizer], device: str) -> Values:
-    layer = EmbeddingBag(ROWS, dim, W=_table(dim).copy(), mode=mode, optimizer=make(), device=device)
+    layer = EmbeddingBag(_size()[0], dim, W=_table(dim), mode=mode, optimizer=make(), device=device)
     for _ in range(2):
         out = layer(_batch())
         layer.backward(out)
@@ -127,7 +135,7 @@ def _trained(dim: int, mode: str, make: Callable[[], optim.Optimizer], device: s
 
 
 def _collection(device: str) -> Values:
-    tables = {"a": (ROWS, 16), "b": (ROWS, 16), "c": (ROWS, 12)}
+    tables = {name: (_size()[0], dim) for name, dim in (("a", 16), ("b", 16), ("c", 12))}
     layer = EmbeddingBagCollection(tables, seed=1, optimizer=optim.Adagrad(lr=0.1), device=device)
     batch = dict.fromkeys(tables, _batch())
     layer.backward(layer(batch))
@@ -141,16 +149,17 @@ def _quantized(device: str) -> Values:
 
 
 def _outside(device: str) -> Values:
-    layer = Embedding(ROWS, 4, W=_table(4).copy(), device=device)
+    rows = _size()[0]
+    layer = Embedding(rows, 4, W=_table(4), device=device)
     try:
-        layer([1, ROWS])
+        layer([1, rows])
     except IndexError:
-        return [layer([1, ROWS - 1])]
-    raise ValueError(f"an index of {ROWS} into {ROWS} rows is taken on {device!r}")
+        return [layer([1, rows - 1])]
+    raise ValueError(f"an index of {rows} into {rows} rows is taken on {device!r}")
 
 
 def _vectors(model: Any, options: dict[str, Any], device: str) -> Values:
-    """Train on nine words: so few that one sentence is trained at a time, as one thread does."""
-    text = [line.split() for line in ("the cat sat on the mat", "a dog", "the dog sat on the log", "a cat") * 5]
-    arguments = {"vector_size": 20, "window": 3, "min_count": 1, "sample": 0.1, "epochs": 2, "workers": 1, "seed": 1}
+    """Train on nine words, so few that one sentence is trained at a time, as one thread does; and there is only one."""
+    text = [SENTENCE.split()]
+    arguments = {"vector_size": 20, "window": 3, "min_count": 1, "sample": 0.1, "epochs": 3, "workers": 1, "seed": 1}
     return [model(text, **arguments, **options, device=device).wv.vectors]
