@@ -262,7 +262,7 @@ class Loop:
     def _range_size(self, num_ids: int) -> int:
         """Return the ids of a range."""
         if self.device == "cuda":
-            return BLOCK_IDS if self.arithmetic.in_order else scattered_block(num_ids)
+            return scattered_block(num_ids) if self.arithmetic.order == "random" else BLOCK_IDS
         inputs = self.window if self.sg else 2
         outputs = self.negative + 1 + (16 if self.tables.weight_inner is not None else 0)
         work_per_id = inputs * outputs * self.tables.weight_in.shape[1]
