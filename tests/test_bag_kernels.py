@@ -255,6 +255,16 @@ def test_shift_matches_the_reference(padding_idx):
                 np.testing.assert_array_equal(found, expected)
 
 
+def test_clear_matches_the_reference():
+    for start, stop in ((0, 0), (0, 100), (3, 68), (99, 100)):
+        expected, found, split = (np.full(100, 7, np.uint8) for _ in range(3))
+        lookups_reference.clear(expected, start, stop)
+        lookups.clear(found, start, stop)
+        lookups.parallel_clear(split, start, stop, 3)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(split, expected)
+
+
 def test_indices_of_a_table_without_columns_are_checked():
     weight, indices, offsets = np.zeros((3, 0), np.float32), np.array([2, 0, 3]), np.array([0, 1, 3])
     out, winners = np.zeros((2, 0), np.float32), np.zeros((2, 0), np.int32)

@@ -2,15 +2,18 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from fastemb.bench import gpu
+from fastemb.bench import gpu, gpu_check
 from fastemb.bench.gpu import Clock, run
+from fastemb.bench.gpu_check import check
 from fastemb.bench.tables import render, write
 from fastemb.cli import main
 from fastemb.engine import backend
 
-pytestmark = pytest.mark.gpu
+# In the simulator kernels are Python, where NumPy warns of what wraps around.
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
 
 
 def test_all_kinds_are_measured_and_rendered(tmp_path):
@@ -55,13 +58,29 @@ def test_one_command_fills_a_page(tmp_path):
 def test_the_clock_takes_the_median():
     calls = []
     assert Clock(1 << 12, repeats=5).seconds(lambda: calls.append(1), cold=True) >= 0
-    assert len(calls) == 8
+    assert len(calls) == 2 + 2 * 5
 
 
 def test_without_a_gpu_it_says_why(monkeypatch):
     monkeypatch.setattr(backend, "gpu_problem", lambda: "no driver: none is here")
     with pytest.raises(RuntimeError, match="no driver: none is here"):
         run(quick=True)
+
+
+def test_the_gpu_is_compared_with_the_cpu(monkeypatch, capsys):
+    lines = []
+    found = check(log=lines.append)
+    assert set(found.values()) == {"ok"} and len(lines) == len(found) == 15
+    cases = dict(gpu_check._cases())
+    few = {name: cases[name] for name in ("an index outside the table", "8 and 4 bits")}
+    monkeypatch.setattr(gpu_check, "_cases", few.items)
+    assert main(["info", "--check-gpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cases"] == dict.fromkeys(few, "ok")
+    wrong = {"one": lambda device: [np.float32([1, 2 + (device == "cuda")])], "none": lambda device: [np.zeros(1) / 0]}
+    monkeypatch.setattr(gpu_check, "_cases", wrong.items)
+    assert main(["info", "--check-gpu"]) == 1
+    told = capsys.readouterr().out
+    assert "2 of 2 cases differ" in told
 
 
 def test_torch_without_a_gpu():

@@ -213,7 +213,7 @@ def kernels_of(device, stem):
 SHARED = sorted(kernel_modules("reference") & kernel_modules("cpu"))
 # What a backend needs besides: vectors, how kernels are compiled, memory that a caller lends.
 TOOLS = {"blocks", "choices", "codes", "compress", "counting", "lending", "options", "outputs", "pieces", "rows"}
-TOOLS |= {"inlining", "lines", "scratch", "sentences", "simd"}
+TOOLS |= {"inlining", "layout", "lines", "prefetching", "rules", "scratch", "sentences", "simd"}
 HELPERS = {"allocate_scratch"}
 CUDA_TOOLS = {"blocks", "groups", "indices", "lending", "near", "pieces", "rows"}
 CUDA_TOOLS |= {"sentences", "simulated", "sorting", "vector"}

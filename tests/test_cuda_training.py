@@ -34,6 +34,7 @@ SMALL = {"vector_size": 8, "window": 2, "min_count": 1, "epochs": 2, "workers": 
 )
 def test_one_sentence_in_flight_trains_as_one_thread_does(model, options, monkeypatch):
     monkeypatch.setattr(loop, "BLOCK_IDS", 7)  # several blocks take the two slots in turn
+    monkeypatch.setattr(device_loop, "LEAST_IDS", 7)
     wanted = model(TEXT, **SMALL | options)
     got = model(TEXT, **SMALL | options, device="cuda")
     np.testing.assert_allclose(got.wv.vectors, wanted.wv.vectors, atol=1e-6)

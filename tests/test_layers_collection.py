@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fastemb import EmbeddingBag, EmbeddingBagCollection, optim
+from fastemb.layers import regularizers
 
 TABLES = {"user": (30, 4), "item": (50, 4), "city": (7, 3)}
 FEATURES = {"user": "user", "clicked": "item", "home": "city", "bought": "item"}
@@ -336,6 +337,8 @@ def test_penalty_and_constraint():
     layer(BATCHES["one"])
     layer.backward(grads())
     assert (layer.weights["user"][BATCHES["one"]["user"]] >= 0).all()
+    penalties = {name: regularizers.l2(0.5) for name in layer.weights}  # the same one for all
+    assert len(collection(embeddings_regularizer=penalties).arenas) == len(layer.arenas)
 
 
 def test_evaluation_remembers_nothing():

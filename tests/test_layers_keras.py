@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastemb import Embedding
-from fastemb.layers import initializers
+from fastemb.layers import constraints, initializers, regularizers
 
 V, D = 3000, 20
 
@@ -111,6 +111,24 @@ def test_numbers_do_not_depend_on_blocks(dtype):
     """A table larger than what is drawn at a time begins as a smaller one does."""
     small, large = (Embedding(n, 100, dtype=dtype, seed=0).weight for n in (500, 2000))
     np.testing.assert_array_equal(small, large[:500])
+
+
+def test_regularizers_and_constraints_of_keras(keras):
+    for theirs, ours in (
+        (keras.regularizers.L1(0.5), regularizers.L1L2(l1=0.5)),
+        (keras.regularizers.L2(0.5), regularizers.L1L2(l2=0.5)),
+        (keras.regularizers.L1L2(0.25, 0.5), regularizers.L1L2(0.25, 0.5)),
+    ):
+        assert regularizers.get(theirs) == ours
+    with pytest.raises(TypeError, match="embeddings_regularizer must be a name, or a callable with a `gradient`"):
+        regularizers.get(keras.regularizers.OrthogonalRegularizer())
+    rows = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    bounded = constraints.get(keras.constraints.MaxNorm(1.0, axis=1))
+    np.testing.assert_allclose(np.asarray(bounded(rows)), constraints.MaxNorm(1.0)(rows), rtol=1e-6)
+    with pytest.raises(
+        ValueError, match="embeddings_constraint must be one of rows, as Keras' with axis=1, got axis=0"
+    ):
+        constraints.get(keras.constraints.MaxNorm(1.0))
 
 
 def test_mask():

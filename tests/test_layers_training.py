@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from fastemb import Embedding, EmbeddingBag, num_threads, optim
+from fastemb import Embedding, EmbeddingBag, EmbeddingBagCollection, num_threads, optim
 from fastemb.layers import constraints, regularizers
 
 V, D = 40, 5
@@ -134,6 +134,14 @@ def test_padding_row_stays_as_it_is():
     layer.backward(np.ones((2, D)))
     np.testing.assert_array_equal(layer.weight[3], table()[3])
     np.testing.assert_allclose(layer.weight[4], table()[4] - 1)
+
+
+def test_a_layer_has_one_optimizer():
+    own = optim.SGD(lr=0.1)
+    own.bind(bag(optimizer=own))
+    for layer in (bag(optimizer=own), EmbeddingBagCollection({"a": (3, 2)}, optimizer=own)):
+        with pytest.raises(ValueError, match="parameters must have no optimizer of their own"):
+            optim.SGD(layer, lr=0.1)
 
 
 def test_several_layers_share_an_optimizer():

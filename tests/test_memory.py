@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fastemb.engine import _memory
-from fastemb.engine.memory import empty
+from fastemb.engine.memory import MOST_KEPT as MOST_ZEROED
+from fastemb.engine.memory import SERIAL, clear, empty, zeroed
 
 MOST_KEPT = 128 << 20
 
@@ -98,3 +99,18 @@ def test_shapes():
         _memory.empty((1,) * 5, np.dtype(np.int8))
     with pytest.raises(MemoryError, match="cannot allocate"):
         _memory.empty((1 << 60,), np.dtype(np.int8))
+
+
+@pytest.mark.parametrize("size", [0, 7, SERIAL // 8, SERIAL // 8 + 3])
+def test_what_is_cleared_is_zeros_in_memory_that_was_used(size):
+    used = empty((size,), np.float64)
+    used.fill(7)
+    del used
+    assert not zeroed((size,), np.float64).any()
+    array = np.full(size + 2, 7.0)
+    clear(array[1:-1])
+    assert array[0] == array[-1] == 7 and not array[1:-1].any()
+
+
+def test_what_is_too_large_to_be_kept_is_zeroed_by_the_system():
+    assert zeroed((MOST_ZEROED // 8 + 1,), np.float64)[:: 1 << 16].max() == 0

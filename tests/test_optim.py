@@ -410,7 +410,7 @@ def test_tables_that_cannot_be_updated():
     with pytest.raises(ValueError, match="side by side"):
         SGD().update(table, gradient)
     table.weight = np.zeros((50, 20), np.int32)
-    with pytest.raises(TypeError, match="got <i4"):
+    with pytest.raises(TypeError, match="got int32"):
         SGD().update(table, gradient)
     with pytest.raises(TypeError, match="must have an array as its weight"):
         SGD([3])

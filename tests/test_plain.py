@@ -1,10 +1,13 @@
-"""Lookups and bags of plain arrays take a short way: it gives what the usual way gives, or gives way to it."""
+"""Lookups, bags and updates of plain arrays take a short way: it gives what the usual way gives, or gives way to it."""
 
 import numpy as np
 import pytest
 
 import fastemb.functional as F
-from fastemb.engine import _indices, operations
+from fastemb import optim
+from fastemb.engine import _indices, _plain, operations
+from fastemb.engine.gradients import RowGradient, gradient_of_bags
+from fastemb.engine.ragged import Bags
 
 rng = np.random.default_rng(0)
 WEIGHT = rng.standard_normal((50, 20), dtype=np.float32)
@@ -139,3 +142,52 @@ def test_bags_of_lookups_writes_no_further_than_its_array():
     assert _indices.bags_of_lookups(np.array([0, 2, 2, 3])).tolist() == [0, 0, 2]
     assert len(_indices.bags_of_lookups(np.array([0, 50, 3]))) == 3
     assert _indices.bad_bag(np.array([0, 2, 1]), 2) == 1 and _indices.bad_bag(np.array([0, 3, 3]), 2) == 0
+
+
+class Parameter:
+    def __init__(self):
+        self.weight, self.grad = WEIGHT.copy(), None
+
+
+def stepped(optimizer):
+    """The table after two updates of an optimizer, and what it remembers."""
+    parameter = Parameter()
+    for n in range(2):
+        bags = Bags((INDICES + n) % 50, np.append(OFFSETS, len(INDICES)))
+        optimizer.update(parameter, gradient_of_bags(WEIGHT[:4] + n, bags, 50, "mean"))
+    return [parameter.weight, *optimizer.state_of(parameter).values()]
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_small_updates_are_those_of_the_usual_way(name, monkeypatch):
+    plain = stepped(getattr(optim, name)(lr=0.1, weight_decay=0.01))
+    with monkeypatch.context() as patch:
+        patch.setattr("fastemb.engine._plain.step", lambda *arguments: None)
+        usual = stepped(getattr(optim, name)(lr=0.1, weight_decay=0.01))
+    for found, expected in zip(plain, usual, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def gradient(**changed):
+    given = {
+        "rows": np.array([1, 3]), "values": None, "grad_output": WEIGHT[:2].copy(), "sources": np.array([0, 1, 1]),
+        "starts": np.array([0, 1, 3]), "coefficients": None,
+    }  # fmt: skip
+    return RowGradient(**{**given, **changed})
+
+
+def test_what_fits_a_plain_table():
+    assert _plain.fits(gradient(), WEIGHT) and _plain.fits(gradient(coefficients=np.ones(3, np.float32)), WEIGHT)
+    for changed in (
+        {"rows": np.array([3, 1])}, {"rows": np.array([1, 50])}, {"rows": np.array([-1, 3])}, {"rows": [1, 3]},
+        {"grad_output": WEIGHT[:2].astype(np.float64)}, {"grad_output": WEIGHT[:2, :8].copy()},
+        {"starts": np.array([0, 3])}, {"coefficients": np.ones(2, np.float32)}, {"values": WEIGHT[:2]},
+        {"grad_output": None},
+    ):  # fmt: skip
+        assert not _plain.fits(gradient(**changed), WEIGHT)
+    assert not _plain.fits(gradient(), WEIGHT[:, ::2])
+
+
+def test_lookups_of_a_gradient_that_has_no_such_row_are_an_error():
+    with pytest.raises(ValueError, match="do not fit its grad_output"):
+        optim.SGD(lr=0.1).update(Parameter(), gradient(sources=np.array([0, 1, 2])))

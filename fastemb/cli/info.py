@@ -26,13 +26,31 @@ def info(
         typer.Argument(metavar="[VECTORS]", help="File of vectors; without it, versions, cores and folders are told."),
     ] = None,
     errors: ErrorsOption = Errors.STRICT,
+    check_gpu: Annotated[
+        bool, typer.Option("--check-gpu", help="Compute the same on the GPU and on the CPU, and tell what differs.")
+    ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Tell what is in a file of vectors, or how fastemb is set up on this machine."""
-    value = _machine() if vectors is None else _file(vectors, errors.value)
     console = Console(quiet=quiet, json=json)
+    if check_gpu:
+        _check_gpu(console)
+        return
+    value = _machine() if vectors is None else _file(vectors, errors.value)
     console.result(value, columns([key.replace("_", " "), _text(item)] for key, item in value.items()))
+
+
+def _check_gpu(console: Console) -> None:
+    from fastemb.bench.gpu_check import check
+    from fastemb.engine.backend import gpu_name
+
+    found = check(log=console.say)
+    wrong = [name for name, told in found.items() if told != "ok"]
+    told = f"{gpu_name()}: {len(wrong)} of {len(found)} cases differ" if wrong else f"{gpu_name()}: as on the CPU"
+    console.result({"gpu": gpu_name(), "cases": found}, [told])
+    if wrong:
+        raise typer.Exit(1)
 
 
 def _file(path: str, errors: str) -> dict[str, Any]:

@@ -153,6 +153,14 @@ def as_rows(values: ArrayLike, shape: tuple[int, ...], dtype: np.dtype, name: st
     TypeError, ValueError
         If they are not numbers, or of another shape.
     """
+    if (
+        type(values) is np.ndarray
+        and values.dtype is dtype
+        and dtype in FLOAT_DTYPES
+        and values.shape == shape
+        and values.flags.num & BEHAVED == BEHAVED
+    ):
+        return values if values.ndim == 2 else values.reshape(prod(shape[:-1]), shape[-1])
     if is_foreign(values):
         return _rows_of_gpu(wrap(values, name), shape, dtype, name)
     array = host_of(values, name)

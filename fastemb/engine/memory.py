@@ -6,11 +6,15 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastemb.engine import _memory
+from fastemb.engine.backend import kernels
+from fastemb.engine.parallel import run
 
-__all__ = ["empty", "empty_rows", "zeros"]
+__all__ = ["clear", "empty", "empty_rows", "zeroed", "zeros"]
 
 LINE = 64  # bytes of a cache line
 LARGE = 1 << 16  # bytes of a result from which beginning on a line is worth its microsecond
+SERIAL = 1 << 20  # bytes that one thread clears as fast as several
+MOST_KEPT = 100 << 20  # bytes of an array whose memory is kept for the next one
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
@@ -36,6 +40,39 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
     memory = np.zeros(prod(shape) * kind.itemsize + LINE, np.uint8)
     first = -memory.ctypes.data % LINE
     return memory[first : first + memory.size - LINE].view(kind).reshape(shape)
+
+
+def zeroed(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
+    """Return an array of zeros for a result of which much is used at once: they are written, in memory that is kept.
+
+    Unless it is so large that none would be kept: then as `zeros`.
+
+    Examples
+    --------
+    >>> zeroed((1, 2), np.float32)
+    array([[0., 0.]], dtype=float32)
+    """
+    if prod(shape) * np.dtype(dtype).itemsize > MOST_KEPT:
+        return zeros(shape, dtype)
+    array = empty(shape, dtype)
+    clear(array)
+    return array
+
+
+def clear(array: NDArray) -> None:
+    """Fill a contiguous array with zeros, in as many threads as pay.
+
+    Examples
+    --------
+    >>> array = np.ones(2)
+    >>> clear(array)
+    >>> array
+    array([0., 0.])
+    """
+    if array.nbytes < SERIAL:
+        array.fill(0)
+    else:
+        run(kernels("cpu", "lookup"), "clear", (array.reshape(-1).view(np.uint8),), array.nbytes, array.nbytes)
 
 
 def empty_rows(num_rows: int, dim: int, dtype: np.dtype) -> NDArray:

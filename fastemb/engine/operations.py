@@ -82,14 +82,9 @@ def lookup(
     num_lookups = len(indices)
     if out is None:
         out = empty_rows(num_lookups, embedding_dim, weight.dtype)
-    cost = 2 * num_lookups * embedding_dim * weight.itemsize
-    status = run(
-        kernels(device, "lookup"),
-        "lookup",
-        (stored(out), stored(weight), indices, padding_number(padding_idx)),
-        num_lookups,
-        cost,
-    )
+    arguments = stored(out), stored(weight), indices, padding_number(padding_idx)
+    cost = _cost_if_it_pays(num_lookups, weight)
+    status = run(kernels(device, "lookup"), "lookup", arguments, num_lookups, cost)
     if status != -1:
         raise index_error(status, Bags(indices, indices, shape=shape or indices.shape), num_embeddings)
     return out
@@ -128,10 +123,7 @@ def reduce(weight: NDArray, bags: Bags, mode: str, *, out: NDArray | None = None
         out = empty_rows(size, dim, weight.dtype)
     target, table = (stored(out), stored(weight)) if weight.itemsize == 2 else (out, weight)
     arguments = (target, table, indices, bags.offsets, bags.coefficients, padding_number(bags.padding_idx), SUMS[mode])
-    cost = len(indices) * dim * weight.itemsize
-    if cost <= MOST_CACHED and weight.nbytes <= CACHE:
-        cost = 0
-    status = run(kernels(device, "bags"), "reduce", arguments, size, cost)
+    status = run(kernels(device, "bags"), "reduce", arguments, size, _cost_if_it_pays(len(indices), weight))
     if status != -1:
         raise index_error(status, bags, len(weight))
     return out
@@ -367,6 +359,12 @@ def plain_reduce(weight: Any, indices: Any, offsets: Any, coefficients: Any, mod
     if not module.reduce.overloads:
         return None
     return _plain.reduce(run, module, indices, weight, offsets, coefficients, SUMS[mode])
+
+
+def _cost_if_it_pays(num_lookups: int, weight: NDArray) -> int:
+    """Return about how many bytes are read; 0 where one thread reads them as fast as several."""
+    cost = num_lookups * weight.shape[1] * weight.itemsize
+    return 0 if cost <= MOST_CACHED and weight.nbytes <= CACHE else cost
 
 
 def _cost(weight: NDArray, bags: Bags) -> int:

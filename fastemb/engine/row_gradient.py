@@ -10,7 +10,7 @@ from fastemb.engine import _indices, gpu, operations, updates
 from fastemb.engine.arrays import accumulator
 from fastemb.engine.device import DeviceArray, on_host
 from fastemb.engine.device import empty as empty_on_gpu
-from fastemb.engine.memory import empty_rows, zeros
+from fastemb.engine.memory import empty_rows, zeroed
 from fastemb.engine.ragged import Bags
 
 __all__ = ["RowGradient", "check_rows"]
@@ -86,7 +86,7 @@ class RowGradient:
                [0.]])
         """
         shape = num_embeddings, self._given.shape[1]
-        dense = zeros(shape, self.dtype if dtype is None else dtype)
+        dense = zeroed(shape, self.dtype if dtype is None else dtype)
         self.add_to(dense, device=device)
         return dense
 

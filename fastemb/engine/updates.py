@@ -86,7 +86,7 @@ def add_rows(weight: NDArray, rows: NDArray, values: NDArray, factor: float) -> 
     group them.
     """
     cost = 2 * values.nbytes
-    num_parts = parallel.get_num_threads() if cost >= parallel.SERIAL_BYTES else 1
+    num_parts = parallel.get_num_threads() if _pays(cost, weight.nbytes) else 1
     chosen = np.empty((num_parts, min(PLACES, len(rows) + 1)), np.int64)
     arguments = weight, writable(rows), writable(values), np.array([factor], weight.dtype), chosen
     parallel.run(backend.kernels("cpu", "updates"), "scatter_add", arguments, num_parts, cost)

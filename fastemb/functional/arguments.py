@@ -21,6 +21,7 @@ from fastemb.engine.arrays import (
 from fastemb.engine.checks import check_indices
 from fastemb.engine.device import DeviceArray, zeros
 from fastemb.engine.foreign import in_kind, is_foreign, wrap
+from fastemb.engine.memory import clear
 from fastemb.engine.ragged import Bags, padding_row, settle_invalid
 
 __all__ = [
@@ -133,7 +134,7 @@ def table_gradient(
     if dense.flags.num & BEHAVED != BEHAVED:
         dense[...] = gradient.to_dense(len(table), table.dtype)
     else:
-        dense[...] = 0
+        clear(dense)
         gradient.add_to(dense)
     return out
 

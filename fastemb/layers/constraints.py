@@ -123,6 +123,10 @@ def get(constraint: Any) -> Constraint | None:
     """
     if isinstance(constraint, str):
         return NAMES[choice("embeddings_constraint", constraint, NAMES)]
+    if getattr(constraint, "axis", 1) in (0, [0], (0,)):  # Keras' own begin so
+        raise ValueError(
+            f"embeddings_constraint must be one of rows, as Keras' with axis=1, got axis=0 of {constraint!r}"
+        )
     if constraint is None or callable(constraint):
         return constraint
     raise TypeError(f"embeddings_constraint must be a name or a callable, got {constraint!r}")

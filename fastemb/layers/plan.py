@@ -99,7 +99,7 @@ class TablePlan:
             self.embedding_dim,
             self.mode,
             str(self.dtype) if self.dtype is None or isinstance(self.dtype, str) else np.dtype(self.dtype).name,
-            id(self.embeddings_regularizer),
+            _identity(self.embeddings_regularizer),
             id(self.embeddings_constraint),
             self.lora_rank,
             self.lora_alpha,
@@ -209,6 +209,11 @@ def frozen_by_name(freeze: Any, names: Iterable[str]) -> dict[str, Any]:
             f"freeze must be a bool, or names of tables or a dict by them, {sorted(names)}, got {freeze!r}"
         )
     return dict(freeze) if isinstance(freeze, Mapping) else dict.fromkeys(freeze, True)
+
+
+def _identity(regularizer: Any) -> Any:
+    """Return what two regularizers have in common that are the same."""
+    return regularizer if isinstance(regularizer, regularizers.L1L2) else id(regularizer)
 
 
 def _shape(name: str, shape: Any) -> tuple[int, int]:

@@ -83,7 +83,7 @@ NAMES: dict[str, L1L2] = {"l1": l1(), "l2": l2(), "l1_l2": L1L2(0.01, 0.01)}
 
 
 def get(regularizer: Any) -> Regularizer | None:
-    """Return what `embeddings_regularizer` means: None, one of Keras' names, or a `Regularizer`.
+    """Return what `embeddings_regularizer` means: None, a name of Keras or its L1, L2 or L1L2, or a `Regularizer`.
 
     Raises
     ------
@@ -99,4 +99,7 @@ def get(regularizer: Any) -> Regularizer | None:
         return NAMES[choice("embeddings_regularizer", regularizer, NAMES)]
     if regularizer is None or (callable(regularizer) and callable(getattr(regularizer, "gradient", None))):
         return regularizer
+    strengths = {name: float(getattr(regularizer, name)) for name in ("l1", "l2") if hasattr(regularizer, name)}
+    if strengths and callable(regularizer):  # Keras' own
+        return L1L2(**strengths)
     raise TypeError(f"embeddings_regularizer must be a name, or a callable with a `gradient`, got {regularizer!r}")

@@ -142,8 +142,15 @@ class Optimizer(States):
         ----------
         parameter : layer
             Anything with ``weight`` and ``grad``.
+
+        Raises
+        ------
+        ValueError
+            If it has another optimizer, which leaves no gradient for this one.
         """
         table_of(parameter)
+        if getattr(parameter, "optimizer", self) not in (None, self):
+            raise ValueError("parameters must have no optimizer of their own, which steps them in backward")
         if all(known is not parameter for known in self._parameters):
             self._parameters.append(parameter)
         if self.decay == "exact" and hasattr(parameter, "caught_up_by"):

@@ -12,10 +12,13 @@ from fastemb.engine.backend import kernels
 from fastemb.engine.launch import has_vector_atomics
 from fastemb.engine.staging import MOST_SHARED, Placed, Staging, empty, fixed, free_bytes, launch_blocks
 
-__all__ = ["BLOCK_IDS", "DeviceTrainer", "Text", "row_uses", "sentences_in_flight"]
+__all__ = ["BLOCK_IDS", "DeviceTrainer", "Text", "row_uses", "scattered_block", "sentences_in_flight"]
 
 # Ids of a block: at tens of millions of words a second, a tenth of a second.
 BLOCK_IDS = 4 << 20
+# Where blocks are trained in a random order, there are so many of them, but none of fewer ids than these: in a small
+# block many of the sentences in flight are the last ones.
+SCATTERED_BLOCKS, LEAST_IDS = 64, 1 << 16
 # Sentences in flight at most: they keep a large GPU busy.
 MOST_SENTENCES = 2048
 # Changes of one row that may be under way at the same time, and words of the vocabulary to each sentence in flight.
@@ -25,6 +28,17 @@ WORDS_PER_SENTENCE = 8
 # Rows that are lent are given back and lent again after STALENESS / sentences windows.
 STALENESS = 256
 RESERVED = 0.1  # share of the free memory that tables leave free
+
+
+def scattered_block(num_ids: int) -> int:
+    """Return the ids of a block of a text whose blocks are trained in a random order.
+
+    Examples
+    --------
+    >>> scattered_block(1000), scattered_block(17_000_000), scattered_block(10**9)
+    (65536, 265625, 4194304)
+    """
+    return min(BLOCK_IDS, max(LEAST_IDS, num_ids // SCATTERED_BLOCKS))
 
 
 def sentences_in_flight(uses: NDArray[np.float64], num_words: int, window: int) -> tuple[int, int]:

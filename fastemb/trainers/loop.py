@@ -19,7 +19,7 @@ from fastemb.engine.parallel import ordered_map
 from fastemb.engine.sampling import keep_probabilities, noise_table, sigmoid_table
 from fastemb.engine.tuning import Tuner
 from fastemb.trainers.arithmetic import Arithmetic
-from fastemb.trainers.device_loop import BLOCK_IDS, DeviceTrainer, Text, row_uses
+from fastemb.trainers.device_loop import BLOCK_IDS, DeviceTrainer, Text, row_uses, scattered_block
 from fastemb.trainers.schedule import Monitor, Rate, longest_sentence, sentence_ranges, turns
 
 __all__ = ["Loop", "Tables"]
@@ -262,7 +262,7 @@ class Loop:
     def _range_size(self, num_ids: int) -> int:
         """Return the ids of a range."""
         if self.device == "cuda":
-            return BLOCK_IDS
+            return scattered_block(num_ids) if self.arithmetic.order == "random" else BLOCK_IDS
         inputs = self.window if self.sg else 2
         outputs = self.negative + 1 + (16 if self.tables.weight_inner is not None else 0)
         work_per_id = inputs * outputs * self.tables.weight_in.shape[1]

@@ -12,9 +12,9 @@ from fastemb.engine.backend import kernels, simd_width
 
 AHEAD_BYTES = 16384
 LEAST_AHEAD, MOST_AHEAD = 16, 64
-_simd, _pieces = kernels("cpu", "simd"), kernels("cpu", "pieces")
+_simd = kernels("cpu", "simd")
 _address, _load, _add, _total, _zeros = (getattr(_simd, name) for name in ("address", "load", "add", "total", "zeros"))
-_pointer, _prefetch = _pieces.pointer, _pieces.prefetch_line
+_pointer, _prefetch = kernels("cpu", "pieces").pointer, kernels("cpu", "prefetching").prefetch_line
 _index = _simd.get_int64
 _index_address = _simd.int64_address
 

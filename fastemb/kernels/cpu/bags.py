@@ -9,10 +9,11 @@ from numba import prange
 from fastemb.kernels.cpu.lookup import NO_ROW
 from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
-    P1, P2, P3, P4, P5, P6, P7, P8, P16, PART, add, fma, get, lanes_of, load, load_integers, lookahead, mul,
-    mutable_pointer, pointer, prefetch, prefetch_end, put, scalar_of, size_of, splat, splat_integer, store,
-    store_integers, straddles_lines, total, where_equal, where_greater, without_first, zeros,
+    P1, P2, P3, P4, P5, P6, P7, P8, P16, PART, add, fma, get, lanes_of, load, load_integers, mul, mutable_pointer,
+    pointer, put, scalar_of, size_of, splat, splat_integer, store, store_integers, total, where_equal,
+    where_greater, without_first, zeros,
 )  # fmt: skip
+from fastemb.kernels.cpu.prefetching import lookahead, prefetch, prefetch_end, straddles_lines
 
 __all__ = [
     "MEAN",

@@ -8,9 +8,8 @@ from numba import prange
 from fastemb.kernels.cpu.bags import BLOCK, sum_columns
 from fastemb.kernels.cpu.lookup import B4, B64, copy_row
 from fastemb.kernels.cpu.options import kernel, parallel_kernel, part_of
-from fastemb.kernels.cpu.pieces import (
-    bytes_behind, lookahead, mutable_pointer, pointer, pointer_at, size_of, straddles_lines,
-)  # fmt: skip
+from fastemb.kernels.cpu.pieces import bytes_behind, mutable_pointer, pointer, pointer_at, size_of
+from fastemb.kernels.cpu.prefetching import lookahead, straddles_lines
 from fastemb.kernels.cpu.quantized import bytes_of, reduce_bags
 
 __all__ = [

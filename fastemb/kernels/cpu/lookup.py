@@ -4,11 +4,10 @@ import numpy as np
 from numba import prange
 
 from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel, part_of
-from fastemb.kernels.cpu.pieces import (
-    bytes_behind, copy, get, lookahead, mutable_pointer, pointer, prefetch_bytes, size_of,
-)  # fmt: skip
+from fastemb.kernels.cpu.pieces import bytes_behind, copy, get, mutable_pointer, pointer, size_of
+from fastemb.kernels.cpu.prefetching import lookahead, prefetch_bytes
 
-__all__ = ["NO_PADDING", "NO_ROW", "lookup", "parallel_lookup", "shift"]
+__all__ = ["NO_PADDING", "NO_ROW", "clear", "lookup", "parallel_clear", "parallel_lookup", "shift"]
 
 NO_ROW, NO_PADDING = -1, -2
 B1, B4, B16, B64 = (0,), (0,) * 4, (0,) * 16, (0,) * 64  # bytes that are copied at a time
@@ -65,6 +64,11 @@ def lookup(out, weight, indices, padding_idx, start, stop):
 
 
 @kernel
+def clear(out, start, stop):
+    out[start:stop] = 0
+
+
+@kernel
 def shift(out, indices, first, num_rows, padding_idx, start, stop):
     found, given, outside = out[start:stop], indices[start:stop], 0
     for i in range(len(given)):  # without a way out, so that it is done many at once
@@ -87,3 +91,10 @@ def parallel_lookup(out, weight, indices, padding_idx, start, stop, chunks):
         a, b = part_of(start, stop, c, chunks), part_of(start, stop, c + 1, chunks)
         failed += lookup(out, weight, indices, padding_idx, a, b) != -1
     return failed
+
+
+@parallel_kernel
+def parallel_clear(out, start, stop, chunks):
+    for c in prange(chunks):
+        clear(out, part_of(start, stop, c, chunks), part_of(start, stop, c + 1, chunks))
+    return 0

@@ -16,9 +16,10 @@ from fastemb.kernels.cpu.codes import (
 )  # fmt: skip
 from fastemb.kernels.cpu.options import exact_inline, exact_kernel, inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
-    P1, P2, P4, P8, P16, PART, add, fma, get, load, lookahead, mul, mutable_pointer, pointer, prefetch_bytes, put,
-    splat, store, where_greater, zeros,
+    P1, P2, P4, P8, P16, PART, add, fma, get, load, mul, mutable_pointer, pointer, put, splat, store, where_greater,
+    zeros,
 )  # fmt: skip
+from fastemb.kernels.cpu.prefetching import lookahead, prefetch_bytes
 
 __all__ = [
     "BYTES",

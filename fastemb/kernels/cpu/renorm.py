@@ -5,9 +5,10 @@ from numba import prange
 
 from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import (
-    P1, PART, absolute, add, fma, get, lanes_of, load, lookahead, mul, mutable_pointer, pointer, prefetch_bytes,
-    scalar_of, size_of, splat, store, total, zeros,
+    P1, PART, absolute, add, fma, get, lanes_of, load, mul, mutable_pointer, pointer, scalar_of, size_of, splat,
+    store, total, zeros,
 )  # fmt: skip
+from fastemb.kernels.cpu.prefetching import lookahead, prefetch_bytes
 
 __all__ = ["parallel_renormalise", "renormalise"]
 

@@ -100,38 +100,46 @@ def scale_of(indices, coefficients, first, last, padding_idx, mode, one):
 @cuda.jit
 def reduce(out, weight, indices, offsets, coefficients, padding_idx, mode, start, stop, fault, width):
     lane, lanes, one = cuda.threadIdx.x, cuda.blockDim.x, number(weight, 1.0)
-    for b in range(start + first_team(), stop, num_teams()):
+    b = start + first_team()
+    while b < stop:
         first, last = offsets[b], offsets[b + 1]
         bad = not fits(first, last, len(indices))
         if bad:
             first = last = 0
         factor = scale_of(indices, coefficients, first, last, padding_idx, mode, one)
-        for column in range(lane * len(width), weight.shape[1], lanes * len(width)):
+        column = lane * len(width)
+        while column < weight.shape[1]:
             total, outside = sum_rows(weight, indices, coefficients, first, last, padding_idx, column, width)
             bad = bad or outside
             store(out, b, column, scale(total, factor))
+            column += lanes * len(width)
         if bad and lane == 0:
             cuda.atomic.min(fault, 0, b)
+        b += num_teams()
 
 
 @cuda.jit
 def scales(out, indices, offsets, coefficients, padding_idx, mode, start, stop):
-    for b in range(start + first_team(), stop, num_teams()):
+    b = start + first_team()
+    while b < stop:
         first, last = offsets[b], offsets[b + 1]
         if not fits(first, last, len(indices)):
             first = last = 0
         out[b] = scale_of(indices, coefficients, first, last, padding_idx, mode, number(out, 1.0))
+        b += num_teams()
 
 
 @cuda.jit
 def extremes(out, winners, weight, indices, offsets, padding_idx, sign, start, stop, fault):
     lane, lanes, way = cuda.threadIdx.x, cuda.blockDim.x, number(weight, sign)
-    for b in range(start + first_team(), stop, num_teams()):
+    b = start + first_team()
+    while b < stop:
         first, last = offsets[b], offsets[b + 1]
         bad = not fits(first, last, len(indices))
         if bad:
             first = last = 0
-        for column in range(lane, weight.shape[1], lanes):
+        column = lane
+        while column < weight.shape[1]:
             best, winner = number(weight, 0.0), np.int64(-1)
             for j in range(first, last):
                 row = row_of(indices[j], padding_idx, weight.shape[0])
@@ -142,14 +150,17 @@ def extremes(out, winners, weight, indices, offsets, padding_idx, sign, start, s
                         best, winner = value, j
             store(out, b, column, (best,))
             winners[b, column] = winner
+            column += lanes
         if bad and lane == 0:
             cuda.atomic.min(fault, 0, b)
+        b += num_teams()
 
 
 @cuda.jit
 def dots(out, grad_output, weight, indices, offsets, padding_idx, start, stop, fault, width):
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    for b in range(start + first_team(), stop, num_teams()):
+    b = start + first_team()
+    while b < stop:
         first, last = offsets[b], offsets[b + 1]
         bad = not fits(first, last, len(indices))
         if bad:
@@ -158,26 +169,33 @@ def dots(out, grad_output, weight, indices, offsets, padding_idx, start, stop, f
             row = row_of(indices[j], padding_idx, weight.shape[0])
             bad = bad or row == BAD
             total = number(weight, 0.0)
-            for column in range(lane * len(width), weight.shape[1], lanes * len(width)):
+            column = lane * len(width)
+            while column < weight.shape[1]:
                 if row >= 0:
                     total = dot(load(grad_output, b, column, width), load(weight, row, column, width), total)
+                column += lanes * len(width)
             total = team_sum(total)
             if lane == 0:
                 out[j] = total
         if bad and lane == 0:
             cuda.atomic.min(fault, 0, b)
+        b += num_teams()
 
 
 @cuda.jit
 def sum_winners(out, grad_output, winners, order, bags, starts, start, stop, pieces):
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    for r in range(start + first_team(), until(stop), num_teams()):
+    r, end_of_range = start + first_team(), until(stop)
+    while r < end_of_range:
         first, last = starts[r], starts[r + 1]
         begin, end = whole_pieces(first, last, pieces.shape[0])
-        for column in range(lane, out.shape[1], lanes):
+        column = lane
+        while column < out.shape[1]:
             total = sum_won(grad_output, winners, order, bags, first, begin * PIECE if begin < end else last, column)
             if begin < end:
                 for p in range(begin, end):
                     total += load(pieces, p, column, (0,))[0]
                 total += sum_won(grad_output, winners, order, bags, end * PIECE, last, column)
             store(out, r, column, (total,))
+            column += lanes
+        r += num_teams()

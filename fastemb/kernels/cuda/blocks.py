@@ -46,7 +46,8 @@ def choose_noise(memory, layout, rows, centre, drawn, first, negative):
     An output that is none (a negative that equals the centre word, a second occurrence, a place after the last) has a
     coefficient of 0. `drawn` is the negatives.
     """
-    for n in range(cuda.threadIdx.x, OUTPUTS, cuda.blockDim.x):
+    n = cuda.threadIdx.x
+    while n < OUTPUTS:
         at = first + n
         word, coefficient = centre, np.float32(1)
         if at > 0:
@@ -62,18 +63,21 @@ def choose_noise(memory, layout, rows, centre, drawn, first, negative):
                             coefficient -= np.float32(1)
         rows[n] = word
         memory[layout[7] + n] = coefficient
+        n += cuda.blockDim.x
 
 
 @cuda.jit(device=True)
 def choose_path(memory, layout, rows, points, codes, first, last):
     """Fill `rows` and the coefficients with the nodes ``[first, last)`` of a path, at most `OUTPUTS`."""
-    for n in range(cuda.threadIdx.x, OUTPUTS, cuda.blockDim.x):
+    n = cuda.threadIdx.x
+    while n < OUTPUTS:
         row, coefficient = np.int64(0), np.float32(0)
         if first + n < last:
             row = np.int64(points[first + n])
             coefficient = np.float32(1) - np.float32(2) * np.float32(codes[first + n])
         rows[n] = row
         memory[layout[7] + n] = coefficient
+        n += cuda.blockDim.x
 
 
 @cuda.jit(device=True)
@@ -122,7 +126,8 @@ def train_block(memory, layout, slots, first, inputs, share, table, rows, rate, 
     stride, _, outputs, parts, gradients, _, _, coefficients, _ = layout
     length = columns_of(table)
     cuda.syncthreads()  # rows and coefficients are chosen
-    for c in range(4 * lane, length, 4 * lanes):
+    c = 4 * lane
+    while c < length:
         a = load_output(table, rows, memory, coefficients, 0, c)
         b = load_output(table, rows, memory, coefficients, 1, c)
         d = load_output(table, rows, memory, coefficients, 2, c)
@@ -135,11 +140,13 @@ def train_block(memory, layout, slots, first, inputs, share, table, rows, rate, 
         near_store(memory, outputs + 3 * stride + c, e)
         near_store(memory, outputs + 4 * stride + c, f)
         near_store(memory, outputs + 5 * stride + c, g)
+        c += 4 * lanes
     cuda.syncthreads()
     sum_parts(memory, layout, slots, first, inputs, share, length)
     cuda.syncthreads()
     loss, pairs = np.float64(0), np.int64(0)
-    for item in range(lane, inputs * PLACES, lanes):
+    item = lane
+    while item < inputs * PLACES:
         n = item & (PLACES - 1)
         gradient = np.float32(0)
         if n < OUTPUTS:
@@ -160,6 +167,7 @@ def train_block(memory, layout, slots, first, inputs, share, table, rows, rate, 
                 loss += np.float64(math.log1p(small))
                 pairs += 1
         memory[gradients + item] = gradient
+        item += lanes
     cuda.syncthreads()
     update(memory, layout, slots, first, inputs, table, rows, atomics)
     cuda.syncthreads()
@@ -170,10 +178,12 @@ def train_block(memory, layout, slots, first, inputs, share, table, rows, rate, 
 def sum_parts(memory, layout, slots, first, inputs, share, length):
     """Sum the logits of each input with all outputs, in ``2**share`` parts of interleaved columns."""
     stride, _, outputs, parts, _, _, _, _, _ = layout
-    for item in range(cuda.threadIdx.x, inputs << share, cuda.blockDim.x):
+    item = cuda.threadIdx.x
+    while item < inputs << share:
         row = slots[first + (item >> share)] * stride
         a = b = d = e = f = g = np.float32(0)
-        for c in range(4 * (item & ((1 << share) - 1)), length, 4 << share):
+        c = 4 * (item & ((1 << share) - 1))
+        while c < length:
             x = near_load(memory, row + c)
             a = dot(x, near_load(memory, outputs + c), a)
             b = dot(x, near_load(memory, outputs + stride + c), b)
@@ -181,15 +191,18 @@ def sum_parts(memory, layout, slots, first, inputs, share, length):
             e = dot(x, near_load(memory, outputs + 3 * stride + c), e)
             f = dot(x, near_load(memory, outputs + 4 * stride + c), f)
             g = dot(x, near_load(memory, outputs + 5 * stride + c), g)
+            c += 4 << share
         near_store(memory, parts + item * PLACES, (a, b, d, e))
         near_store(memory, parts + item * PLACES + 4, (f, g, np.float32(0), np.float32(0)))
+        item += cuda.blockDim.x
 
 
 @cuda.jit(device=True)
 def update(memory, layout, slots, first, inputs, table, rows, atomics):
     """Change the inputs, and add the outputs' changes to the table."""
     stride, _, outputs, _, gradients, _, factors, coefficients, _ = layout
-    for c in range(4 * cuda.threadIdx.x, columns_of(table), 4 * cuda.blockDim.x):
+    c = 4 * cuda.threadIdx.x
+    while c < columns_of(table):
         a, da = near_load(memory, outputs + c), ZEROS
         b, db = near_load(memory, outputs + stride + c), ZEROS
         d, dd = near_load(memory, outputs + 2 * stride + c), ZEROS
@@ -213,6 +226,7 @@ def update(memory, layout, slots, first, inputs, table, rows, atomics):
         add_output(table, rows, memory, coefficients, 3, c, de, atomics)
         add_output(table, rows, memory, coefficients, 4, c, df, atomics)
         add_output(table, rows, memory, coefficients, 5, c, dg, atomics)
+        c += 4 * cuda.blockDim.x
 
 
 @cuda.jit(device=True)
@@ -223,7 +237,8 @@ def combine(memory, layout, slots, inputs, mean, length, hidden):
     for m in range(inputs):
         number += memory[numbers + slots[m]]
     factor = np.float32(1) / number if mean else np.float32(1)
-    for c in range(4 * cuda.threadIdx.x, length, 4 * cuda.blockDim.x):
+    c = 4 * cuda.threadIdx.x
+    while c < length:
         slot = slots[0]
         total = scale(near_load(memory, slot * stride + c), memory[numbers + slot])
         for m in range(1, inputs):
@@ -232,6 +247,7 @@ def combine(memory, layout, slots, inputs, mean, length, hidden):
         total = scale(total, factor)
         near_store(memory, hidden * stride + c, total)
         near_store(memory, before + hidden * stride + c, total)
+        c += 4 * cuda.blockDim.x
     if cuda.threadIdx.x == 0:
         memory[factors + hidden] = np.float32(1)
     return number
@@ -241,10 +257,12 @@ def combine(memory, layout, slots, inputs, mean, length, hidden):
 def add_to_inputs(memory, layout, slots, inputs, share, length, hidden):
     """Add `share` of the change of the row `hidden` to the rows that it was made of."""
     stride, before, _, _, _, _, factors, _, _ = layout
-    for c in range(4 * cuda.threadIdx.x, length, 4 * cuda.blockDim.x):
+    c = 4 * cuda.threadIdx.x
+    while c < length:
         old = near_load(memory, before + hidden * stride + c)
         change = multiply_add(old, np.float32(-1), near_load(memory, hidden * stride + c))
         for m in range(inputs):
             slot = slots[m]
             row = near_load(memory, slot * stride + c)
             near_store(memory, slot * stride + c, multiply_add(change, share * memory[factors + slot], row))
+        c += 4 * cuda.blockDim.x

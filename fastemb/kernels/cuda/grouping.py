@@ -102,9 +102,11 @@ def group(
 @cuda.jit
 def make_keys(keys, values, indices, num_embeddings, padding_idx, frozen, labels, start, stop):
     """Write what is sorted by, and what goes along; each thread has a lookup."""
-    for i in range(start + first_team(), stop, num_teams()):
+    i = start + first_team()
+    while i < stop:
         keys[i] = key_of(indices, i, num_embeddings, padding_idx, frozen)
         values[i] = label_of(labels, i)
+        i += num_teams()
 
 
 @cuda.jit

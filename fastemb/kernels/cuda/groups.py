@@ -26,50 +26,68 @@ def is_of_one_row(keys, none, piece):
 def sum_pieces(out, table, sources, coefficients, keys, none, start, stop, width):
     """Sum the lookups of each piece that lies in one row's; the others are left as they are."""
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    for p in range(start + first_team(), stop, num_teams()):
+    p = start + first_team()
+    while p < stop:
         if is_of_one_row(keys, none, p):
             first = p * PIECE
-            for column in range(lane * len(width), out.shape[1], lanes * len(width)):
+            column = lane * len(width)
+            while column < out.shape[1]:
                 total, _ = sum_rows(table, sources, coefficients, first, first + PIECE, -2, column, width)
                 store(out, p, column, total)
+                column += lanes * len(width)
+        p += num_teams()
 
 
 @cuda.jit
 def sum_pieces_won(out, grad_output, winners, order, bags, keys, none, start, stop):
     """Sum what the lookups of each piece that lies in one row's have won; the others are left as they are."""
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    for p in range(start + first_team(), stop, num_teams()):
+    p = start + first_team()
+    while p < stop:
         if is_of_one_row(keys, none, p):
-            for column in range(lane, out.shape[1], lanes):
+            column = lane
+            while column < out.shape[1]:
                 total = sum_won(grad_output, winners, order, bags, p * PIECE, (p + 1) * PIECE, column)
                 store(out, p, column, (total,))
+                column += lanes
+        p += num_teams()
 
 
 @cuda.jit
 def sum_groups(out, table, sources, starts, coefficients, pieces, start, stop, width):
     """Sum the lookups of each row."""
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    for r in range(start + first_team(), until(stop), num_teams()):
-        for column in range(lane * len(width), out.shape[1], lanes * len(width)):
+    r, end_of_range = start + first_team(), until(stop)
+    while r < end_of_range:
+        column = lane * len(width)
+        while column < out.shape[1]:
             total, _ = sum_grouped(table, sources, coefficients, pieces, starts[r], starts[r + 1], column, width)
             store(out, r, column, total)
+            column += lanes * len(width)
+        r += num_teams()
 
 
 @cuda.jit
 def label(out, offsets, start, stop):
     """Write the bag of each lookup; those outside all bags, and in bags that do not fit, are left as they are."""
-    for b in range(start + first_team(), stop, num_teams()):
+    b = start + first_team()
+    while b < stop:
         first, last = offsets[b], offsets[b + 1]
         if fits(first, last, len(out)):
-            for j in range(first + cuda.threadIdx.x, last, cuda.blockDim.x):
+            j = first + cuda.threadIdx.x
+            while j < last:
                 out[j] = b
+                j += cuda.blockDim.x
+        b += num_teams()
 
 
 @cuda.jit
 def pick(out, values, order, start, stop):
     """Write ``values[order]``."""
-    for j in range(start + first_team(), stop, num_teams()):
+    j = start + first_team()
+    while j < stop:
         out[j] = values[order[j]]
+        j += num_teams()
 
 
 @cuda.jit(device=True)
@@ -94,7 +112,8 @@ def weigh(out, coefficients, order, scales, sources, starts, count, start, stop)
     It is the lookup's coefficient, times its bag's scale, over the number of lookups of its row, of which each is left
     out where its array, `coefficients`, `scales` or `count`, is empty.
     """
-    for j in range(start + first_team(), stop, num_teams()):
+    j = start + first_team()
+    while j < stop:
         value = number(out, 1.0)
         if len(coefficients) > 0:
             value *= coefficients[order[j]]
@@ -103,33 +122,44 @@ def weigh(out, coefficients, order, scales, sources, starts, count, start, stop)
         if len(count) > 0:
             value *= number(out, 1.0 / num_equal(starts, count[0], j))
         out[j] = value
+        j += num_teams()
 
 
 @cuda.jit
 def divide(sums, starts, start, stop):
     """Divide the sum of each row by the number of its lookups."""
-    for r in range(start + first_team(), until(stop), num_teams()):
+    r, end_of_range = start + first_team(), until(stop)
+    while r < end_of_range:
         factor = number(sums, 1.0 / (starts[r + 1] - starts[r]))
-        for column in range(cuda.threadIdx.x, sums.shape[1], cuda.blockDim.x):
+        column = cuda.threadIdx.x
+        while column < sums.shape[1]:
             sums[r, column] *= factor
+            column += cuda.blockDim.x
+        r += num_teams()
 
 
 @cuda.jit
 def center(products, indices, offsets, coefficients, scales, padding_idx, mode, start, stop):
     """Make of the products of `bags.dots` the gradient of the coefficients, in modes whose scales depend on these."""
     lane, lanes, one = cuda.threadIdx.x, cuda.blockDim.x, number(products, 1.0)
-    for b in range(start + first_team(), stop, num_teams()):
+    b = start + first_team()
+    while b < stop:
         first, last = offsets[b], offsets[b + 1]
         if not fits(first, last, len(products)):
             first = last = 0
         scale, total = scales[b], one - one
-        for j in range(first + lane, last, lanes):
+        j = first + lane
+        while j < last:
             total += coefficient(coefficients, j, one) * products[j]
+            j += lanes
         total = team_sum(total) * scale
-        for j in range(first + lane, last, lanes):
+        j = first + lane
+        while j < last:
             value = products[j] - total
             if mode != MEAN:
                 value = products[j] - coefficient(coefficients, j, one) * total * scale
             if indices[j] == padding_idx and padding_idx >= -1:
                 value = one - one
             products[j] = value * scale
+            j += lanes
+        b += num_teams()

@@ -17,7 +17,8 @@ def close(out, offsets, num_lookups, start, stop, fault):
 
     The first must be 0, the last `num_lookups`, and none below the one before.
     """
-    for b in range(start + first_team(), stop, num_teams()):
+    b = start + first_team()
+    while b < stop:
         value, before = np.int64(num_lookups), np.int64(0)
         if b < len(offsets):
             value = np.int64(offsets[b])
@@ -26,12 +27,14 @@ def close(out, offsets, num_lookups, start, stop, fault):
         if value < before or value > num_lookups or (b == 0 and value != 0) or (b == stop - 1 and value != num_lookups):
             cuda.atomic.min(fault, 0, b)
         out[b] = value
+        b += num_teams()
 
 
 @cuda.jit
 def settle(out, indices, num_embeddings, padding_idx, policy, start, stop):
     """Write indices, and for one that is outside ``[0, num_embeddings)`` the row that a policy takes instead."""
-    for i in range(start + first_team(), stop, num_teams()):
+    i = start + first_team()
+    while i < stop:
         row = np.int64(indices[i])
         if row < 0 or row >= num_embeddings:
             if policy == PAD:
@@ -41,10 +44,13 @@ def settle(out, indices, num_embeddings, padding_idx, policy, start, stop):
             else:
                 row = np.int64(random_u64(np.uint64(row), np.uint64(0)) % np.uint64(num_embeddings))
         out[i] = row
+        i += num_teams()
 
 
 @cuda.jit
 def append(out, offsets, first, added, start, stop):
     """Write ``out[first + b] = offsets[b] + added`` for b in ``[start, stop)``."""
-    for b in range(start + first_team(), stop, num_teams()):
+    b = start + first_team()
+    while b < stop:
         out[first + b] = offsets[b] + added
+        b += num_teams()

@@ -77,8 +77,10 @@ def put(memory, layout, slot, c, row):
 def lend(memory, layout, weight_in, subwords, rates, word, slot):
     """Copy the mean of a word's rows to a slot."""
     first, last = rows_of(subwords, word)
-    for c in range(4 * cuda.threadIdx.x, columns_of(weight_in), 4 * cuda.blockDim.x):
+    c = 4 * cuda.threadIdx.x
+    while c < columns_of(weight_in):
         put(memory, layout, slot, c, mean_of(weight_in, subwords, first, last, c))
+        c += 4 * cuda.blockDim.x
     if cuda.threadIdx.x == 0:
         factor = np.float32(0)
         for k in range(first, last):
@@ -91,8 +93,10 @@ def lend(memory, layout, weight_in, subwords, rates, word, slot):
 def give_back(memory, layout, weight_in, subwords, rates, word, slot, atomics):
     """Add the change of a slot to each of the word's rows."""
     first, last = rows_of(subwords, word)
-    for c in range(4 * cuda.threadIdx.x, columns_of(weight_in), 4 * cuda.blockDim.x):
+    c = 4 * cuda.threadIdx.x
+    while c < columns_of(weight_in):
         give_back_columns(memory, layout, weight_in, subwords, rates, first, last, slot, c, atomics)
+        c += 4 * cuda.blockDim.x
 
 
 @cuda.jit(device=True)
@@ -121,7 +125,8 @@ def renew(
     Four at a time, so that a thread waits once for what it reads of four rows; in the order of the places all the same.
     """
     oldest = (2 * window) // staleness * staleness
-    for c in range(4 * cuda.threadIdx.x, columns_of(weight_in), 4 * cuda.blockDim.x):
+    c = 4 * cuda.threadIdx.x
+    while c < columns_of(weight_in):
         for age in range(oldest, 0, -4 * staleness):
             p = pos + window - age
             q, r, s = p + staleness, p + 2 * staleness, p + 3 * staleness
@@ -134,6 +139,7 @@ def renew(
             put_renewed(memory, layout, end, q, pos, centre_slot, window, c, b)
             put_renewed(memory, layout, end, r, pos, centre_slot, window, c, d)
             put_renewed(memory, layout, end, s, pos, centre_slot, window, c, e)
+        c += 4 * cuda.blockDim.x
 
 
 @cuda.jit(device=True)

@@ -24,22 +24,28 @@ def row_of(index, padding_idx, num_rows):
 @cuda.jit
 def lookup(out, weight, indices, padding_idx, start, stop, fault, width):
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    for i in range(start + first_team(), stop, num_teams()):
+    i = start + first_team()
+    while i < stop:
         row = row_of(indices[i], padding_idx, weight.shape[0])
         if row == BAD and lane == 0:
             cuda.atomic.min(fault, 0, i)
-        for column in range(lane * len(width), weight.shape[1], lanes * len(width)):
+        column = lane * len(width)
+        while column < weight.shape[1]:
             if row >= 0:
                 copy(out, i, column, weight, row, width)
             else:
                 for c in range(column, column + len(width)):
                     out[i, c] = 0
+            column += lanes * len(width)
+        i += num_teams()
 
 
 @cuda.jit
 def shift(out, indices, first, num_rows, padding_idx, start, stop, fault):
-    for i in range(start + first_team(), stop, num_teams()):
+    i = start + first_team()
+    while i < stop:
         row = row_of(indices[i], padding_idx, num_rows)
         if row == BAD:
             cuda.atomic.min(fault, 0, i)
         out[i] = first + row if row >= 0 else -1
+        i += num_teams()

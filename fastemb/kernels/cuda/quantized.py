@@ -23,35 +23,45 @@ def values(table, halves, row, column, dim, width):
 @cuda.jit
 def dequantize(out, table, halves, start, stop, width):
     lane, lanes, dim = cuda.threadIdx.x, cuda.blockDim.x, out.shape[1]
-    for r in range(start + first_team(), stop, num_teams()):
-        for column in range(lane * len(width), dim, lanes * len(width)):
+    r = start + first_team()
+    while r < stop:
+        column = lane * len(width)
+        while column < dim:
             store(out, r, column, values(table, halves, r, column, dim, width))
+            column += lanes * len(width)
+        r += num_teams()
 
 
 @cuda.jit
 def lookup(out, table, halves, indices, padding_idx, start, stop, fault, width):
     lane, lanes, dim = cuda.threadIdx.x, cuda.blockDim.x, out.shape[1]
-    for i in range(start + first_team(), stop, num_teams()):
+    i = start + first_team()
+    while i < stop:
         row = row_of(indices[i], padding_idx, table.shape[0])
         if row == BAD and lane == 0:
             cuda.atomic.min(fault, 0, i)
-        for column in range(lane * len(width), dim, lanes * len(width)):
+        column = lane * len(width)
+        while column < dim:
             if row >= 0:
                 store(out, i, column, values(table, halves, row, column, dim, width))
             else:
                 store(out, i, column, zeros(out, width))
+            column += lanes * len(width)
+        i += num_teams()
 
 
 @cuda.jit
 def reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode, start, stop, fault, width):
     lane, lanes, dim, one = cuda.threadIdx.x, cuda.blockDim.x, out.shape[1], number(out, 1.0)
-    for b in range(start + first_team(), stop, num_teams()):
+    b = start + first_team()
+    while b < stop:
         first, last = offsets[b], offsets[b + 1]
         bad = not fits(first, last, len(indices))
         if bad:
             first = last = 0
         factor = scale_of(indices, coefficients, first, last, padding_idx, mode, one)
-        for column in range(lane * len(width), dim, lanes * len(width)):
+        column = lane * len(width)
+        while column < dim:
             total = zeros(out, width)
             for j in range(first, last):
                 row = row_of(indices[j], padding_idx, table.shape[0])
@@ -60,19 +70,23 @@ def reduce(out, table, halves, indices, offsets, coefficients, padding_idx, mode
                     found = values(table, halves, row, column, dim, width)
                     total = multiply_add(found, coefficient(coefficients, j, one), total)
             store(out, b, column, scale(total, factor))
+            column += lanes * len(width)
         if bad and lane == 0:
             cuda.atomic.min(fault, 0, b)
+        b += num_teams()
 
 
 @cuda.jit
 def extremes(out, table, halves, indices, offsets, padding_idx, sign, start, stop, fault):
     lane, lanes, dim, way = cuda.threadIdx.x, cuda.blockDim.x, out.shape[1], number(out, sign)
-    for b in range(start + first_team(), stop, num_teams()):
+    b = start + first_team()
+    while b < stop:
         first, last = offsets[b], offsets[b + 1]
         bad = not fits(first, last, len(indices))
         if bad:
             first = last = 0
-        for column in range(lane, dim, lanes):
+        column = lane
+        while column < dim:
             best, won = number(out, 0.0), False
             for j in range(first, last):
                 row = row_of(indices[j], padding_idx, table.shape[0])
@@ -82,5 +96,7 @@ def extremes(out, table, halves, indices, offsets, padding_idx, sign, start, sto
                     if not won or way * value > way * best:
                         best, won = value, True
             store(out, b, column, (best,))
+            column += lanes
         if bad and lane == 0:
             cuda.atomic.min(fault, 0, b)
+        b += num_teams()

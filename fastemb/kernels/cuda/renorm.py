@@ -15,7 +15,8 @@ def norm_of(weight, row, norm_type):
     """Return the p-norm of a row, NaN if the row has one."""
     lane, lanes, zero = cuda.threadIdx.x, cuda.blockDim.x, number(weight, 0.0)
     p, largest, least, total, nans = number(weight, norm_type), zero, number(weight, math.inf), zero, zero
-    for column in range(lane, weight.shape[1], lanes):
+    column = lane
+    while column < weight.shape[1]:
         x = abs(load(weight, row, column, (0,))[0])
         largest, least = max(largest, x), min(least, x)
         if x != x and norm_type != 0:  # which counts it
@@ -28,6 +29,7 @@ def norm_of(weight, row, norm_type):
             total += number(weight, 1.0) if x != 0 else zero
         elif not math.isinf(norm_type):
             total += x**p
+        column += lanes
     largest, least, total, nans = team_max(largest), team_min(least), team_sum(total), team_sum(nans)
     if nans > 0:
         return number(weight, math.nan)
@@ -43,10 +45,14 @@ def norm_of(weight, row, norm_type):
 @cuda.jit
 def renormalise(weight, rows, max_norm, norm_type, start, stop):
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    for r in range(start + first_team(), until(stop), num_teams()):
+    r, end_of_range = start + first_team(), until(stop)
+    while r < end_of_range:
         row = np.int64(rows[r])
         norm = np.float64(norm_of(weight, row, norm_type))
         if norm > max_norm:
             factor = number(weight, max_norm / (norm + 1e-7))
-            for column in range(lane, weight.shape[1], lanes):
+            column = lane
+            while column < weight.shape[1]:
                 store(weight, row, column, (load(weight, row, column, (0,))[0] * factor,))
+                column += lanes
+        r += num_teams()

@@ -12,15 +12,23 @@ __all__ = ["assign", "place"]
 def assign(weight, rows, values, start, stop, width):
     """Write ``weight[rows[r]] = values[r]`` for r in ``[start, stop)``; rows are distinct and in the table."""
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    for r in range(start + first_team(), until(stop), num_teams()):
-        for column in range(lane * len(width), weight.shape[1], lanes * len(width)):
+    r, end_of_range = start + first_team(), until(stop)
+    while r < end_of_range:
+        column = lane * len(width)
+        while column < weight.shape[1]:
             copy(weight, np.int64(rows[r]), column, values, r, width)
+            column += lanes * len(width)
+        r += num_teams()
 
 
 @cuda.jit
 def place(out, values, start, stop, width):
     """Write ``out[r] = values[r]`` for r in ``[start, stop)``."""
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    for r in range(start + first_team(), stop, num_teams()):
-        for column in range(lane * len(width), out.shape[1], lanes * len(width)):
+    r = start + first_team()
+    while r < stop:
+        column = lane * len(width)
+        while column < out.shape[1]:
             copy(out, r, column, values, r, width)
+            column += lanes * len(width)
+        r += num_teams()

@@ -168,16 +168,22 @@ def whole_of(weight, first, second, row, total, hyper, rule):
 @cuda.jit
 def update(weight, first, second, rows, gradients, base, hyper, rule, start, stop, width):
     lane, lanes, dim = cuda.threadIdx.x, cuda.blockDim.x, weight.shape[1]
-    for r in range(start + first_team(), until(stop), num_teams()):
+    r, end_of_range = start + first_team(), until(stop)
+    while r < end_of_range:
         row, whole = np.int64(rows[r]), number(weight, 0.0)
         if is_rowwise(rule):
-            for column in range(lane * len(width), dim, lanes * len(width)):
+            column = lane * len(width)
+            while column < dim:
                 g = load(gradients, r - base, column, width)
                 whole = squares(weight, row, column, g, hyper, whole)
+                column += lanes * len(width)
             whole = whole_of(weight, first, second, row, whole, hyper, rule)
-        for column in range(lane * len(width), dim, lanes * len(width)):
+        column = lane * len(width)
+        while column < dim:
             g = load(gradients, r - base, column, width)
             change(weight, first, second, row, column, g, whole, hyper, rule)
+            column += lanes * len(width)
+        r += num_teams()
 
 
 @cuda.jit
@@ -186,28 +192,35 @@ def step(
     fault, width,
 ):  # fmt: skip
     lane, lanes, dim = cuda.threadIdx.x, cuda.blockDim.x, weight.shape[1]
-    for r in range(start + first_team(), until(stop), num_teams()):
+    r, end_of_range = start + first_team(), until(stop)
+    while r < end_of_range:
         row, begin, end, whole = np.int64(rows[r]), starts[r], starts[r + 1], number(weight, 0.0)
         bad = not fits(begin, end, len(bags))
         if bad:
             begin = end = 0
         if is_rowwise(rule):
-            for column in range(lane * len(width), dim, lanes * len(width)):
+            column = lane * len(width)
+            while column < dim:
                 g, outside = sum_grouped(grad_output, bags, coefficients, scratch, begin, end, column, width)
                 whole = squares(weight, row, column, g, hyper, whole)
+                column += lanes * len(width)
             whole = whole_of(weight, first, second, row, whole, hyper, rule)
-        for column in range(lane * len(width), dim, lanes * len(width)):
+        column = lane * len(width)
+        while column < dim:
             g, outside = sum_grouped(grad_output, bags, coefficients, scratch, begin, end, column, width)
             bad = bad or outside
             change(weight, first, second, row, column, g, whole, hyper, rule)
+            column += lanes * len(width)
         if bad and lane == 0:
             cuda.atomic.min(fault, 0, r)
+        r += num_teams()
 
 
 @cuda.jit
 def decay(weight, reached, rows, log_product, start, stop):
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    for r in range(start + first_team(), until(stop), num_teams()):
+    r, end_of_range = start + first_team(), until(stop)
+    while r < end_of_range:
         row, behind = np.int64(rows[r]), 0.0
         if lane == 0:
             behind = log_product - reached[row]
@@ -215,5 +228,8 @@ def decay(weight, reached, rows, log_product, start, stop):
         behind = team_sum(behind)
         if behind != 0:
             factor = number(weight, math.exp(behind))
-            for column in range(lane, weight.shape[1], lanes):
+            column = lane
+            while column < weight.shape[1]:
                 store(weight, row, column, (load(weight, row, column, (0,))[0] * factor,))
+                column += lanes
+        r += num_teams()

@@ -49,7 +49,8 @@ def train_windows(
     if lane == 0:
         slots[MOST_INPUTS - 1] = 2 * window + 1
     loss, pairs, kept = np.float64(0), np.int64(0), np.int64(0)
-    for i in range(start + cuda.blockIdx.x, stop, cuda.gridDim.x):
+    i = start + cuda.blockIdx.x
+    while i < stop:
         rate = np.float32(alpha + alpha_slope * offsets[i])
         token, last = offsets[i], offsets[i + 1]
         number, pos, centre_slot = np.int64(0), np.int64(0), np.int64(0)
@@ -67,11 +68,15 @@ def train_windows(
             first = max(-reach, -pos)
             inputs = min(number - pos, reach + 1) - first - 1
             if inputs > 0:
-                for m in range(lane, inputs, lanes):
+                m = lane
+                while m < inputs:
                     apart = first + m
                     slots[m] = slot_near(centre_slot, apart if apart < 0 else apart + 1, window)
-                for k in range(lane, negative, lanes):
+                    m += lanes
+                k = lane
+                while k < negative:
                     drawn[k] = draw_noise(noise, noise_seed, place * negative + k)
+                    k += lanes
             cuda.syncthreads()
             if inputs > 0:
                 centre = np.int64(words[pos & (QUEUE - 1)])
@@ -90,6 +95,7 @@ def train_windows(
             )  # fmt: skip
         cuda.syncthreads()
         kept += number
+        i += cuda.gridDim.x
     cuda.atomic.add(result, 0, loss)
     cuda.atomic.add(result, 1, np.float64(pairs))
     if lane == 0:

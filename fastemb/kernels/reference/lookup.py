@@ -10,7 +10,7 @@ what a lookup of no row has for an index; or NO_PADDING, -2, for none.
 
 import numpy as np
 
-__all__ = ["NO_PADDING", "NO_ROW", "lookup", "shift"]
+__all__ = ["NO_PADDING", "NO_ROW", "clear", "lookup", "shift"]
 
 NO_ROW, NO_PADDING = -1, -2
 
@@ -43,6 +43,19 @@ def lookup(out, weight, indices, padding_idx, start, stop):
         else:
             return i
     return -1
+
+
+def clear(out, start, stop):
+    """Fill ``out[start:stop]`` with zeros.
+
+    Parameters
+    ----------
+    out : uint8 (num_bytes,)
+        Changed in place.
+    start, stop : int
+        The range of bytes.
+    """
+    out[start:stop] = 0
 
 
 def shift(out, indices, first, num_rows, padding_idx, start, stop):
