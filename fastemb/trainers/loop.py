@@ -163,8 +163,7 @@ class Loop:
         """Yield the ranges of an epoch, in the order that `arithmetic` tells.
 
         What a text treats of changes along it, and rows of n-grams are shared by words of all of it: measured, an
-        epoch in the text's order is much worse than one in a random order, and two readers that begin at its start and
-        at its middle are better than one.
+        epoch in the text's order is much worse than one in a random order.
         """
         places = turns(len(ranges), self.workers if self.arithmetic.order == "starts" else 1)
         if self.arithmetic.order == "random":
