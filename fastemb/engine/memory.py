@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastemb.engine import _memory
-from fastemb.engine.backend import kernels
+from fastemb.engine.backend import indexing_device, kernels
 from fastemb.engine.parallel import run
 
 __all__ = ["clear", "empty", "empty_rows", "zeroed", "zeros"]
@@ -42,7 +42,7 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
     return memory[first : first + memory.size - LINE].view(kind).reshape(shape)
 
 
-def zeroed(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
+def zeroed(shape: tuple[int, ...], dtype: DTypeLike, device: str = "cpu") -> NDArray:
     """Return an array of zeros for a result of which much is used at once: they are written, in memory that is kept.
 
     Unless it is so large that none would be kept: then as `zeros`.
@@ -55,12 +55,12 @@ def zeroed(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
     if prod(shape) * np.dtype(dtype).itemsize > MOST_KEPT:
         return zeros(shape, dtype)
     array = empty(shape, dtype)
-    clear(array)
+    clear(array, device)
     return array
 
 
-def clear(array: NDArray) -> None:
-    """Fill a contiguous array with zeros, in as many threads as pay.
+def clear(array: NDArray, device: str = "cpu") -> None:
+    """Fill a contiguous array in the host's memory with zeros, in as many threads as pay.
 
     Examples
     --------
@@ -72,7 +72,8 @@ def clear(array: NDArray) -> None:
     if array.nbytes < SERIAL:
         array.fill(0)
     else:
-        run(kernels("cpu", "lookup"), "clear", (array.reshape(-1).view(np.uint8),), array.nbytes, array.nbytes)
+        module = kernels(indexing_device(device), "lookup")
+        run(module, "clear", (array.reshape(-1).view(np.uint8),), array.nbytes, array.nbytes)
 
 
 def empty_rows(num_rows: int, dim: int, dtype: np.dtype) -> NDArray:

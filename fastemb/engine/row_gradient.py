@@ -86,7 +86,7 @@ class RowGradient:
                [0.]])
         """
         shape = num_embeddings, self._given.shape[1]
-        dense = zeroed(shape, self.dtype if dtype is None else dtype)
+        dense = zeroed(shape, self.dtype if dtype is None else dtype, device)
         self.add_to(dense, device=device)
         return dense
 
