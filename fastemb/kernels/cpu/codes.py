@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastemb.kernels.cpu.pieces import Pieces, Pointer
+from fastemb.kernels.cpu.layout import Pieces, Pointer
 
 __all__ = [
     "BYTES",

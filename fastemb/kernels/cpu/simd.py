@@ -162,13 +162,13 @@ def store(typingctx, where, value):
 
 @intrinsic
 def prefetch(typingctx, where, width):
-    """Ask for the cache lines of a vector at address `where`; never faults."""
+    """Ask for the cache lines of a vector at address `where`, into the second cache; never faults."""
     lines = max(1, UNIT * len(width) // 16)
 
     def codegen(context, builder, sig, args):
         for line in range(lines):
             at = builder.add(args[0], ir.Constant(args[0].type, 64 * line))
-            _call(builder, "llvm.prefetch.p0", ir.VoidType(), [_pointer(builder, at, _I8), _I32(0), _I32(3), _I32(1)])
+            _call(builder, "llvm.prefetch.p0", ir.VoidType(), [_pointer(builder, at, _I8), _I32(0), _I32(2), _I32(1)])
         return context.get_dummy_value()
 
     return types.void(types.int64, width), codegen
