@@ -132,8 +132,8 @@ def test_vectors(dtype, width):
 
 
 def test_atomic_add():
-    vector = backend.kernels("cuda", "vector")
-    load, atomic_add = vector.load, vector.atomic_add
+    vector, near = backend.kernels("cuda", "vector"), backend.kernels("cuda", "near")
+    load, atomic_add = vector.load, near.atomic_add
 
     @cuda.jit
     def kernel(out, values, atomics):
