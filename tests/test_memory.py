@@ -11,7 +11,7 @@ from fastemb.engine import _memory
 from fastemb.engine.memory import MOST_KEPT as MOST_ZEROED
 from fastemb.engine.memory import SERIAL, clear, empty, zeroed
 
-MOST_KEPT = 128 << 20
+MOST_KEPT, SLOTS = 128 << 20, 16
 
 
 def place(array):
@@ -19,6 +19,7 @@ def place(array):
 
 
 def test_memory_of_an_array_that_is_gone_is_taken_again():
+    taken = [empty((1000, 1000), np.float32) for _ in range(SLOTS)]  # all blocks of about this size that were kept
     first = empty((1000, 1000), np.float32)
     where = place(first)
     view = first[5:]
@@ -26,6 +27,7 @@ def test_memory_of_an_array_that_is_gone_is_taken_again():
     assert place(empty((1000, 1000), np.float32)) != where  # the view is alive
     del view
     assert place(empty((999, 1000), np.float32)) == where
+    del taken
 
 
 def test_arrays_that_are_alive_share_nothing():
