@@ -1,6 +1,6 @@
 """Tables for inference: what `Embedding.quantize` and `EmbeddingBag.quantize` return."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -13,7 +13,8 @@ from fastemb.engine.foreign import in_kind
 from fastemb.engine.quantized import CodedRows, ShortRows
 from fastemb.engine.ragged import POLICIES, as_bags, padding_row, settle_invalid
 from fastemb.engine.validate import boolean, choice
-from fastemb.layers.smaller import kind_of, reduced_rows, refuse_training, rows_of_table, shown_table, smaller_rows
+from fastemb.layers.inference import ForInference
+from fastemb.layers.smaller import kind_of, reduced_rows, rows_of_table, shown_table, smaller_rows
 
 if TYPE_CHECKING:
     from fastemb.layers.table import TableLayer
@@ -23,7 +24,7 @@ __all__ = ["QuantizedEmbedding", "QuantizedEmbeddingBag"]
 MODES = (*operations.SUMS, *operations.EXTREMES)
 
 
-class QuantizedTable:
+class QuantizedTable(ForInference):
     """A table that is looked up and not trained: `QuantizedEmbedding` and `QuantizedEmbeddingBag`.
 
     Parameters
@@ -190,22 +191,6 @@ class QuantizedTable:
     def dequantize(self) -> NDArray[np.float32]:
         """Return the values of all rows, float32 (num_embeddings, embedding_dim)."""
         return self._rows.dequantize()
-
-    def parameters(self) -> list:
-        """Return nothing: there is nothing to train."""
-        return []
-
-    def eval(self) -> Self:
-        """Return the table, which is for inference only."""
-        return self
-
-    def train(self, mode: bool = True) -> Self:
-        """Return the table, or raise if `mode`."""
-        return refuse_training() if boolean("mode", mode) else self
-
-    def backward(self, grad_output: Any) -> NoReturn:
-        """Raise: the table is not trained."""
-        refuse_training()
 
     def __repr__(self) -> str:
         """Return the sizes and what the table is kept in."""

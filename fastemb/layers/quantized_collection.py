@@ -1,7 +1,7 @@
 """Many tables for inference, looked up at once: what `EmbeddingBagCollection.quantize` returns."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -10,12 +10,12 @@ from fastemb.engine.arrays import FLOAT32
 from fastemb.engine.arrays import bits as bits_of
 from fastemb.engine.device import on_host
 from fastemb.engine.quantized import CodedRows, ShortRows
-from fastemb.engine.validate import boolean
 from fastemb.layers.arena import Arena, rows_of
 from fastemb.layers.batch import FeatureTables
 from fastemb.layers.gathering import Feature, Gathered, Gatherer
+from fastemb.layers.inference import ForInference
 from fastemb.layers.saving import load_tables
-from fastemb.layers.smaller import kind_of, reduced_rows, refuse_training, shown_table, smaller_rows
+from fastemb.layers.smaller import kind_of, reduced_rows, shown_table, smaller_rows
 
 if TYPE_CHECKING:
     from fastemb.layers.collection import EmbeddingBagCollection
@@ -73,7 +73,7 @@ class QuantizedArena:
         return found if gathered.is_there else on_host(found), None
 
 
-class QuantizedEmbeddingBagCollection(FeatureTables):
+class QuantizedEmbeddingBagCollection(ForInference, FeatureTables):
     """Tables that are looked up as those of an `EmbeddingBagCollection` are, and are not trained.
 
     It is what `EmbeddingBagCollection.quantize` makes, and is kept by `pickle`, or by its `state_dict`, which goes into
@@ -190,22 +190,6 @@ class QuantizedEmbeddingBagCollection(FeatureTables):
             if given.dtype != table.dtype:
                 raise TypeError(f"{name} must be of dtype {table.dtype}, got {given.dtype}")
         load_tables(tables, state_dict, strict)
-
-    def parameters(self) -> list:
-        """Return nothing: there is nothing to train."""
-        return []
-
-    def eval(self) -> Self:
-        """Return the collection, which is for inference only."""
-        return self
-
-    def train(self, mode: bool = True) -> Self:
-        """Return the collection, or raise if `mode`."""
-        return refuse_training() if boolean("mode", mode) else self
-
-    def backward(self, grad_output: Any) -> NoReturn:
-        """Raise: the tables are not trained."""
-        refuse_training()
 
     def __repr__(self) -> str:
         """Return the tables' sizes and what they are kept in."""

@@ -1,6 +1,6 @@
 """Rows of tables for inference: made of a table, or taken from an array that holds them."""
 
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from fastemb.engine.ragged import Bags
 from fastemb.engine.validate import choice, integer
 from fastemb.layers.rows import kept_dtype
 
-__all__ = ["kind_of", "reduced_rows", "refuse_training", "rows_of_table", "shown_table", "smaller_rows"]
+__all__ = ["kind_of", "reduced_rows", "rows_of_table", "shown_table", "smaller_rows"]
 
 SHORT = ("float16", "bfloat16")
 
@@ -64,11 +64,6 @@ def reduced_rows(rows: CodedRows | ShortRows, bags: Bags, mode: str) -> Any:
     if mode in operations.EXTREMES:
         return rows.extremes(bags, operations.EXTREMES[mode])
     return rows.reduce(bags, mode)
-
-
-def refuse_training() -> NoReturn:
-    """Raise: a quantized table is not trained."""
-    raise RuntimeError("a quantized table is for inference: train the layer that it was made of, and quantize again")
 
 
 def _coded(array: NDArray, bits: int, embedding_dim: int | None, device: str) -> CodedRows:
