@@ -109,7 +109,7 @@ class Lookup(torch.autograd.Function):
             _rows(grad_output), call.lookups, call.shape[0], call.padding_idx, call.scale_grad_by_freq,
             device=_device_of(call),
         )  # fmt: skip
-        return _deliver(call, gradient, fused), None, None
+        return _deliver(ctx, gradient, fused), None, None
 
 
 class Reduce(torch.autograd.Function):
@@ -143,7 +143,7 @@ class Reduce(torch.autograd.Function):
                 rows, call.lookups, call.shape[0], call.mode, call.scale_grad_by_freq, winners=ctx.winners,
                 device=_device_of(call),
             )  # fmt: skip
-            results[0] = _deliver(call, gradient, fused)
+            results[0] = _deliver(ctx, gradient, fused)
         if of_samples and not again:
             table, device = table_of(weight), _device_of(call)
             dots = gradients.gradient_of_coefficients(rows, table, call.lookups, call.mode, device=device)
@@ -156,26 +156,32 @@ apply_lookup = super(torch.autograd.Function, Lookup).apply
 apply_reduce = super(torch.autograd.Function, Reduce).apply
 
 
+def _accumulates(ctx: Any) -> bool:
+    """Return whether this backward reaches the weight, as `torch.autograd.grad` does not."""
+    try:
+        return torch._C._will_engine_execute_node(ctx.next_functions[0][0])
+    except RuntimeError:  # `torch.autograd.grad` of this weight
+        return False
+
+
 def _stepping(ctx: Any) -> FusedTable | None:
     """Return the fused optimizer, if this backward is for parameters: `torch.autograd.grad` steps nothing."""
     fused = ctx.call.fused
-    if fused is None:
-        return None
-    try:
-        runs = torch._C._will_engine_execute_node(ctx.next_functions[0][0])
-    except RuntimeError:  # `torch.autograd.grad` of this weight
-        return None
-    return fused if runs else None
+    return fused if fused is not None and _accumulates(ctx) else None
 
 
-def _deliver(call: Call, gradient: RowGradient, fused: FusedTable | None) -> Tensor | None:
+def _deliver(ctx: Any, gradient: RowGradient, fused: FusedTable | None) -> Tensor | None:
     """Return a gradient as torch takes it, or None where an optimizer of ours has taken it."""
+    call = ctx.call
     if fused is not None:
         fused.collect(gradient)
         return None
     if call.sparse is None:
         return _dense(call, gradient)
-    return _sparse(call, gradient, call.sparse)
+    sparse = _sparse(call, gradient)
+    if call.sparse.is_leaf and call.sparse.grad is None and _accumulates(ctx):
+        _keep_coalesced(call.sparse, sparse)
+    return sparse
 
 
 def _device_of(call: Call) -> str:
@@ -193,24 +199,31 @@ def _dense(call: Call, gradient: RowGradient) -> Tensor:
     return tensor_of(dense, call.dtype)
 
 
-def _sparse(call: Call, gradient: RowGradient, weight: Tensor) -> Tensor:
-    """Return a coalesced gradient; torch forgets that it is as it takes it for ``.grad``, so it is told again."""
+def _sparse(call: Call, gradient: RowGradient) -> Tensor:
+    """Return a coalesced gradient."""
     if isinstance(gradient, DeviceGradient):
         places, found = gradient.collect_as(DTYPES[call.dtype])
         rows, values = tensor_of(places).long()[None], tensor_of(found, call.dtype)
     else:
         rows = torch.from_numpy(gradient.rows).long()[None]
         values = torch.from_numpy(gradient.collect()).to(call.dtype)
-    if weight.is_leaf and weight.grad is None:
-        memory = values.data_ptr()
-
-        def mark() -> None:
-            taken = weight.grad
-            if taken is not None and taken.is_sparse and taken._values().data_ptr() == memory:
-                taken._coalesced_(True)
-
-        torch.autograd.Variable._execution_engine.queue_callback(mark)
     return torch.sparse_coo_tensor(rows, values, call.shape, check_invariants=False, is_coalesced=True)
+
+
+def _keep_coalesced(weight: Tensor, gradient: Tensor) -> None:
+    """Mark a gradient again when it has become ``.grad``: torch forgets that it is coalesced as it takes it.
+
+    Not later than that: from then on `DistributedDataParallel` reads it in a thread of its own.
+    """
+    memory = gradient._values().data_ptr()
+
+    def mark(weight: Tensor) -> None:
+        handle.remove()
+        taken = weight.grad
+        if taken is not None and taken.is_sparse and taken._values().data_ptr() == memory:
+            taken._coalesced_(True)
+
+    handle = weight.register_post_accumulate_grad_hook(mark)
 
 
 def _rows(grad_output: Tensor) -> Any:
