@@ -6,7 +6,7 @@ import pytest
 from fastemb import EmbeddingBagCollection, num_threads, optim
 from fastemb.engine import _features
 from fastemb.engine.backend import kernels
-from fastemb.engine.features import join, plain_features
+from fastemb.engine.features import as_one, gather, join, plain_features
 from fastemb.engine.quantized import HALF_BYTES, quantize
 
 cpu, reference = kernels("cpu", "features"), kernels("reference", "features")
@@ -81,6 +81,44 @@ def test_coded_kernel_matches_the_reference(bits, dim):
         batch[name][place][70 % len(batch[name][place])] = before
 
 
+@pytest.mark.parametrize(("ids", "wide"), [(np.int64, np.int64), (np.int32, np.int32), (np.int32, np.int64)])
+@pytest.mark.parametrize("is_single", [True, False])
+@pytest.mark.parametrize("fault", [None, "index", "offsets"])
+def test_gathering_matches_the_reference(ids, wide, is_single, fault):
+    sizes, num_bags = [9, 1, 30], 50
+    batch = {name: ragged(size, num_bags, ids) for name, size in zip(NAMES, sizes, strict=True)}
+    if is_single:
+        batch = {
+            n: (rng.integers(0, s, num_bags).astype(ids), np.arange(num_bags + 1))
+            for n, s in zip(NAMES, sizes, strict=True)
+        }
+    if fault == "index":
+        for name in "bc":
+            batch[name][0][-1] = -1
+    elif fault == "offsets":
+        batch["c"][1][30] = -1
+    features, like, _, num_lookups, _ = _features.columns(batch, NAMES, told(sizes, [0, NO_PADDING, 29]))
+    places = np.arange(3) if is_single else np.cumsum(features[:, 1]) - features[:, 1]
+    expected, found, in_parallel = (
+        (np.full(num_lookups, -7, wide), np.full(0 if is_single else 3 * num_bags, -7)) for _ in range(3)
+    )
+    rest = features, places, 3 if is_single else 1, like, 0, num_bags
+    status = reference.gather(*expected, *rest)
+    assert status == {None: -1, "index": 1, "offsets": 2}[fault]
+    assert cpu.gather(*found, *rest) == status
+    assert (cpu.parallel_gather(*in_parallel, *rest, 4) == 0) == (fault is None)
+    if fault is None:
+        for one, other, third in zip(found, expected, in_parallel, strict=True):
+            np.testing.assert_array_equal(one, other)
+            np.testing.assert_array_equal(third, other)
+
+
+def test_single_lookups_that_are_not_one_a_bag_are_left_to_the_usual_way():
+    batch = {"a": np.zeros((4, 1), int), "b": (np.zeros(4, int), np.array([0, 2, 2, 3, 4]))}
+    assert gather(batch, ["a", "b"], told([1, 1], [NO_PADDING] * 2), False) is None
+    assert gather({"a": batch["a"]}, ["a"], told([1], [NO_PADDING]), True)[0].tolist() == [0, 0, 0, 0]
+
+
 def test_join_matches_the_reference():
     for dtype, dim in ((np.float64, 1), (np.float64, 9), (np.float32, 20), (np.float32, 33)):
         whole = rng.standard_normal((70, 4 * dim)).astype(dtype)
@@ -108,6 +146,53 @@ def test_join_is_stack(by_sample):
         found = join(each, by_sample)
         np.testing.assert_array_equal(found, np.stack(each, axis=int(by_sample)))
     assert not np.shares_memory(join(pieces[:1], by_sample), pieces[0])
+
+
+@pytest.mark.parametrize("by_sample", [True, False])
+def test_as_one_is_join_in_place(by_sample):
+    whole = rng.standard_normal((3000, 160)).astype(np.float32)
+    memory = rng.standard_normal(400_000).astype(np.float32)
+    apart = [memory[place : place + 96_000].reshape(3000, 32) for place in (200_004, 8, 100_000)]
+    repeated = np.broadcast_to(whole[3, :32], (3000, 32))
+    for pieces in (apart, [whole[:, :32], whole[:, 41:73]], [repeated, whole[:, 3:35]]):
+        rows, places = as_one(pieces, by_sample)
+        np.testing.assert_array_equal(rows[places], join(pieces, by_sample).reshape(-1, 32))
+        assert np.shares_memory(pieces[0], rows) and rows.flags.writeable
+        assert rows.base.pieces is pieces  # which are kept alive
+
+
+def test_what_is_not_one_in_place():
+    piece = rng.standard_normal((3000, 16))
+    for pieces in (
+        [piece[:100]],
+        [piece, piece.astype(np.float32)],
+        [piece, piece[::-1]],
+        [np.repeat(piece, 2, axis=1)[:, ::2]] * 3,
+        [np.broadcast_to(piece[0], piece.shape)] * 3,
+        [piece.astype(np.float16)] * 9,
+        [piece[:, :15]] * 3,
+    ):
+        assert as_one(pieces, True) is None
+
+
+@pytest.mark.parametrize("length", [1, 3])
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_a_step_by_gradients_in_place_is_one_by_joined_gradients(length, mode):
+    num_bags, names = 600, list(TABLES)[:3]
+    batch = {name: rng.integers(0, TABLES[name][0], (num_bags, length)) for name in names}
+    grads = {name: rng.standard_normal((num_bags, 36)).astype(np.float32) for name in names}
+    tables = {name: (TABLES[name][0], 36) for name in names}
+    side_by_side = np.concatenate([grads[name] for name in names], axis=1)
+    found = []
+    for given in (grads, side_by_side, {name: side_by_side[:, 36 * n : 36 * n + 36] for n, name in enumerate(names)}):
+        twin = EmbeddingBagCollection(tables, mode=mode, seed=0, optimizer=optim.Adagrad(lr=0.1))
+        for _ in range(2):
+            twin(batch)
+            twin.backward(given)
+        found.append(twin.weights)
+    for name in names:
+        np.testing.assert_array_equal(found[0][name], found[1][name])
+        np.testing.assert_array_equal(found[2][name], found[1][name])
 
 
 def layer(**options):

@@ -69,6 +69,7 @@ def gradient_of_bags(
     frozen: NDArray[np.bool_] | None = None,
     winners: NDArray | None = None,
     *,
+    places: NDArray[np.int32] | None = None,
     device: str = "cpu",
 ) -> RowGradient:
     """Return the gradient of the table of which `operations.reduce` or `operations.extremes` returned bags.
@@ -87,6 +88,8 @@ def gradient_of_bags(
         Rows without a gradient are True.
     winners : array (num_bags, embedding_dim)
         Of `operations.extremes`; for modes "max" and "min".
+    places : int32 (num_bags,), optional
+        The row of `grad_output` that is each bag's, as `features.as_one` has them; for modes that sum.
     device : {"cpu", "reference", "cuda"}, default "cpu"
 
     Examples
@@ -113,6 +116,8 @@ def gradient_of_bags(
         coefficients = scales if coefficients is None else coefficients * scales
     if frequency is not None:
         coefficients = frequency if coefficients is None else coefficients * frequency
+    if places is not None:
+        sources = places[sources]
     return RowGradient(groups.rows, None, grad_output, sources, groups.starts, coefficients)
 
 
@@ -202,7 +207,7 @@ def _grouped(
     options: dict[str, Any] = {"padding_idx": bags.padding_idx, "frozen": frozen, "device": device}
     if bags.shape is not None and len(bags.shape) == 2:
         groups = group(bags.indices, num_embeddings, **options)
-        return groups, groups.order // max(bags.shape[1], 1)
+        return groups, groups.order if bags.shape[1] == 1 else groups.order // max(bags.shape[1], 1)
     sources = _indices.bags_of_lookups(bags.offsets)
     groups = group(bags.indices, num_embeddings, labels=None if ordered else sources, **options)
     return groups, sources[groups.order] if ordered else groups.order

@@ -29,6 +29,8 @@ from fastemb.layers.rows import kept_dtype
 
 __all__ = ["Arena", "ArenaLookup", "rows_of", "slices_of"]
 
+MOST_LOOKUPS = 4  # a bag, with which it pays to read the gradients of bags where they lie
+
 
 @dataclass(slots=True)
 class ArenaLookup:
@@ -221,19 +223,29 @@ class Arena(Parameter):
                 if plan.max_norm is not None:
                     operations.limit_norms(self.table, part, plan.max_norm, plan.norm_type, device=self.device)
 
-    def undo(self, call: ArenaLookup, grad: NDArray, by_freq: bool) -> list[tuple[Parameter, RowGradient]]:
-        """Return the gradients of what is trained."""
+    def reads_gradients_in_place(self, bags: Bags) -> bool:
+        """Return whether the gradients of features need not lie in one array: they are used at once, to be summed."""
+        few = len(bags.indices) <= MOST_LOOKUPS * bags.num_bags
+        sums = self.mode in operations.SUMS and bags.coefficients is None and self.lora is None
+        return few and sums and self.optimizer is not None and self.device == "cpu"
+
+    def undo(
+        self, call: ArenaLookup, grad: NDArray, by_freq: bool, places: NDArray | None = None
+    ) -> list[tuple[Parameter, RowGradient]]:
+        """Return the gradients of what is trained; `places` tell the rows of `grad`, if they do not follow the bags."""
         if self.lora is not None:
             assert call.low is not None
             return self.lora.undo(call.gathered, call.low, grad, by_freq)
         if self._frozen is True:
             return []
-        return [(self, self.gradient(call.gathered.bags, grad, by_freq, call.winners))]
+        return [(self, self.gradient(call.gathered.bags, grad, by_freq, call.winners, places))]
 
-    def gradient(self, bags: Bags, grad: NDArray, by_freq: bool, winners: NDArray | None = None) -> RowGradient:
+    def gradient(
+        self, bags: Bags, grad: NDArray, by_freq: bool, winners: NDArray | None = None, places: NDArray | None = None
+    ) -> RowGradient:
         """Return the gradient of the tables themselves."""
         size, mask = len(self.table), self._frozen_rows
-        return gradient_of_bags(grad, bags, size, self.mode, by_freq, mask, winners, device=self.device)
+        return gradient_of_bags(grad, bags, size, self.mode, by_freq, mask, winners, places=places, device=self.device)
 
     def gradient_of_weights(self, call: ArenaLookup, grad: NDArray) -> dict[str, NDArray]:
         """Return the gradient of per_sample_weights by feature, if they were given."""

@@ -8,11 +8,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastemb.engine.arrays import as_rows
+from fastemb.engine.arrays import accumulator, as_rows
 from fastemb.engine.backend import checked_device
 from fastemb.engine.device import DeviceArray, there
 from fastemb.engine.faults import deferred_errors
-from fastemb.engine.features import join
+from fastemb.engine.features import as_one, join
 from fastemb.engine.foreign import host_of, in_kind, is_foreign, wrap
 from fastemb.engine.gpu_features import concatenate
 from fastemb.engine.gradients import RowGradient
@@ -243,9 +243,9 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
         self._tape.calls.pop()
         of_weights: dict[str, NDArray] = {}
         found: list[tuple[Parameter, RowGradient]] = []
-        for arena, call, grad in zip(self._used, calls, grads, strict=True):
+        for arena, call, (grad, places) in zip(self._used, calls, grads, strict=True):
             of_weights |= arena.gradient_of_weights(call, grad)
-            found += arena.undo(call, grad, self.scale_grad_by_freq)
+            found += arena.undo(call, grad, self.scale_grad_by_freq, places)
         accept_together(found)
         grads_of = grad_output.values() if isinstance(grad_output, Mapping) else [grad_output]
         like = next((grad for grad in grads_of if is_foreign(grad)), None)
@@ -258,13 +258,16 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
             raise RuntimeError("a table was resized after the forward that backward was to undo")
         return calls
 
-    def _grad_of(self, arena: Arena, call: ArenaLookup, grad_output: Any) -> NDArray:
-        """Return the part of a gradient that is an arena's, (bags of all its features, embedding_dim)."""
+    def _grad_of(self, arena: Arena, call: ArenaLookup, grad_output: Any) -> tuple[NDArray, NDArray | None]:
+        """Return the part of a gradient that is an arena's: rows of embedding_dim, and which of them are its bags'.
+
+        Without these, the rows follow the bags of all features.
+        """
         num_bags, width = call.gathered.num_bags, arena.embedding_dim
         if call.gathered.is_there:
             found = self._grads_there(arena, num_bags, grad_output)
             if len({grad.dtype for grad in found}) == 1:
-                return concatenate(found)  # type: ignore[return-value]
+                return concatenate(found), None  # type: ignore[return-value]
         if isinstance(grad_output, Mapping):
             pieces = [_piece(grad_output, feature.name, (num_bags, width)) for feature in arena.features]
         else:
@@ -276,9 +279,13 @@ class EmbeddingBagCollection(FeatureTables, NamedTables):
                 rows = as_rows(
                     whole.reshape(-1, width), (num_bags * len(pieces), width), arena.table.dtype, "grad_output"
                 )
-                return rows if arena.optimizer is not None else apart(rows, whole)
+                return (rows if arena.optimizer is not None else apart(rows, whole)), None
+        if arena.reads_gradients_in_place(call.gathered.bags) and pieces[0].dtype == accumulator(arena.table.dtype):
+            in_place = as_one(pieces, call.gathered.by_sample)
+            if in_place is not None:
+                return in_place
         block = join(pieces, call.gathered.by_sample, self.device)
-        return as_rows(block, block.shape, arena.table.dtype, "grad_output")
+        return as_rows(block, block.shape, arena.table.dtype, "grad_output"), None
 
     def _grads_there(self, arena: Arena, num_bags: int, grad_output: Any) -> list[DeviceArray]:
         """Return the gradients of an arena's features in a GPU's memory."""

@@ -12,7 +12,7 @@ from fastemb.engine import operations
 from fastemb.engine.arrays import as_indices
 from fastemb.engine.checks import index_error
 from fastemb.engine.device import DeviceArray
-from fastemb.engine.features import shift
+from fastemb.engine.features import gather, shift
 from fastemb.engine.ragged import Bags, as_bags, padding_number, settle_invalid
 from fastemb.layers.features import column_of, foreign_column, rectangles
 from fastemb.layers.gathering_gpu import gather_there
@@ -146,6 +146,10 @@ class Gatherer:
         if device == "cuda" and foreign_column(batch, self._names) is not None:
             bags, num_bags, bounds = gather_there(self, batch, per_sample_weights)
             return Gathered(bags, num_bags, False, bounds, True)
+        if type(batch) is dict and per_sample_weights is None and self.on_invalid == "raise":
+            found = gather(batch, self._names, self._told, self.wide, device)
+            if found is not None:
+                return self._gathered(*found)
         columns = [column_of(batch, feature.name) for feature in self.features]
         blocks = rectangles(columns)
         if per_sample_weights is None and all(block is not None and block.shape[1] == 1 for block in blocks):
@@ -157,9 +161,18 @@ class Gatherer:
         weights = [_like(w, block) for w, block in zip(weights, blocks, strict=True)]
         return self._gather_bags(given, weights, device)
 
+    def _gathered(self, rows: NDArray, offsets: NDArray | None) -> Gathered:
+        """Return rows with the offsets of the bags of all features; without, those of a sample are side by side."""
+        if offsets is None:
+            bags = Bags(rows, np.arange(len(rows) + 1), None, self.padding_idx, (len(rows), 1))
+            return Gathered(bags, len(rows) // len(self.features), True)
+        num_bags = (len(offsets) - 1) // len(self.features)
+        bounds = offsets[::num_bags].tolist() if num_bags else [0] * (len(self.features) + 1)
+        return Gathered(Bags(rows, offsets, None, self.padding_idx), num_bags, False, bounds)
+
     def _gather_single(self, blocks: list[Any]) -> Gathered:
         """Put the bags of a sample, of one index each, side by side: then its rows lie side by side, too."""
-        num_bags = self.common_size([len(block) for block in blocks])
+        self.common_size([len(block) for block in blocks])
         if self.on_invalid != "raise":
             blocks = [self._settled(block, feature) for block, feature in zip(blocks, self.features, strict=True)]
         indices = as_indices(np.concatenate(blocks, axis=1))
@@ -176,9 +189,7 @@ class Gatherer:
         indices += self._firsts.astype(indices.dtype)
         if left_out is not None:
             indices[left_out] = NO_ROW
-        size = indices.size
-        bags = Bags(indices.reshape(-1), np.arange(size + 1), None, self.padding_idx, (size, 1))
-        return Gathered(bags, num_bags, True)
+        return self._gathered(indices.reshape(-1), None)
 
     def _settled(self, block: NDArray, feature: Feature) -> NDArray:
         return settle_invalid(block, feature.num_embeddings, feature.padding_idx, self.on_invalid)[0]
@@ -200,9 +211,9 @@ class Gatherer:
             np.add(part.offsets[1:], done, out=offsets[n * num_bags + 1 : (n + 1) * num_bags + 1])
             done = stop
         factors = [part.coefficients for part in parts if part.coefficients is not None]
-        coefficients = np.concatenate(factors) if factors else None
-        bounds = offsets[::num_bags].tolist() if num_bags else [0] * (len(parts) + 1)
-        return Gathered(Bags(indices, offsets, coefficients, self.padding_idx), num_bags, False, bounds)
+        gathered = self._gathered(indices, offsets)
+        gathered.bags.coefficients = np.concatenate(factors) if factors else None
+        return gathered
 
     def bags_of(self, feature: Feature, column: Any, weights: Any) -> Bags:
         """Return the bags of one feature, its indices and offsets checked."""

@@ -8,9 +8,9 @@ table, and its padding index (see `lookup`).
 
 import numpy as np
 
-from fastemb.kernels.reference import bags, quantized
+from fastemb.kernels.reference import bags, lookup, quantized
 
-__all__ = ["join", "reduce_coded_features", "reduce_features"]
+__all__ = ["gather", "join", "reduce_coded_features", "reduce_features"]
 
 
 def reduce_features(out, weight, features, like, mode, start, stop):
@@ -71,6 +71,45 @@ def _each(out, features, like):
     for f, (indices, num_lookups, offsets, first, rows, padding_idx) in enumerate(features.tolist()):
         ids, bounds = _array_at(indices, num_lookups, like.dtype), _array_at(offsets, len(out) + 1, np.int64)
         yield f, out[:, f * dim : (f + 1) * dim], ids, bounds, slice(first, first + rows), padding_idx
+
+
+def gather(rows, ends, features, places, step, like, start, stop):
+    """Fill `rows` with the rows of lookups in the array of all tables, and `ends` with the ends of their bags.
+
+    Parameters
+    ----------
+    rows : int32 or int64 (num_lookups of all features,)
+        -1 for lookups of the padding index. Changed in place.
+    ends : int64 (num_features * num_bags,)
+        Where the bags of each feature end in `rows`. Changed in place. If it is empty, each bag must have one lookup.
+    features, like
+        As in `reduce_features`.
+    places : int64 (num_features,)
+        Where in `rows` the first lookup of each feature is.
+    step : int
+        How far the next one is from it.
+    start, stop : int
+        The range of bags.
+
+    Returns
+    -------
+    int
+        As `reduce_features`.
+    """
+    num_bags = len(ends) // len(features)
+    for f, (indices, num_lookups, offsets, first, num_rows, padding_idx) in enumerate(features.tolist()):
+        ids, bounds = _array_at(indices, num_lookups, like.dtype), _array_at(offsets, stop + 1, np.int64)[start:]
+        falls = (np.diff(bounds) != 1) if len(ends) == 0 else (np.diff(bounds) < 0)
+        if falls.any() or bounds[0] < 0 or bounds[-1] > num_lookups:
+            return f
+        part = slice(bounds[0], bounds[-1])
+        found = np.empty(part.stop - part.start, rows.dtype)
+        if lookup.shift(found, ids[part], first, num_rows, padding_idx, 0, len(found)) != -1:
+            return f
+        rows[places[f] + step * np.arange(part.start, part.stop)] = found
+        if len(ends) > 0:
+            ends[f * num_bags + start : f * num_bags + stop] = places[f] + bounds[1:]
+    return -1
 
 
 def join(out, pieces, start, stop):
