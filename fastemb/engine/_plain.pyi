@@ -11,6 +11,7 @@ def reduce(
 def starts_of(indices: NDArray, offsets: Any, include_last_offset: bool) -> NDArray | None: ...
 def fits(gradient: Any, weight: Any) -> bool: ...
 def step(
+    launch: Callable[..., int],
     module: ModuleType,
     weight: Any,
     first: NDArray,
@@ -18,5 +19,6 @@ def step(
     gradient: Any,
     hyper: NDArray,
     rule: tuple[int, ...],
-    least: int,
+    num_threads: int,
 ) -> int | None: ...
+def pays(cost: int, held: int) -> bool: ...

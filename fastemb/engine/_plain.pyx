@@ -7,7 +7,7 @@ says what is wrong.
 cimport numpy as cnp
 from libc.string cimport memcpy
 
-from fastemb.engine._indices import misplaced
+from fastemb.engine._indices import misplaced, parts_of
 from fastemb.engine._memory cimport array_on_line
 
 cnp.import_array()
@@ -18,6 +18,8 @@ cdef Py_ssize_t MOST = 128 << 10
 cdef Py_ssize_t CACHE = 16 << 20
 cdef Py_ssize_t LARGE = 1 << 16  # bytes of a result that begins on a cache line
 NO_PADDING = -2  # of kernels
+cdef Py_ssize_t SERIAL_CACHED = 2 << 20  # bytes that one thread reads and writes as fast as several,
+cdef Py_ssize_t SERIAL = 256 << 10  # of a table that a cache holds, or not
 cdef Py_ssize_t BLOCK_ROWS = 64  # whose gradients are summed at a time,
 cdef Py_ssize_t BLOCK_BYTES = 1 << 15  # and what these may take
 
@@ -194,26 +196,39 @@ cpdef bint fits(gradient, weight):
     )
 
 
-def step(module, weight, cnp.ndarray first, cnp.ndarray second, gradient, hyper, rule, Py_ssize_t least):
-    """Apply a rule to the rows of a gradient in one thread; return the kernel's status, or None.
-
-    It is None with `least` bytes to read and write, or more, too: several threads may pay.
-    """
-    cdef cnp.npy_intp num_rows, dim, num_parts = 2
+def step(
+    launch, module, weight, cnp.ndarray first, cnp.ndarray second, gradient, hyper, rule, Py_ssize_t num_threads
+):
+    """Apply a rule to the rows of a gradient; return the kernel's status, or None."""
+    cdef cnp.npy_intp num_rows, dim
     cdef cnp.npy_intp shape[3]
-    cdef Py_ssize_t row_bytes, moved
+    cdef Py_ssize_t row_bytes, row_cost, cost, held
     if not fits(gradient, weight):
         return None
     rows, grad_output, sources, starts = gradient.rows, gradient.grad_output, gradient.sources, gradient.starts
     num_rows, dim = cnp.PyArray_DIM(rows, 0), cnp.PyArray_DIM(weight, 1)
     row_bytes = dim * cnp.PyArray_ITEMSIZE(weight)
-    moved = 2 * (1 + (cnp.PyArray_DIM(first, 1) == dim) + (cnp.PyArray_DIM(second, 1) == dim))
-    if (num_rows * moved + cnp.PyArray_DIM(sources, 0)) * row_bytes >= least:
-        return None
-    shape[0], shape[1], shape[2] = 1, max(1, min(num_rows, BLOCK_ROWS, BLOCK_BYTES // max(1, row_bytes))), dim
+    # Rows of weights and state, both ways.
+    row_cost = 2 * (1 + (cnp.PyArray_DIM(first, 1) == dim) + (cnp.PyArray_DIM(second, 1) == dim))
+    cost = (num_rows * row_cost + cnp.PyArray_DIM(sources, 0)) * row_bytes
+    held = cnp.PyArray_NBYTES(weight) + cnp.PyArray_NBYTES(first) + cnp.PyArray_NBYTES(second)
+    shape[0] = max(1, min(num_threads, num_rows)) if pays(cost, held) else 1
+    shape[1], shape[2] = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, row_bytes))), dim
+    bounds = parts_of(starts, num_rows, shape[0], row_cost)
     scratch = cnp.PyArray_EMPTY(3, shape, cnp.PyArray_TYPE(weight), 0)
-    bounds = cnp.PyArray_EMPTY(1, &num_parts, cnp.NPY_INT64, 0)
-    (<cnp.int64_t*> cnp.PyArray_DATA(bounds))[0] = 0
-    (<cnp.int64_t*> cnp.PyArray_DATA(bounds))[1] = num_rows
     lookups = grad_output, sources, starts, gradient.coefficients
-    return module.step(weight, first, second, rows, *lookups, hyper, rule, bounds, scratch, 0, 1)
+    arguments = (weight, first, second, rows, *lookups, hyper, rule, bounds, scratch)
+    return module.step(*arguments, 0, 1) if shape[0] == 1 else launch(module, "step", arguments, shape[0], cost)
+
+
+cpdef bint pays(Py_ssize_t cost, Py_ssize_t held):
+    """Whether several threads should update rows: `cost` bytes of a table and state of `held` bytes.
+
+    Of a table that caches hold, each core would have to fetch what the other one has changed.
+
+    Examples
+    --------
+    >>> pays(1 << 20, held=1 << 20), pays(1 << 20, held=1 << 30)
+    (False, True)
+    """
+    return cost >= (SERIAL_CACHED if held <= CACHE else SERIAL)

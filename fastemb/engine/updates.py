@@ -11,7 +11,7 @@ from fastemb.engine import _indices, _plain, backend, parallel
 from fastemb.engine.arrays import writable
 from fastemb.engine.device import DeviceArray, on_host
 from fastemb.engine.memory import empty
-from fastemb.engine.operations import CACHE, stored
+from fastemb.engine.operations import stored
 
 if TYPE_CHECKING:
     from fastemb.engine.row_gradient import RowGradient
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["add_rows", "apply", "lookups_of"]
 
 BLOCK_ROWS, BLOCK_BYTES = 64, 1 << 15  # rows whose gradients are summed at a time, and what these may take
-SERIAL_CACHED, SERIAL = 2 << 20, 256 << 10  # bytes that one thread reads and writes as fast as several
 PLACES = 1024  # lookups among which a thread finds its own at a time
 
 
@@ -38,7 +37,8 @@ def apply(
     kernels = backend.kernels(device, "updates")
     which = getattr(kernels, rule)
     if device == "cpu" and kernels.step.overloads:  # what compiles is announced elsewhere
-        status = _plain.step(kernels, weight, *state, gradient, hyper, which, SERIAL)
+        threads = parallel.get_num_threads()
+        status = _plain.step(parallel.run, kernels, weight, *state, gradient, hyper, which, threads)
         if status is not None:
             _check_status(status, gradient)
             return
@@ -49,11 +49,11 @@ def apply(
     cost, held = num_rows * row_bytes * row_cost, weight.nbytes + state[0].nbytes + state[1].nbytes
     if gradient.values is not None:
         arguments: tuple = (table, *state, rows, on_host(gradient.values), 0, hyper, which)
-        parallel.run(kernels, "update", arguments, num_rows, cost if _pays(cost, held) else 0)
+        parallel.run(kernels, "update", arguments, num_rows, cost if _plain.pays(cost, held) else 0)
         return
     grad_output, sources, starts, coefficients = lookups_of(gradient)
     cost += len(sources) * row_bytes
-    if _pays(cost, held):
+    if _plain.pays(cost, held):
         num_parts = max(1, min(parallel.get_num_threads(), num_rows))
         bounds = _indices.parts_of(np.ascontiguousarray(starts, np.int64), num_rows, num_parts, row_cost)
     else:
@@ -71,14 +71,6 @@ def _check_status(status: int, gradient: RowGradient) -> None:
         raise ValueError(f"the lookups of a gradient do not fit its grad_output {gradient.grad_output.shape}")
 
 
-def _pays(cost: int, held: int) -> bool:
-    """Return whether several threads should update rows: `cost` bytes of a table and state of `held` bytes.
-
-    Of a table that caches hold, each core would have to fetch what the other one has changed.
-    """
-    return cost >= (SERIAL_CACHED if held <= CACHE else SERIAL)
-
-
 def add_rows(weight: NDArray, rows: NDArray, values: NDArray, factor: float) -> None:
     """Add rows to rows of a table of float64 or float32, in order; `rows` were checked, and -1 is left out.
 
@@ -86,7 +78,7 @@ def add_rows(weight: NDArray, rows: NDArray, values: NDArray, factor: float) -> 
     group them.
     """
     cost = 2 * values.nbytes
-    num_parts = parallel.get_num_threads() if _pays(cost, weight.nbytes) else 1
+    num_parts = parallel.get_num_threads() if _plain.pays(cost, weight.nbytes) else 1
     chosen = np.empty((num_parts, min(PLACES, len(rows) + 1)), np.int64)
     arguments = weight, writable(rows), writable(values), np.array([factor], weight.dtype), chosen
     parallel.run(backend.kernels("cpu", "updates"), "scatter_add", arguments, num_parts, cost)
