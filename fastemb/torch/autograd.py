@@ -215,15 +215,19 @@ def _keep_coalesced(weight: Tensor, gradient: Tensor) -> None:
 
     Not later than that: from then on `DistributedDataParallel` reads it in a thread of its own.
     """
-    memory = gradient._values().data_ptr()
+    parts = gradient._indices(), gradient._values()  # kept, so that no other gradient comes to lie where they do
 
     def mark(weight: Tensor) -> None:
         handle.remove()
         taken = weight.grad
-        if taken is not None and taken.is_sparse and taken._values().data_ptr() == memory:
+        if taken is not None and taken.is_sparse and _places(taken._indices(), taken._values()) == _places(*parts):
             taken._coalesced_(True)
 
     handle = weight.register_post_accumulate_grad_hook(mark)
+
+
+def _places(*tensors: Tensor) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
 
 
 def _rows(grad_output: Tensor) -> Any:
