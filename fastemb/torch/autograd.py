@@ -178,9 +178,9 @@ def _deliver(ctx: Any, gradient: RowGradient, fused: FusedTable | None) -> Tenso
         return None
     if call.sparse is None:
         return _dense(call, gradient)
-    sparse = _sparse(call, gradient)
-    if call.sparse.is_leaf and call.sparse.grad is None and _accumulates(ctx):
-        _keep_coalesced(call.sparse, sparse)
+    weight, sparse = call.sparse, _sparse(call, gradient)
+    if weight.is_leaf and weight.requires_grad and weight.grad is None and _accumulates(ctx):
+        _keep_coalesced(weight, sparse)
     return sparse
 
 
@@ -207,6 +207,8 @@ def _sparse(call: Call, gradient: RowGradient) -> Tensor:
     else:
         rows = torch.from_numpy(gradient.rows).long()[None]
         values = torch.from_numpy(gradient.collect()).to(call.dtype)
+    if not len(values):  # torch makes it larger when it adds another gradient to it, which it can in memory of its own
+        rows, values = rows.clone(), values.clone()
     return torch.sparse_coo_tensor(rows, values, call.shape, check_invariants=False, is_coalesced=True)
 
 

@@ -215,6 +215,8 @@ class FusedTable:
             If the parameter has hooks, which torch would call with None.
         """
         parameter: Any = self.parameter
+        if not parameter.requires_grad:  # frozen since the forward
+            return
         if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
             raise RuntimeError(
                 "the weight of a fused table has a hook, which would get None: the gradient goes to the fused "
