@@ -5,7 +5,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 
+from torch.utils.checkpoint import checkpoint  # noqa: E402
+
 import fastemb.torch as ft  # noqa: E402
+from fastemb import optim  # noqa: E402
 
 
 @pytest.mark.parametrize("kind", ["Embedding", "EmbeddingBag"])
@@ -28,3 +31,27 @@ def test_a_weight_that_was_frozen_after_the_forward_gets_no_gradient(kind, optio
     loss.backward()
     assert layer.weight.grad is None
     torch.testing.assert_close(layer.weight.detach(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("make", [optim.SGD, optim.Adam, lambda: optim.SGD(clip_norm=0.1)])
+def test_a_table_in_several_checkpoints_makes_one_step(make, reentrant):
+    """What is computed again is computed with the weights of the forward."""
+    first, second = torch.tensor([[1, 2, 2]]), torch.tensor([[2, 7, 3]])
+
+    def train(again, layer):
+        state = again(lambda x: x + layer(first).tanh(), torch.ones((), dtype=torch.float64, requires_grad=True))
+        state = again(lambda x: (x * layer(second)).tanh(), state)
+        again(lambda x: (x * layer(first)).square().sum(), state).backward()
+
+    found = []
+    for again in (
+        lambda function, x: function(x),
+        lambda function, x: checkpoint(function, x, use_reentrant=reentrant),
+    ):
+        torch.manual_seed(0)
+        layer = ft.Embedding(10, 4, dtype=torch.float64, fused_optimizer=make)
+        for _ in range(3):
+            train(again, layer)
+        found.append(layer.weight.detach())
+    torch.testing.assert_close(*found)

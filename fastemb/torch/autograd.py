@@ -59,6 +59,8 @@ class Call(NamedTuple):
     sparse : torch.Tensor or None
         The weight whose gradient is to be sparse.
     fused : FusedTable or None
+    around : optional
+        What its `backward_around` returned.
     """
 
     shape: tuple[int, int]
@@ -69,6 +71,7 @@ class Call(NamedTuple):
     scale_grad_by_freq: bool
     sparse: Tensor | None
     fused: FusedTable | None
+    around: Any
 
 
 def _where_it_lies(backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -174,7 +177,7 @@ def _deliver(ctx: Any, gradient: RowGradient, fused: FusedTable | None) -> Tenso
     """Return a gradient as torch takes it, or None where an optimizer of ours has taken it."""
     call = ctx.call
     if fused is not None:
-        fused.collect(gradient)
+        fused.collect(gradient, call.around)
         return None
     if call.sparse is None:
         return _dense(call, gradient)
