@@ -1,5 +1,7 @@
 """Backwards out of the ordinary: gradients added to others, weights frozen in between, checkpoints, several threads."""
 
+import threading
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -9,6 +11,7 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import fastemb.torch as ft  # noqa: E402
 from fastemb import optim  # noqa: E402
+from fastemb.torch import fused  # noqa: E402
 
 
 @pytest.mark.parametrize("kind", ["Embedding", "EmbeddingBag"])
@@ -55,3 +58,28 @@ def test_a_table_in_several_checkpoints_makes_one_step(make, reentrant):
             train(again, layer)
         found.append(layer.weight.detach())
     torch.testing.assert_close(*found)
+
+
+def test_threads_that_clip_by_the_norm_do_not_take_each_others_gradients(monkeypatch):
+    optimizer = optim.SGD(lr=1.0, clip_norm=100.0)
+    layers = [ft.Embedding(2, 4, fused_optimizer=optimizer) for _ in range(2)]
+    for layer in layers:
+        layer.weight.data.zero_()
+    meet, merge = threading.Barrier(2), fused.merge
+
+    def merge_at_once(gradients):
+        meet.wait(10)
+        return merge(gradients)
+
+    monkeypatch.setattr(fused, "merge", merge_at_once)
+
+    def work(row):
+        sum(layer(torch.tensor([row])).sum() for layer in layers).backward()
+
+    threads = [threading.Thread(target=work, args=(row,)) for row in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for layer in layers:
+        assert layer.weight[:, 0].tolist() == [-1, -1]

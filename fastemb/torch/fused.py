@@ -159,7 +159,7 @@ class FusedTable:
             )
         self.parameter = parameter
         self.optimizer = optimizer
-        self.grad: RowGradient | None = None  # what `optimizer.step` takes
+        self.grad = None  # an optimizer's `step` has nothing to do here
         optimizer.bind(self)
         self._be_known()
 
@@ -301,12 +301,9 @@ class _Backward:
 
     def _step_clipped(self) -> None:
         """Step all tables at once: the norm is that of all gradients."""
-        try:
-            with ExitStack() as places:
-                for table, gradients in self.gradients.items():
-                    places.enter_context(self.working(table))
-                    table.grad = merge(gradients)
-                self.optimizer.step()
-        finally:
-            for table in self.gradients:
-                table.grad = None
+        with ExitStack() as places:
+            found: list[tuple[Any, RowGradient]] = []
+            for table, gradients in self.gradients.items():
+                places.enter_context(self.working(table))
+                found.append((table, merge(gradients)))
+            self.optimizer.step_with(found)
