@@ -3,13 +3,14 @@
 import multiprocessing
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastemb.engine import grouping
+from fastemb.engine import grouping, parallel
 from fastemb.engine.backend import kernels
 from fastemb.engine.grouping import Groups, group
 from fastemb.engine.parallel import num_threads
@@ -214,6 +215,31 @@ def test_several_python_threads_at_once():
         for thread in threads:
             thread.join()
     assert failures == []
+
+
+def test_another_thread_may_set_the_number_of_threads(monkeypatch):
+    teams = []
+
+    def allocate(num_lookups, num_parts, empty):
+        teams.append(num_parts)
+        parallel.set_num_threads(7)  # when this thread is about to group in what it gets
+        return cpu.allocate_scratch(num_lookups, num_parts, empty)
+
+    def run_twin(twin, arguments, team, cost):
+        teams.append(team)
+        return twin(*arguments, team)
+
+    monkeypatch.setattr(grouping, "_kept", threading.local())
+    module = SimpleNamespace(**(vars(cpu) | {"allocate_scratch": allocate}))
+    monkeypatch.setattr(grouping, "kernels", lambda device, name: module)
+    monkeypatch.setattr(parallel, "_congestion", parallel._Congestion())
+    monkeypatch.setattr(parallel, "_run_twin", run_twin)
+    indices = lookups(50_000, 3000, np.int32, seed=3)
+    with num_threads(2):
+        got = parts(group(indices, 3000))
+    assert teams == [2, 2]
+    monkeypatch.undo()
+    assert_same(got, parts(group(indices, 3000, device="reference")))
 
 
 def group_in_child(indices, queue):

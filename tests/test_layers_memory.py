@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 from fastemb import Embedding, EmbeddingBag, optim
+from fastemb.engine import row_gradient
+from fastemb.engine.locks import ForkedLock
+from fastemb.optim import states
 
 V, D = 30, 4
 
@@ -237,6 +240,47 @@ def test_threads_step_one_after_the_other():
     for thread in threads:
         thread.join()
     assert layer.weight[0].tolist() == [-4 * 100 * 100.0] * D
+
+
+def test_a_gradient_that_another_thread_forgets_while_it_is_asked_for(monkeypatch):
+    layer = EmbeddingBag(V, D, mode="sum")
+    layer(np.zeros((5, 2), int))
+    layer.backward(np.ones((5, D)))
+
+    class Late(ForkedLock):
+        def __enter__(self):
+            layer._gradients = []  # by the thread that had the lock
+            return super().__enter__()
+
+    monkeypatch.setattr(layer, "_lock", Late())
+    assert layer.grad is None
+
+
+def test_a_gradient_that_two_threads_sum_at_once(monkeypatch):
+    layer = EmbeddingBag(V, D, mode="sum")
+    layer(np.zeros((5, 2), int))
+    layer.backward(np.ones((5, D)))
+    gradient, empty_rows = layer.grad, row_gradient.empty_rows
+
+    def after_the_other(*arguments):
+        monkeypatch.undo()
+        gradient.collect()
+        return empty_rows(*arguments)
+
+    monkeypatch.setattr(row_gradient, "empty_rows", after_the_other)
+    assert gradient.collect()[:, 0].tolist() == [10]
+
+
+def test_a_layer_that_another_thread_makes_while_an_optimizer_is_saved(monkeypatch):
+    optimizer, named = optim.SGD(), states.named
+    layers = [EmbeddingBag(V, D, optimizer=optimizer) for _ in range(2)]
+
+    def make_another(*arguments):
+        layers.append(EmbeddingBag(V, D, optimizer=optimizer))
+        return named(*arguments)
+
+    monkeypatch.setattr(states, "named", make_another)
+    assert len(optimizer.state_dict()["state"]) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import weakref
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -112,3 +114,29 @@ def test_a_sparse_gradient_stays_coalesced_and_leaves_no_hook():
     assert asked.is_coalesced() and not bag.weight._post_accumulate_grad_hooks
     bag(batch).sum().backward()
     assert bag.weight.grad.is_coalesced() and not bag.weight._post_accumulate_grad_hooks
+
+
+def test_only_the_gradient_itself_is_marked_coalesced_again():
+    import fastemb.torch as ft
+
+    weight = torch.nn.Parameter(torch.zeros(20, 4))
+    other = torch.tensor([[3, 3]])
+    weight.register_hook(lambda grad: torch.sparse_coo_tensor(other, grad._values(), (20, 4), check_invariants=False))
+    ft.embedding(torch.tensor([1, 7]), weight, sparse=True).sum().backward()
+    assert not weight.grad.is_coalesced() and weight.grad.coalesce()._nnz() == 1
+
+
+def test_no_other_gradient_comes_to_lie_where_one_that_is_to_be_marked_does():
+    from fastemb.torch.autograd import _keep_coalesced
+
+    weight, values = torch.nn.Parameter(torch.zeros(20, 4)), np.zeros((2, 4), np.float32)
+    memory = weakref.ref(values)
+    gradient = torch.sparse_coo_tensor(
+        torch.tensor([[1, 7]]), torch.from_numpy(values), (20, 4), check_invariants=False, is_coalesced=True
+    )
+    _keep_coalesced(weight, gradient)
+    del gradient, values
+    assert memory() is not None
+    weight.grad = torch.zeros(20, 4)
+    weight.sum().backward()  # whatever comes next lets go of it
+    assert memory() is None

@@ -93,8 +93,9 @@ def group(
     told = _NO_LABELS if labels is None else labels
     arguments = rows, starts, order, writable(indices), num_embeddings, padding, passive, told
     if device != "reference" and num_lookups < 2**31 and num_embeddings < 2**32:
-        scratch = _scratch(num_lookups)
-        num_rows = run_whole(kernels("cpu", "grouping"), "group", (*arguments, scratch, simd_width()), 32 * num_lookups)
+        module, num_parts = kernels("cpu", "grouping"), get_num_threads()
+        scratch = _scratch(num_lookups, num_parts)
+        num_rows = run_whole(module, "group", (*arguments, scratch, simd_width()), 32 * num_lookups, num_parts)
     else:
         num_rows = kernels("reference", "grouping").group(*arguments)
     return Groups(rows[:num_rows], starts[: num_rows + 1], order[: starts[num_rows]])
@@ -115,9 +116,8 @@ def _results(num_lookups: int, dtype: np.dtype) -> tuple[NDArray, NDArray[np.int
     return rows.view(dtype), starts.view(np.int64), order.view(order_dtype)
 
 
-def _scratch(num_lookups: int) -> NDArray[np.uint64]:
+def _scratch(num_lookups: int, num_parts: int) -> NDArray[np.uint64]:
     """Return memory to group in, kept for the next call of this thread unless it is large."""
-    num_parts = get_num_threads()
     capacity, most_parts, scratch = getattr(_kept, "scratch", _NOTHING)
     if num_lookups <= capacity and num_parts <= most_parts:
         return scratch

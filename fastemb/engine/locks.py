@@ -24,12 +24,14 @@ class ForkedLock:
         self._renew()
 
     def _renew(self) -> None:
-        self._forks = _forks
         self._lock = threading.RLock()
+        self._forks = _forks  # last: from now on other threads take the lock as it is
 
     def __enter__(self) -> "ForkedLock":
         if self._forks != _forks:
-            self._renew()
+            with _renewing:
+                if self._forks != _forks:
+                    self._renew()
         self._lock.acquire()
         return self
 
@@ -41,10 +43,11 @@ class ForkedLock:
 
 
 def _in_child() -> None:
-    global _forks
-    _forks += 1
+    global _forks, _renewing
+    _forks, _renewing = _forks + 1, threading.Lock()
 
 
 _forks = 0  # that made this process
+_renewing = threading.Lock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)

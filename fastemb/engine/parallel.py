@@ -141,15 +141,17 @@ def run(module: ModuleType, name: str, arguments: tuple, size: int, cost: int) -
     return kernel(*arguments, 0, size)  # again and in order, for the first fault
 
 
-def run_whole(module: ModuleType, name: str, arguments: tuple, cost: int) -> Any:
+def run_whole(module: ModuleType, name: str, arguments: tuple, cost: int, most: int) -> Any:
     """Run a kernel that takes whole arrays, once, in as many threads as pay, and return what it returns.
 
     Parameters
     ----------
     module, name, arguments, cost
         As `run` takes them. Where Numba's threads may not be used, one thread does it all.
+    most : int
+        Threads for which there is scratch memory: `get_num_threads` may say more when another thread has set it.
     """
-    team = 1 if cost < SERIAL_BYTES else get_num_threads()
+    team = 1 if cost < SERIAL_BYTES else most
     twin = getattr(module, f"parallel_{name}", None) if team > 1 else None
     if twin is None or _forked or not _prange_is_safe() or _congestion.is_passing(perf_counter()):
         return getattr(module, name)(*arguments)

@@ -55,15 +55,16 @@ class RowGradient:
         (array([3, 7]), array([[2.],
                [5.]]))
         """
-        if self.values is None:
-            assert self.grad_output is not None and self.sources is not None and self.starts is not None
-            is_there = isinstance(self.grad_output, DeviceArray)
-            dim, dtype = self.grad_output.shape[1], accumulator(self.grad_output.dtype)
+        grad_output, sources, starts, coefficients = self.grad_output, self.sources, self.starts, self.coefficients
+        if self.values is None:  # read last: a thread that has summed sets it before it lets go of the others
+            assert grad_output is not None and sources is not None and starts is not None
+            is_there = isinstance(grad_output, DeviceArray)
+            dim, dtype = grad_output.shape[1], accumulator(grad_output.dtype)
             values: Any = (
                 empty_on_gpu((len(self.rows), dim), dtype) if is_there else empty_rows(len(self.rows), dim, dtype)
             )
-            bags = Bags(self.sources, self.starts, self.coefficients)
-            self.values = operations.reduce(self.grad_output, bags, "sum", out=values, device=device)
+            bags = Bags(sources, starts, coefficients)
+            self.values = operations.reduce(grad_output, bags, "sum", out=values, device=device)
             self.grad_output = self.sources = self.starts = self.coefficients = None
         return self.values
 

@@ -120,10 +120,10 @@ class Parameter:
     @property
     def grad(self) -> RowGradient | None:
         """What `backward` has collected since `zero_grad`, with the regularizer's part; None if there is nothing."""
-        if self._total is None and self._gradients:
-            with self._lock:
+        with self._lock:
+            if self._total is None and self._gradients:
                 self._total = self._penalised(merge(self._gradients))
-        return self._total
+            return self._total
 
     @grad.setter
     def grad(self, gradient: RowGradient | None) -> None:

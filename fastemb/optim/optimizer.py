@@ -194,20 +194,26 @@ class Optimizer(States):
         found : list of (layer, RowGradient)
             With `clip_norm`, of all parameters but those that are frozen.
         """
-        if self.clip_norm is None:
-            for parameter, gradient in found:
-                self._apply(parameter, gradient)
-            return
-        with self._lock:
-            seen = {id(parameter) for parameter, _ in found}
-            others = [p for p in self._states if id(p) not in seen and getattr(p, "frozen", False) is not True]
+        if self.clip_norm is not None:
+            with self._lock:
+                seen = {id(parameter) for parameter, _ in found}
+                others = [p for p in self._states if id(p) not in seen and getattr(p, "frozen", False) is not True]
             if others:
                 raise ValueError("clip_norm needs the gradients of all parameters: collect them, then call step()")
-        self._step_clipped(found)
+        self.step_with(found)
 
     def step(self) -> None:
         """Apply to each parameter the gradient that it holds as ``grad``; those that hold None are left as they are."""
-        found = [(p, p.grad) for p in self._parameters if p.grad is not None]
+        held = [(parameter, parameter.grad) for parameter in self._parameters]
+        self.step_with([(parameter, gradient) for parameter, gradient in held if gradient is not None])
+
+    def step_with(self, found: list[tuple[Parameter, RowGradient]]) -> None:
+        """Apply gradients to parameters, as `step` does those that parameters hold; others are left as they are.
+
+        Parameters
+        ----------
+        found : list of (layer, RowGradient)
+        """
         if self.clip_norm is not None:
             self._step_clipped(found)
             return

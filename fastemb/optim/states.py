@@ -72,7 +72,7 @@ class States:
         dict
             ``{"optimizer": name, "state": [what state_of returns, ...]}``
         """
-        return {"optimizer": type(self).__name__, "state": [self._named(state) for state in self._states.values()]}
+        return {"optimizer": type(self).__name__, "state": [self._named(state) for _, state in self._known()]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what another optimizer of this kind has remembered.
@@ -103,13 +103,17 @@ class States:
     # Weak references cannot be pickled: a copy knows the parameters that are copied along.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_states": list(self._states.items())}
+        return {**self.__dict__, "_states": self._known()}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         self.__dict__.update(attributes)
         self._states = WeakKeyDictionary()
         for parameter, state in attributes["_states"]:
             self._states[parameter] = state
+
+    def _known(self) -> list[tuple[Parameter, State]]:
+        with self._lock:  # a layer that another thread makes is not added meanwhile
+            return list(self._states.items())
 
     def _state(self, parameter: Parameter) -> State:
         state = self._states.get(parameter)

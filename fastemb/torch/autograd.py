@@ -59,6 +59,8 @@ class Call(NamedTuple):
     sparse : torch.Tensor or None
         The weight whose gradient is to be sparse.
     fused : FusedTable or None
+    around : optional
+        What its `backward_around` returned.
     """
 
     shape: tuple[int, int]
@@ -69,6 +71,7 @@ class Call(NamedTuple):
     scale_grad_by_freq: bool
     sparse: Tensor | None
     fused: FusedTable | None
+    around: Any
 
 
 def _where_it_lies(backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -174,13 +177,13 @@ def _deliver(ctx: Any, gradient: RowGradient, fused: FusedTable | None) -> Tenso
     """Return a gradient as torch takes it, or None where an optimizer of ours has taken it."""
     call = ctx.call
     if fused is not None:
-        fused.collect(gradient)
+        fused.collect(gradient, call.around)
         return None
     if call.sparse is None:
         return _dense(call, gradient)
-    sparse = _sparse(call, gradient)
-    if call.sparse.is_leaf and call.sparse.grad is None and _accumulates(ctx):
-        _keep_coalesced(call.sparse, sparse)
+    weight, sparse = call.sparse, _sparse(call, gradient)
+    if weight.is_leaf and weight.requires_grad and weight.grad is None and _accumulates(ctx):
+        _keep_coalesced(weight, sparse)
     return sparse
 
 
@@ -207,6 +210,8 @@ def _sparse(call: Call, gradient: RowGradient) -> Tensor:
     else:
         rows = torch.from_numpy(gradient.rows).long()[None]
         values = torch.from_numpy(gradient.collect()).to(call.dtype)
+    if not len(values):  # torch makes it larger when it adds another gradient to it, which it can in memory of its own
+        rows, values = rows.clone(), values.clone()
     return torch.sparse_coo_tensor(rows, values, call.shape, check_invariants=False, is_coalesced=True)
 
 
@@ -215,15 +220,19 @@ def _keep_coalesced(weight: Tensor, gradient: Tensor) -> None:
 
     Not later than that: from then on `DistributedDataParallel` reads it in a thread of its own.
     """
-    memory = gradient._values().data_ptr()
+    parts = gradient._indices(), gradient._values()  # kept, so that no other gradient comes to lie where they do
 
     def mark(weight: Tensor) -> None:
         handle.remove()
         taken = weight.grad
-        if taken is not None and taken.is_sparse and taken._values().data_ptr() == memory:
+        if taken is not None and taken.is_sparse and _places(taken._indices(), taken._values()) == _places(*parts):
             taken._coalesced_(True)
 
     handle = weight.register_post_accumulate_grad_hook(mark)
+
+
+def _places(*tensors: Tensor) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
 
 
 def _rows(grad_output: Tensor) -> Any:

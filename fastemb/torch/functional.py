@@ -85,8 +85,8 @@ def embedding(
             padding_idx = padding_row(padding_idx, len(weight))
         _before_reading(weight, indices, max_norm, norm_type, fused)
         if weight.requires_grad and torch.is_grad_enabled():
-            kept = weight if sparse else None
-            call = Call(weight.shape, weight.dtype, indices, "", padding_idx, scale_grad_by_freq, kept, fused)
+            kept, around = weight if sparse else None, fused and fused.backward_around()
+            call = Call(weight.shape, weight.dtype, indices, "", padding_idx, scale_grad_by_freq, kept, fused, around)
             return apply_lookup(weight, input, call)
         return look_up(weight, indices, input.shape)
 
@@ -169,8 +169,8 @@ def embedding_bag(
         _before_reading(weight, bags.indices, max_norm, norm_type, fused)
         learns = weight.requires_grad or (per_sample_weights is not None and per_sample_weights.requires_grad)
         if learns and torch.is_grad_enabled():
-            kept = weight if sparse else None
-            call = Call(weight.shape, weight.dtype, bags, mode, None, scale_grad_by_freq, kept, fused)
+            kept, around = weight if sparse else None, fused and fused.backward_around()
+            call = Call(weight.shape, weight.dtype, bags, mode, None, scale_grad_by_freq, kept, fused, around)
             return apply_reduce(weight, per_sample_weights, input, offsets, call)
         return reduce(weight, bags, mode)[0]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from typing import Any
-from weakref import WeakSet, WeakValueDictionary
+from weakref import ReferenceType, WeakSet, WeakValueDictionary, ref
 
 import torch
 from numpy.typing import NDArray
@@ -159,7 +159,7 @@ class FusedTable:
             )
         self.parameter = parameter
         self.optimizer = optimizer
-        self.grad: RowGradient | None = None  # what `optimizer.step` takes
+        self.grad = None  # an optimizer's `step` has nothing to do here
         optimizer.bind(self)
         self._be_known()
 
@@ -206,8 +206,18 @@ class FusedTable:
         """Return a context in which work is queued where the table lies."""
         return working(self.parameter, tells=False) if on_gpu(self.parameter) else nullcontext()
 
-    def collect(self, gradient: RowGradient) -> None:
+    def backward_around(self) -> "ReferenceType[_Backward] | None":
+        """Return the backward in which a forward runs: that of a checkpoint, whose own backward is a part of it."""
+        return None if torch._C._current_graph_task_id() == -1 else ref(_Backward.current(self.optimizer))
+
+    def collect(self, gradient: RowGradient, around: "ReferenceType[_Backward] | None") -> None:
         """Take a gradient in a backward, to be applied at its end together with the others of this table.
+
+        Parameters
+        ----------
+        gradient : RowGradient
+        around : optional
+            What `backward_around` returned in the forward.
 
         Raises
         ------
@@ -215,13 +225,16 @@ class FusedTable:
             If the parameter has hooks, which torch would call with None.
         """
         parameter: Any = self.parameter
+        if not parameter.requires_grad:  # frozen since the forward
+            return
         if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
             raise RuntimeError(
                 "the weight of a fused table has a hook, which would get None: the gradient goes to the fused "
                 "optimizer and is never kept. Remove the hook (to clip, give the optimizer clip_value or clip_norm), "
                 "or set the module's fused_optimizer to None"
             )
-        _Backward.current(self.optimizer).add(self, gradient)
+        outer = None if around is None else around()
+        (outer or _Backward.current(self.optimizer)).add(self, gradient)
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         self.__dict__.update(attributes)
@@ -288,12 +301,9 @@ class _Backward:
 
     def _step_clipped(self) -> None:
         """Step all tables at once: the norm is that of all gradients."""
-        try:
-            with ExitStack() as places:
-                for table, gradients in self.gradients.items():
-                    places.enter_context(self.working(table))
-                    table.grad = merge(gradients)
-                self.optimizer.step()
-        finally:
-            for table in self.gradients:
-                table.grad = None
+        with ExitStack() as places:
+            found: list[tuple[Any, RowGradient]] = []
+            for table, gradients in self.gradients.items():
+                places.enter_context(self.working(table))
+                found.append((table, merge(gradients)))
+            self.optimizer.step_with(found)
