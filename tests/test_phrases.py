@@ -5,6 +5,8 @@ import gzip
 import json
 import math
 import pickle
+import subprocess
+import sys
 import warnings
 from itertools import islice
 
@@ -563,3 +565,39 @@ def test_damaged_files_are_refused_or_read(saved, tmp_path_factory, name, place,
         return
     assert isinstance(list(loaded[[["new", "york", "bank", "of", "america"]]]), list)
     loaded.export_phrases()
+
+
+LEARN_AND_ASK = """
+import threading, time
+from fastemb import Phrases
+
+phrases = Phrases([["a", "b"]], min_count=1, threshold=0.1, max_vocab_size=20_000, workers=1)
+end, failures = time.monotonic() + 2, []
+
+first = 0
+
+def learn():
+    global first
+    first += 9000
+    words = [f"{first + i * i % 9973}" for i in range(6000)]
+    phrases.add_vocab([["a", "b"]] * 9 + [words[n : n + 20] for n in range(0, 6000, 20)])
+
+def repeat(function):
+    while time.monotonic() < end:
+        try:
+            function()
+        except Exception as error:
+            failures.append(error)
+
+ask = phrases.export_phrases, lambda: phrases[["a", "b"]], lambda: list(phrases.vocab), lambda: phrases.vocab["a"]
+threads = [threading.Thread(target=repeat, args=(function,)) for function in (learn, *ask)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert not failures, failures
+"""
+
+
+def test_phrases_are_learned_in_one_thread_and_asked_for_in_others():
+    """What is asked for is that of the text until then, or until a little later."""
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", LEARN_AND_ASK], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

@@ -114,7 +114,8 @@ cdef class TermTable:
     `resolve`, ``~number`` of the phrase. Of terms with the same text a phrase tells the parts rather than a word, and
     the first one that came.
 
-    Threads may add pairs at the same time, each to its own shards.
+    Threads may add pairs at the same time, each to its own shards; while they do, nothing else may use the table. All
+    else that may be done with a table that others know keeps the GIL, so that each call sees a whole table.
 
     Examples
     --------
@@ -306,11 +307,10 @@ cdef class TermTable:
         cdef Py_ssize_t i
         values = np.zeros(words.shape[0], np.int64)
         cdef int64_t[::1] out = values
-        with nogil:
-            for i in range(words.shape[0]):
-                entry = self.find(rows[i].key)
-                if entry != NULL:
-                    out[i] = entry.count
+        for i in range(words.shape[0]):
+            entry = self.find(rows[i].key)
+            if entry != NULL:
+                out[i] = entry.count
         return values
 
     def prune(self, double min_count):
@@ -319,18 +319,17 @@ cdef class TermTable:
         cdef uint64_t slot
         cdef int64_t terms = 0, occurrences = 0
         cdef Shard old
-        with nogil:
-            for i in range(SHARDS):
-                old = self.shards[i]
-                self.shards[i].entries, self.shards[i].size = NULL, 0
-                self.grow(&self.shards[i])
-                for slot in range(old.mask + 1):
-                    if old.entries[slot].count >= min_count:
-                        self.add(old.entries[slot].key, old.entries[slot].count, old.entries[slot].parts)
-                    elif old.entries[slot].count > 0:
-                        terms += 1
-                        occurrences += old.entries[slot].count
-                release(old.entries)
+        for i in range(SHARDS):
+            old = self.shards[i]
+            self.shards[i].entries, self.shards[i].size = NULL, 0
+            self.grow(&self.shards[i])
+            for slot in range(old.mask + 1):
+                if old.entries[slot].count >= min_count:
+                    self.add(old.entries[slot].key, old.entries[slot].count, old.entries[slot].parts)
+                elif old.entries[slot].count > 0:
+                    terms += 1
+                    occurrences += old.entries[slot].count
+            release(old.entries)
         return terms, occurrences
 
     def absorb(self, TermTable other, const int32_t[::1] numbers, int64_t num_long):
@@ -410,13 +409,12 @@ cdef class TermTable:
         cdef const Entry* entry
         parts, counts = np.empty(len(self), np.int64), np.empty(len(self), np.int64)
         cdef int64_t[::1] out_parts = parts, out_counts = counts
-        with nogil:
-            for i in range(SHARDS):
-                for slot in range(self.shards[i].mask + 1):
-                    entry = &self.shards[i].entries[slot]
-                    if entry.count > 0 and entry.count >= min_count:
-                        out_parts[n], out_counts[n] = entry.parts, entry.count
-                        n += 1
+        for i in range(SHARDS):
+            for slot in range(self.shards[i].mask + 1):
+                entry = &self.shards[i].entries[slot]
+                if entry.count > 0 and entry.count >= min_count:
+                    out_parts[n], out_counts[n] = entry.parts, entry.count
+                    n += 1
         return parts[:n], counts[:n]
 
 

@@ -14,6 +14,7 @@ from fastemb.corpus._table import WordTable
 from fastemb.corpus._terms import IS_WORD, NUM_SHARDS, TermTable, prepare_words, set_connectors
 from fastemb.corpus.reader import Corpus
 from fastemb.corpus.vocabulary import Vocabulary
+from fastemb.engine.locks import ForkedLock
 from fastemb.engine.parallel import get_num_threads, ordered_map
 
 __all__ = ["TermCounts", "connector_table", "encode", "is_word"]
@@ -43,6 +44,11 @@ class TermCounts(Mapping[str, int]):
         Words read, connectors included.
     min_reduce : int
         What stays occurs so often at least when terms are dropped the next time.
+
+    Attributes
+    ----------
+    lock : ForkedLock
+        Held while anything changes; to be held by those who read more than one thing.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class TermCounts(Mapping[str, int]):
         self.vocabulary, self.delimiter, self.connectors = vocabulary, delimiter, frozenset(connectors)
         self.table, self.long_words, self.long_offsets = table, long_words, long_offsets
         self.num_words, self.min_reduce = num_words, min_reduce
+        self.lock = ForkedLock()
 
     @classmethod
     def empty(cls, delimiter: str, connectors: Collection[str]) -> "TermCounts":
@@ -98,9 +105,10 @@ class TermCounts(Mapping[str, int]):
         return counts
 
     def __reduce__(self) -> tuple[Any, ...]:
-        long_phrases = self.long_words, self.long_offsets
-        what = self.vocabulary, self.delimiter, self.connectors, self.table.terms(), long_phrases
-        return TermCounts.of_terms, (*what, self.num_words, self.min_reduce)
+        with self.lock:
+            long_phrases = self.long_words, self.long_offsets
+            what = self.vocabulary, self.delimiter, self.connectors, self.table.terms(), long_phrases
+            return TermCounts.of_terms, (*what, self.num_words, self.min_reduce)
 
     @classmethod
     def of_corpus(
@@ -157,16 +165,17 @@ class TermCounts(Mapping[str, int]):
 
     def merge(self, other: "TermCounts", max_vocab_size: int) -> None:
         """Add the counts of another text."""
-        known = WordTable()
-        known.add_packed(self.vocabulary.packed, self.vocabulary.offsets)
-        numbers = known.add_packed(other.vocabulary.packed, other.vocabulary.offsets)
-        self.vocabulary = Vocabulary(*known.pack(np.arange(len(known))))
-        self.table.absorb(other.table, numbers, len(self.long_offsets) - 1)
-        self.long_words = np.concatenate([self.long_words, numbers[other.long_words]])
-        self.long_offsets = np.concatenate([self.long_offsets, other.long_offsets[1:] + self.long_offsets[-1]])
-        self.num_words += other.num_words
-        self.min_reduce = max(self.min_reduce, other.min_reduce)
-        self.prune(max_vocab_size)
+        with self.lock:
+            known = WordTable()
+            known.add_packed(self.vocabulary.packed, self.vocabulary.offsets)
+            numbers = known.add_packed(other.vocabulary.packed, other.vocabulary.offsets)
+            self.vocabulary = Vocabulary(*known.pack(np.arange(len(known))))
+            self.table.absorb(other.table, numbers, len(self.long_offsets) - 1)
+            self.long_words = np.concatenate([self.long_words, numbers[other.long_words]])
+            self.long_offsets = np.concatenate([self.long_offsets, other.long_offsets[1:] + self.long_offsets[-1]])
+            self.num_words += other.num_words
+            self.min_reduce = max(self.min_reduce, other.min_reduce)
+            self.prune(max_vocab_size)
 
     def prepared(self) -> np.ndarray:
         """Return the vocabulary as prepared words, see `prepare_words`."""
@@ -197,7 +206,9 @@ class TermCounts(Mapping[str, int]):
         return len(self.table)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(decode_words(*self.spell(self.table.terms()[0]), "surrogateescape"))
+        with self.lock:
+            packed, offsets = self.spell(self.table.terms()[0])
+        return iter(decode_words(packed, offsets, "surrogateescape"))
 
 
 class _Counter:

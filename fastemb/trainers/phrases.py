@@ -202,12 +202,14 @@ class Phrases(NamedArguments, PhraseModel):
             max_vocab_size=self.max_vocab_size,
             workers=self.workers,
         )
-        self._joining = None
-        if len(self._counts) == 0:
-            counts.min_reduce = self._counts.min_reduce  # as gensim: dropping starts anew with each text
-            self._counts = counts
-        else:
-            self._counts.merge(counts, self.max_vocab_size)
+        with self._counts.lock as lock:
+            self._joining = None
+            if len(self._counts) == 0:
+                counts.min_reduce = self._counts.min_reduce  # as gensim: dropping starts anew with each text
+                counts.lock = lock  # for which other threads may be waiting
+                self._counts = counts
+            else:
+                self._counts.merge(counts, self.max_vocab_size)
 
     def score_candidate(
         self, word_a: str, word_b: str, in_between: Sequence[str] = ()
@@ -230,10 +232,11 @@ class Phrases(NamedArguments, PhraseModel):
 
         A phrase that can be split in several ways, as after a second pass, has the best one's score.
         """
-        return self._scores().phrases()[0]
+        return self._exported()[0]
 
     def _exported(self) -> tuple[dict[str, float], dict[str, list[Split]]]:
-        return self._scores().phrases()
+        with self._counts.lock:
+            return self._scores().phrases()
 
     def freeze(self) -> FrozenPhrases:
         """Return a model that joins these phrases and knows nothing else."""
@@ -260,22 +263,23 @@ class Phrases(NamedArguments, PhraseModel):
             )
         if not isinstance(self.scoring, str):
             raise ValueError("a function cannot be written to a file: save what freeze() returns, which has its scores")
-        parts, counts = self._counts.table.terms()
-        tensors = {
-            "words": self._counts.vocabulary.packed,
-            "words_offsets": self._counts.vocabulary.offsets,
-            "terms": parts,
-            "counts": counts,
-            "long_phrases": self._counts.long_words,
-            "long_phrases_offsets": self._counts.long_offsets,
-        }
-        names = "min_count", "threshold", "max_vocab_size", "delimiter", "scoring", "lowercase", "errors"
-        parameters = {name: getattr(self, name) for name in names}
-        described = {
-            "parameters": {**parameters, "connector_words": sorted(self.connector_words)},
-            "num_words": self._counts.num_words,
-            "min_reduce": self._counts.min_reduce,
-        }
+        with self._counts.lock:
+            parts, counts = self._counts.table.terms()
+            tensors = {
+                "words": self._counts.vocabulary.packed,
+                "words_offsets": self._counts.vocabulary.offsets,
+                "terms": parts,
+                "counts": counts,
+                "long_phrases": self._counts.long_words,
+                "long_phrases_offsets": self._counts.long_offsets,
+            }
+            names = "min_count", "threshold", "max_vocab_size", "delimiter", "scoring", "lowercase", "errors"
+            parameters = {name: getattr(self, name) for name in names}
+            described = {
+                "parameters": {**parameters, "connector_words": sorted(self.connector_words)},
+                "num_words": self._counts.num_words,
+                "min_reduce": self._counts.min_reduce,
+            }
         write_model(path, FORMAT, tensors, {"model": json.dumps(described)})
 
     @classmethod
@@ -317,9 +321,11 @@ class Phrases(NamedArguments, PhraseModel):
 
     def _segmenters(self) -> list[Segmenter]:
         settings = self.scoring, self.min_count, self.threshold
-        if self._joining is None or self._joining[0] != settings:
-            self._joining = settings, self._scores().segmenter()
-        return [self._joining[1]]
+        joining = self._joining
+        if joining is None or joining[0] != settings:
+            with self._counts.lock:
+                self._joining = joining = settings, self._scores().segmenter()
+        return [joining[1]]
 
 
 def _number(name: str, value: float) -> float:
