@@ -547,15 +547,16 @@ def test_ids_may_be_read_only_and_on_disk(tmp_path):
         np.testing.assert_array_equal(got, expected)
 
 
-def test_the_hot_loop_holds_vector_multiply_adds():
+@pytest.mark.parametrize("in_turn", [None, ()], ids=["at once", "in turn"])
+def test_the_hot_loop_holds_vector_multiply_adds(in_turn):
     """The block's arithmetic must be wide fused multiply-adds, not scalar code."""
     # Machine code that came from the cache cannot be read, so the kernel is compiled once more.
     options = {name: value for name, value in blocks.train_block.targetoptions.items() if name != "nopython"}
     fresh = numba.njit(**options)(blocks.train_block.py_func)
     address = np.int64(0)
     fresh.compile(
-        tuple(map(numba.typeof, (address, address, address, address, address, address, np.float32(0), None, address,
-                                 simd_width())))
+        tuple(map(numba.typeof, (address, address, address, address, address, address, np.float32(0), None, in_turn,
+                                 address, simd_width())))
     )  # fmt: skip
     lines = fresh.inspect_asm(fresh.signatures[0]).splitlines()
     if platform.machine() in ("x86_64", "AMD64"):
