@@ -7,6 +7,7 @@ from fastemb import FastText, Word2Vec
 from fastemb.engine.huffman import huffman_paths, huffman_tree
 from fastemb.engine.sampling import keep_probabilities
 from fastemb.trainers.arithmetic import ARITHMETIC, Arithmetic, arithmetic
+from fastemb.trainers.loop import Loop
 
 COUNTS = [97, 53, 31, 18, 11, 6, 3, 1]  # no two sums that Huffman's construction compares are alike
 
@@ -185,3 +186,23 @@ def test_the_order_of_the_text(options, order):
         again = FastText(text, alpha=0.1, min_alpha=1e-6, **options)
         np.testing.assert_array_equal(again.wv.vectors, model.wv.vectors)
     assert [alpha for stage, _, alpha in told if stage == "training"][-1] == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("options", "in_order"), [({}, True), ({"hs": 1}, False), ({"hs": 1, "compat": "gensim"}, True)]
+)
+def test_the_order_of_the_text_with_hierarchical_softmax(options, in_order, monkeypatch):
+    """A tree's nodes are trained with parts of the text in a random order, another one in each epoch."""
+    ranges = []
+    work = Loop._work
+
+    def recorded(*arguments):
+        for task in work(*arguments):
+            ranges.append(task.start)
+            yield task
+
+    monkeypatch.setattr(Loop, "_work", recorded)
+    Word2Vec(text(), **small(sg=1, **options))
+    first, second = np.split(np.array(ranges), 2)
+    assert sorted(first) == sorted(second)
+    assert (list(first) == sorted(first), list(first) == list(second)) == (in_order, in_order)

@@ -438,6 +438,22 @@ def test_hierarchical_softmax_by_hand(model):
         assert result[1] == 4 and result[0] == pytest.approx(4 * np.log(2), rel=0.05)
 
 
+@pytest.mark.parametrize("device", ["reference", "cpu"])
+def test_inputs_meet_a_path_in_turn_by_hand(device):
+    """The neighbours of the middle word, the only one with a path: the second meets its node as the first has left it,
+    with the gradient of the node as it was."""
+    case = Case(6, dim=8, window=1, negative=0, sample=0, ids=np.array([1, 2, 3], np.int32), shrink=False)
+    case.offsets = np.array([0, 3], np.int64)
+    case.keep[:] = 1
+    case.tree = np.array([9], np.int32), np.zeros(1, np.uint8), np.array([0] * 3 + [1] * (NUM_WORDS - 2), np.int64)
+    weight_in, _, inner, _ = case.run("skipgram_shared", device, alpha=0.1)
+    (first, second), node = case.tables[0][[1, 3]].astype(np.float64), case.tables[2][9].astype(np.float64)
+    by_first, by_second = 0.1 / (1 + np.exp(first @ node)), 0.1 / (1 + np.exp(second @ node))
+    np.testing.assert_allclose(weight_in[1], first + by_first * node, atol=1e-6)
+    np.testing.assert_allclose(weight_in[3], second + by_second * (node + by_first * first), atol=1e-6)
+    np.testing.assert_allclose(inner[9], node + by_first * first + by_second * second, atol=1e-6)
+
+
 @pytest.mark.parametrize("saturates", [True, False])
 @pytest.mark.parametrize("hierarchical", [True, False])
 def test_beyond_the_limit(hierarchical, saturates):
@@ -531,15 +547,16 @@ def test_ids_may_be_read_only_and_on_disk(tmp_path):
         np.testing.assert_array_equal(got, expected)
 
 
-def test_the_hot_loop_holds_vector_multiply_adds():
+@pytest.mark.parametrize("in_turn", [None, ()], ids=["at once", "in turn"])
+def test_the_hot_loop_holds_vector_multiply_adds(in_turn):
     """The block's arithmetic must be wide fused multiply-adds, not scalar code."""
     # Machine code that came from the cache cannot be read, so the kernel is compiled once more.
     options = {name: value for name, value in blocks.train_block.targetoptions.items() if name != "nopython"}
     fresh = numba.njit(**options)(blocks.train_block.py_func)
     address = np.int64(0)
     fresh.compile(
-        tuple(map(numba.typeof, (address, address, address, address, address, address, np.float32(0), None, address,
-                                 simd_width())))
+        tuple(map(numba.typeof, (address, address, address, address, address, address, np.float32(0), None, in_turn,
+                                 address, simd_width())))
     )  # fmt: skip
     lines = fresh.inspect_asm(fresh.signatures[0]).splitlines()
     if platform.machine() in ("x86_64", "AMD64"):

@@ -18,6 +18,7 @@ from fastemb.corpus.reader import read_corpus
 from fastemb.engine.backend import kernels
 from fastemb.engine.huffman import huffman_tree
 from fastemb.engine.sampling import keep_probabilities, noise_table, sigmoid_table
+from fastemb.trainers import loop
 from fastemb.trainers.schedule import Rate
 from fastemb.trainers.tables import allocate_table, uniform_table
 
@@ -98,7 +99,8 @@ def test_the_hash_seed_does_not_matter():
         ),
     ],
 )
-def test_one_worker_equals_the_reference(model, options, mode):
+def test_one_worker_equals_the_reference(model, options, mode, monkeypatch):
+    monkeypatch.setattr(loop, "RANGES_PER_WORKER", 1)  # one part of the text has one order
     options = small(window=3, sample=1e-2, vector_size=12, epochs=2, alpha=0.03, sg=int(model == "skipgram"), **options)
     text = sentences(12)
     trained = Word2Vec(text, **options)

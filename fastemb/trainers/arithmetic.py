@@ -49,8 +49,8 @@ class Arithmetic:
     end : {"absolute", "share", "zero"}
         The learning rate at the end where none is given: 1e-4, 1e-4 of the first rate, or 0.
     order : {"text", "random", "starts"}
-        Train the text from its first sentence to its last; its parts in a random order, as `FastText` does; or from as
-        many places as there are threads, as word2vec.c, fastText and gensim's ``corpus_file`` do.
+        Train the text from its first sentence to its last; its parts in a random order, as hierarchical softmax and
+        `FastText` do; or from as many places as there are threads, as word2vec.c, fastText and gensim do with a file.
     keep_share_of : {"retained", "all"}
         Subsampling sees a word's share of the words in the vocabulary, or of all words read.
     """
@@ -125,7 +125,9 @@ ARITHMETIC = {
 COMPAT = (*ARITHMETIC, "glove")
 
 
-def arithmetic(compat: str | None, *, shared_negatives: bool = True, cbow_update: str | None = None) -> Arithmetic:
+def arithmetic(
+    compat: str | None, *, shared_negatives: bool = True, cbow_update: str | None = None, hs: bool = False
+) -> Arithmetic:
     """Return how to train.
 
     Parameters
@@ -136,6 +138,8 @@ def arithmetic(compat: str | None, *, shared_negatives: bool = True, cbow_update
         False: pairwise, as `compat` is always.
     cbow_update : {"corrected", "classic"}, optional
         In place of the program's.
+    hs : bool, default False
+        Hierarchical softmax: without `compat`, in a random order.
 
     Raises
     ------
@@ -148,9 +152,12 @@ def arithmetic(compat: str | None, *, shared_negatives: bool = True, cbow_update
     8.0
     >>> arithmetic(None, cbow_update="corrected").cbow_update
     'corrected'
+    >>> arithmetic(None, hs=True).order
+    'random'
     """
     if compat is None:
-        chosen = replace(Arithmetic(), pairwise=not shared_negatives, sum_alpha=SUM_ALPHA)
+        # Words of the whole text share a tree's nodes, which would follow what one part of it is about after the other.
+        chosen = Arithmetic(pairwise=not shared_negatives, sum_alpha=SUM_ALPHA, order="random" if hs else "text")
     elif validate.choice("compat", compat, COMPAT) == "glove":
         raise ValueError("compat='glove' is for GloVe: its arithmetic has no windows to train")
     else:

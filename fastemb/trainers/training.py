@@ -35,7 +35,9 @@ class Training(VocabularyBuilder):
 
     @property
     def _arithmetic(self) -> Arithmetic:
-        return arithmetic(self.compat, shared_negatives=self.shared_negatives, cbow_update=self.cbow_update)
+        return arithmetic(
+            self.compat, shared_negatives=self.shared_negatives, cbow_update=self.cbow_update, hs=bool(self.hs)
+        )
 
     def _paths(self) -> HuffmanTree:
         """Return the words' paths in the tree, code 0 for label 1."""

@@ -71,7 +71,8 @@ class Word2Vec(Prediction, Stored):
         CBOW (0): the context words together predict the centre word. Skip-gram (1): each by itself, which takes longer
         and is better for rare words.
     hs : {0, 1}, default 0
-        Hierarchical softmax: a word is predicted by its path in a Huffman tree.
+        Hierarchical softmax: a word is predicted by its path in a Huffman tree, whose nodes are shared by words of the
+        whole text. Unless `compat` is given, parts of the text are therefore trained in a random order.
     negative : int, default 5
         Negative sampling: words drawn as counter-examples, up to 64; 0 for none. Both ways may be used together.
     ns_exponent : float, optional

@@ -21,10 +21,11 @@ PRODUCT = 5  # likelihoods of at least exp(-16) that can be multiplied before a 
 
 
 @kernel
-def train_block(context, m_count, outputs, coefficients, single, gradients, rate, factors, row_bytes, width):
+def train_block(context, m_count, outputs, coefficients, single, gradients, rate, factors, in_turn, row_bytes, width):
     """Train input rows with six output rows, all given by lists of addresses; return the loss of the pairs.
 
-    `factors` is None or the address of factors on the inputs' rates.
+    `factors` is None or the address of factors on the inputs' rates. `in_turn` is None where the inputs are changed by
+    the output rows as they were, not None where each is by what the inputs before it have left.
     """
     p0, p1, p2 = get_int64(outputs, 0), get_int64(outputs, 1), get_int64(outputs, 2)
     p3, p4, p5 = get_int64(outputs, 3), get_int64(outputs, 4), get_int64(outputs, 5)
@@ -84,6 +85,8 @@ def train_block(context, m_count, outputs, coefficients, single, gradients, rate
             even = v
             if factors is not None:
                 even = zero
+            if in_turn is not None:
+                u0 = d0; u1 = d1; u2 = d2; u3 = d3; u4 = d4; u5 = d5
             even = fma(g0, u0, even); d0 = fma(g0, v, d0)
             odd = mul(g1, u1); d1 = fma(g1, v, d1)
             even = fma(g2, u2, even); d2 = fma(g2, v, d2)

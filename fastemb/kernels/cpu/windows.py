@@ -70,6 +70,7 @@ def train_windows(
             tree[3].shape[0] - num_inner, num_inner, row_bytes, zero_row,
         )  # fmt: skip
         lend_private(rows_inner, inner_touches, width)
+    in_turn = unless(cbow, ())  # one input needs no other code than that of negative sampling
     loss = 0.0
     pairs = np.int64(0)
     for i in range(start, stop):
@@ -126,7 +127,7 @@ def train_windows(
                     kind = choose_path(block, outputs, path, first, path_end, rows_inner)
                     loss += train_block(
                         inputs, num_inputs, outputs, coefficients + 4 * kind, coefficients + 4 * SINGLE, gradients,
-                        rate, input_factors, row_bytes, width,
+                        rate, input_factors, in_turn, row_bytes, width,
                     )  # fmt: skip
                     pairs += min(path_end - first, OUTPUTS) * num_inputs
                     if num_private > 0:
@@ -139,7 +140,7 @@ def train_windows(
                 kind = kind_of(distinct, first, negative)
                 loss += train_block(
                     inputs, num_inputs, outputs, coefficients + 4 * kind, coefficients + 4 * SINGLE, gradients, rate,
-                    input_factors, row_bytes, width,
+                    input_factors, None, row_bytes, width,
                 )  # fmt: skip
                 pairs += distinct * num_inputs
                 if num_private > 0:

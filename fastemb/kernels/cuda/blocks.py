@@ -95,7 +95,7 @@ def add_output(table, rows, memory, coefficients, n, c, change, atomics):
 
 
 @cuda.jit(device=True)
-def train_block(memory, layout, slots, first, inputs, share, table, rows, rate, atomics):
+def train_block(memory, layout, slots, first, inputs, share, table, rows, rate, in_turn, atomics):
     """One step on the logits of every input with every output of a block; return its loss and the number of pairs.
 
     Parameters
@@ -112,6 +112,8 @@ def train_block(memory, layout, slots, first, inputs, share, table, rows, rate, 
     rows : int64 (OUTPUTS,)
         The rows of `table` that are outputs.
     rate : float32
+    in_turn : bool
+        Whether each input is changed by what the inputs before it have left of the outputs.
     atomics
         See `vector`.
 
@@ -169,7 +171,7 @@ def train_block(memory, layout, slots, first, inputs, share, table, rows, rate, 
         memory[gradients + item] = gradient
         item += lanes
     cuda.syncthreads()
-    update(memory, layout, slots, first, inputs, table, rows, atomics)
+    update(memory, layout, slots, first, inputs, table, rows, in_turn, atomics)
     cuda.syncthreads()
     return loss, pairs
 
@@ -198,7 +200,7 @@ def sum_parts(memory, layout, slots, first, inputs, share, length):
 
 
 @cuda.jit(device=True)
-def update(memory, layout, slots, first, inputs, table, rows, atomics):
+def update(memory, layout, slots, first, inputs, table, rows, in_turn, atomics):
     """Change the inputs, and add the outputs' changes to the table."""
     stride, _, outputs, _, gradients, _, factors, coefficients, _ = layout
     c = 4 * cuda.threadIdx.x
@@ -220,6 +222,9 @@ def update(memory, layout, slots, first, inputs, table, rows, atomics):
             near_store(memory, slot * stride + c, multiply_add(change, factor, x))
             da, db, dd = multiply_add(x, p, da), multiply_add(x, q, db), multiply_add(x, r, dd)
             de, df, dg = multiply_add(x, s, de), multiply_add(x, t, df), multiply_add(x, u, dg)
+            if in_turn:
+                a, b, d = multiply_add(x, p, a), multiply_add(x, q, b), multiply_add(x, r, d)
+                e, f, g = multiply_add(x, s, e), multiply_add(x, t, f), multiply_add(x, u, g)
         add_output(table, rows, memory, coefficients, 0, c, da, atomics)
         add_output(table, rows, memory, coefficients, 1, c, db, atomics)
         add_output(table, rows, memory, coefficients, 2, c, dd, atomics)

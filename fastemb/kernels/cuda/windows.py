@@ -121,7 +121,7 @@ def train_window(
         for at in range(ends[centre], end, OUTPUTS):
             choose_path(memory, layout, rows, points, codes, at, end)
             more_loss, more_pairs = train_block(
-                memory, layout, slots, first_input, num_inputs, share, weight_inner, rows, rate, atomics
+                memory, layout, slots, first_input, num_inputs, share, weight_inner, rows, rate, True, atomics
             )
             loss += more_loss
             pairs += more_pairs
@@ -129,7 +129,7 @@ def train_window(
         for at in range(0, negative + 1, OUTPUTS):
             choose_noise(memory, layout, rows, centre, drawn, at, negative)
             more_loss, more_pairs = train_block(
-                memory, layout, slots, first_input, num_inputs, share, weight_out, rows, rate, atomics
+                memory, layout, slots, first_input, num_inputs, share, weight_out, rows, rate, False, atomics
             )
             loss += more_loss
             pairs += more_pairs

@@ -4,7 +4,7 @@
 place. Frequent words are dropped before windows are formed, as in word2vec.c. A window has the *inputs* that its
 context words make and the *outputs* of its centre word: the inner nodes on the word's path in a Huffman tree
 (hierarchical softmax), then the word itself and random other words (negative sampling). They meet in blocks of at most
-`OUTPUTS` outputs; the gradients of a block are computed before its updates.
+`OUTPUTS` outputs; the gradients of a block's logits are computed before its updates.
 
 Input rows are trained in private copies, one for every place in the sentence, which is *lent* when the window reaches
 the place and *given back* (its change is added to the table) when the window has left it, or earlier, after every
@@ -142,18 +142,21 @@ class Inputs:
 
 
 def path_blocks(tree, word):
-    """Yield the table, nodes and coefficients of the blocks of a word's path: label 1 where the code is 0."""
+    """Yield the table, nodes and coefficients of the blocks of a word's path, and that inputs meet them in turn.
+
+    The coefficient is that of label 1 where the code is 0.
+    """
     if tree is None:
         return
     points, codes, offsets, weight_inner = tree
     first, last = offsets[word], offsets[word + 1]
     for at in range(first, last, OUTPUTS):
         end = min(at + OUTPUTS, last)
-        yield weight_inner, points[at:end], 1.0 - 2.0 * codes[at:end]
+        yield weight_inner, points[at:end], 1.0 - 2.0 * codes[at:end], True
 
 
 def noise_blocks(weight_out, centre, drawn):
-    """Yield the table, words and coefficients of the blocks of the centre word and its negatives.
+    """Yield the table, words and coefficients of the blocks of a word and its negatives, met by all inputs at once.
 
     The coefficient is 1 for the centre word, for a negative -1 times how often the block has it: it is trained once,
     with the gradient of all. A negative that equals the centre word is skipped.
@@ -167,11 +170,15 @@ def noise_blocks(weight_out, centre, drawn):
                 coefficients[n] = 1
             elif word != centre:
                 coefficients[block.index(word)] -= 1
-        yield weight_out, block, coefficients
+        yield weight_out, block, coefficients, False
 
 
-def _train_block(rows, factors, table, block, coefficients, rate, result):
-    """One step on the logits of every input row with every output row of the block; a coefficient of 0 is none."""
+def _train_block(rows, factors, table, block, coefficients, in_turn, rate, result):
+    """One step on the logits of every input row with every output row of the block; a coefficient of 0 is none.
+
+    Input rows are changed by the output rows as they were or, `in_turn`, as the inputs before have left them, as if
+    pairs were trained one by one. Measured, that is better for paths after several epochs, and worse for negatives.
+    """
     outputs, used = table[block], coefficients != 0
     inputs = np.stack(rows) if rows else np.zeros((0, table.shape[1]), np.float32)
     sign = np.sign(coefficients)
@@ -182,6 +189,8 @@ def _train_block(rows, factors, table, block, coefficients, rate, result):
     change = gradient.T @ inputs
     for m, row in enumerate(rows):
         row += np.float32(factors[m]) * (gradient[m] @ outputs)
+        if in_turn:
+            outputs += np.outer(gradient[m], inputs[m])
     for n in np.flatnonzero(used):
         table[block[n]] += change[n]
 
