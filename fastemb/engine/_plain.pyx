@@ -78,9 +78,12 @@ cdef object _target(out, weight, cnp.npy_intp num_rows):
     return out if fits else None
 
 
-cdef bint _done(launch, module, name, tuple arguments, weight, Py_ssize_t num_lookups, Py_ssize_t size):
-    """Run a kernel over ``[0, size)``, in one thread or by `launch`, and return whether all was well."""
-    cdef Py_ssize_t cost = num_lookups * cnp.PyArray_DIM(weight, 1) * cnp.PyArray_ITEMSIZE(weight)
+cdef bint _done(launch, module, name, tuple arguments, weight, Py_ssize_t num_rows, Py_ssize_t size):
+    """Run a kernel over ``[0, size)``, in one thread or by `launch`, and return whether all was well.
+
+    What it costs is told by `num_rows` that it reads or writes.
+    """
+    cdef Py_ssize_t cost = num_rows * cnp.PyArray_DIM(weight, 1) * cnp.PyArray_ITEMSIZE(weight)
     if cost <= (MOST_CACHED if cnp.PyArray_NBYTES(weight) <= CACHE else MOST):
         return getattr(module, name)(*arguments, 0, size) == -1
     return launch(module, name, arguments, size, cost) == -1
@@ -122,7 +125,8 @@ def reduce(launch, module, indices, weight, offsets, factors, int mode):
     target = _target(None, weight, num_bags)
     flat = cnp.PyArray_Ravel(indices, cnp.NPY_CORDER)
     arguments = (target, weight, flat, starts, factors, NO_PADDING, mode)
-    return target if _done(launch, module, "reduce", arguments, weight, num_lookups, num_bags) else None
+    # A bag of one row takes twice as long as a row of a long one.
+    return target if _done(launch, module, "reduce", arguments, weight, num_lookups + num_bags, num_bags) else None
 
 
 cdef object _closed(offsets, cnp.int64_t num_lookups):

@@ -13,7 +13,7 @@ from fastemb.kernels.cpu.pieces import (
     pointer, put, scalar_of, size_of, splat, splat_integer, store, store_integers, total, where_equal,
     where_greater, without_first, zeros,
 )  # fmt: skip
-from fastemb.kernels.cpu.prefetching import lookahead, prefetch, prefetch_end, straddles_lines
+from fastemb.kernels.cpu.prefetching import lies_near, lookahead, prefetch, prefetch_end, straddles_lines
 
 __all__ = [
     "MEAN",
@@ -62,7 +62,7 @@ def scales(out, indices, offsets, coefficients, padding_idx, mode, start, stop):
 @inline
 def sum_span(target, to, last_to, out_bytes, rows, column, last, bags, ahead, factors, padding_idx, mode, count):
     """Sum a span of the columns of some bags; return the status."""
-    table, num_rows, row_bytes, straddles = rows
+    table, num_rows, row_bytes, straddles, near = rows
     ids, num_lookups, offsets, lo, hi = bags
     for b in range(lo, hi):
         first, end = get(offsets, b), get(offsets, b + 1)
@@ -72,9 +72,9 @@ def sum_span(target, to, last_to, out_bytes, rows, column, last, bags, ahead, fa
         for j in range(first, end):
             if ahead > 0:
                 next_row = np.int64(get(ids, min(j + ahead, num_lookups - 1))) * row_bytes
-                prefetch(table, next_row + column, count)
+                prefetch(table, next_row + column, count, near)
                 if straddles:
-                    prefetch_end(table, next_row + column, count)
+                    prefetch_end(table, next_row + column, count, near)
             i = np.int64(get(ids, j))
             if np.uint64(i) >= np.uint64(num_rows):
                 if i == NO_ROW and padding_idx == NO_ROW:
@@ -134,7 +134,8 @@ def reduce(out, weight, indices, offsets, coefficients, padding_idx, mode, start
     num_rows, dim = weight.shape
     target, table, ids, factors = mutable_pointer(out), pointer(weight), pointer(indices), pointer(coefficients)
     row_bytes = weight.strides[0]
-    rows, ahead = (table, num_rows, row_bytes, straddles_lines(table, row_bytes)), lookahead(num_rows, row_bytes)
+    straddles, near = straddles_lines(table, row_bytes), lies_near(num_rows, row_bytes)
+    rows, ahead = (table, num_rows, row_bytes, straddles, near), lookahead(num_rows, row_bytes)
     for lo in range(start, stop, BLOCK):
         bags = (ids, indices.shape[0], pointer(offsets), lo, min(lo + BLOCK, stop))
         bad = sum_columns(target, out.strides[0], rows, dim, bags, ahead, factors, padding_idx, mode)
@@ -146,15 +147,15 @@ def reduce(out, weight, indices, offsets, coefficients, padding_idx, mode, start
 @inline
 def extreme_span(target, to, last_to, won, to_won, last_won, rows, column, last, bag, ahead, padding_idx, sign, count):
     """Find the extremes of a span of the columns of a bag and who won them; return the place of a bad index, or -1."""
-    table, num_rows, row_bytes = rows
+    table, num_rows, row_bytes, near = rows
     ids, first, end, edge = bag
     best = zeros(table, count)
     winner, signs, empty = splat_integer(-1, best), splat(sign, best), True
     for j in range(first, end):
         if ahead > 0:
             next_row = np.int64(get(ids, min(j + ahead, edge))) * row_bytes
-            prefetch(table, next_row + column, count)
-            prefetch_end(table, next_row + column, count)
+            prefetch(table, next_row + column, count, near)
+            prefetch_end(table, next_row + column, count, near)
         i = np.int64(get(ids, j))
         if np.uint64(i) >= np.uint64(num_rows):
             if i == NO_ROW and padding_idx == NO_ROW:
@@ -179,7 +180,7 @@ def extreme_span(target, to, last_to, won, to_won, last_won, rows, column, last,
 def extremes(out, winners, weight, indices, offsets, padding_idx, sign, start, stop):
     num_rows, dim = weight.shape
     target, won, table, ids = mutable_pointer(out), mutable_pointer(winners), pointer(weight), pointer(indices)
-    rows = (table, num_rows, weight.strides[0])
+    rows = (table, num_rows, weight.strides[0], lies_near(num_rows, weight.strides[0]))
     ahead, edge = lookahead(num_rows, weight.strides[0]), indices.shape[0] - 1
     lanes, size, size_to = lanes_of(table), size_of(table), size_of(target)
     signed = scalar_of(sign, table)
@@ -221,14 +222,14 @@ def extremes(out, winners, weight, indices, offsets, padding_idx, sign, start, s
 @inline
 def dot_span(sums, grad, at_grad, last_grad, overlap, rows, column, last, bag, ahead, padding_idx, count):
     """Add a span's share of the products of a bag's gradient with each of its rows."""
-    table, num_rows, row_bytes = rows
+    table, num_rows, row_bytes, near = rows
     ids, first, end, edge = bag
     gradient = without_first(load(grad, at_grad, last_grad, count), overlap)
     for j in range(first, end):
         if ahead > 0:
             next_row = np.int64(get(ids, min(j + ahead, edge))) * row_bytes
-            prefetch(table, next_row + column, count)
-            prefetch_end(table, next_row + column, count)
+            prefetch(table, next_row + column, count, near)
+            prefetch_end(table, next_row + column, count, near)
         i = np.int64(get(ids, j))
         if np.uint64(i) >= np.uint64(num_rows):
             if i == NO_ROW and padding_idx == NO_ROW:
@@ -245,7 +246,7 @@ def dot_span(sums, grad, at_grad, last_grad, overlap, rows, column, last, bag, a
 def dots(out, grad_output, weight, indices, offsets, padding_idx, start, stop):
     num_rows, dim = weight.shape
     sums, grad, table, ids = mutable_pointer(out), pointer(grad_output), pointer(weight), pointer(indices)
-    rows = (table, num_rows, weight.strides[0])
+    rows = (table, num_rows, weight.strides[0], lies_near(num_rows, weight.strides[0]))
     ahead, edge = lookahead(num_rows, weight.strides[0]), indices.shape[0] - 1
     lanes, size, size_grad = lanes_of(table), size_of(table), size_of(grad)
     for b in range(start, stop):

@@ -10,7 +10,7 @@ from fastemb.kernels.cpu.bags import BLOCK, sum_columns
 from fastemb.kernels.cpu.lookup import B4, B64, NO_ROW, copy_row
 from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import bytes_behind, get, mutable_pointer, pointer, pointer_at, put, size_of
-from fastemb.kernels.cpu.prefetching import lookahead, straddles_lines
+from fastemb.kernels.cpu.prefetching import lies_near, lookahead, straddles_lines
 from fastemb.kernels.cpu.quantized import bytes_of, reduce_bags
 
 __all__ = [
@@ -29,12 +29,13 @@ __all__ = [
 def reduce_features(out, weight, features, like, mode, start, stop):
     dim, row_bytes = weight.shape[1], weight.strides[0]
     ids, bounds = pointer(like), pointer(features)
-    straddles, ahead = straddles_lines(pointer(weight), row_bytes), lookahead(weight.shape[0], row_bytes)
+    straddles, near = straddles_lines(pointer(weight), row_bytes), lies_near(weight.shape[0], row_bytes)
+    ahead = lookahead(weight.shape[0], row_bytes)
     good = len(features)
     for lo in range(start, stop, BLOCK):
         for f in range(good):
             first, num_rows, padding_idx = features[f, 3], features[f, 4], features[f, 5]
-            rows = (pointer(weight[first:]), num_rows, row_bytes, straddles)
+            rows = (pointer(weight[first:]), num_rows, row_bytes, straddles, near)
             indices, offsets = pointer_at(ids, features[f, 0]), pointer_at(bounds, features[f, 2])
             bags = (indices, features[f, 1], offsets, lo, min(lo + BLOCK, stop))
             target = mutable_pointer(out[:, f * dim :])

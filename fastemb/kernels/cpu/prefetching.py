@@ -1,8 +1,10 @@
 """Asking for rows before they are needed: which lines, and how many rows ahead.
 
-Lines are asked for into a core's second cache, which has more requests under way than the first one: rows come from
-memory up to 1.7 times as fast, and from that cache in the same time.
+Lines of a table in memory are asked for into a core's second cache, which has more requests under way than the first
+one: rows come up to 1.7 times as fast. Those of a table that lies in the caches are asked for into the first one.
 """
+
+from collections.abc import Sequence
 
 from llvmlite import ir
 from numba import types
@@ -14,9 +16,18 @@ from fastemb.kernels.cpu.options import inline
 OWN_CACHE, SHARED_CACHE = 1 << 20, 1 << 25  # bytes; the best distances were found by measuring
 
 
-def _ask(builder: ir.IRBuilder, start: ir.Value, offset: int) -> None:
+def _ask(builder: ir.IRBuilder, start: ir.Value, offset: int, cache: int = 2) -> None:
     at = builder.inttoptr(builder.add(start, I64(offset)), I8.as_pointer())
-    call(builder, "llvm.prefetch.p0", ir.VoidType(), [at, I32(0), I32(2), I32(1)])
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), [at, I32(0), I32(4 - cache), I32(1)])
+
+
+def _ask_for_lines(builder: ir.IRBuilder, start: ir.Value, offsets: Sequence[int], near: ir.Value) -> None:
+    """Ask for lines into the first cache if `near`, else into the second."""
+    with builder.if_else(near) as (then, otherwise):
+        for cache, branch in ((1, then), (2, otherwise)):
+            with branch:
+                for offset in offsets:
+                    _ask(builder, start, offset, cache)
 
 
 def _span_bytes(p: Pointer, count: types.BaseTuple) -> int:
@@ -25,28 +36,27 @@ def _span_bytes(p: Pointer, count: types.BaseTuple) -> int:
 
 
 @intrinsic
-def prefetch(typingctx, p, offset, count):
+def prefetch(typingctx, p, offset, count, near):
     """Ask for the cache lines of a span that begins a line; never faults."""
     size = _span_bytes(p, count)
 
     def codegen(context, builder, sig, args):
-        for line in range(0, size, 64):
-            _ask(builder, builder.add(args[0], args[1]), line)
+        _ask_for_lines(builder, builder.add(args[0], args[1]), range(0, size, 64), args[3])
         return context.get_dummy_value()
 
-    return types.void(p, types.int64, count), codegen
+    return types.void(p, types.int64, count, types.boolean), codegen
 
 
 @intrinsic
-def prefetch_end(typingctx, p, offset, count):
+def prefetch_end(typingctx, p, offset, count, near):
     """Ask for the line in which a span ends, which `prefetch` leaves out if it begins amid a line; never faults."""
     size = _span_bytes(p, count)
 
     def codegen(context, builder, sig, args):
-        _ask(builder, builder.add(args[0], args[1]), size - 1)
+        _ask_for_lines(builder, builder.add(args[0], args[1]), [size - 1], args[3])
         return context.get_dummy_value()
 
-    return types.void(p, types.int64, count), codegen
+    return types.void(p, types.int64, count, types.boolean), codegen
 
 
 @intrinsic
@@ -81,9 +91,11 @@ def prefetch_bytes(p, offset, size):
 
 @inline
 def lookahead(num_rows, row_bytes):
-    """Return how many rows ahead to prefetch, by where the table lies: a core's own cache, a shared one, or memory."""
-    if num_rows * row_bytes <= OWN_CACHE:
-        return 0
-    if num_rows * row_bytes <= SHARED_CACHE:
-        return 16
-    return max(16, min(64, 8192 // max(1, row_bytes)))
+    """Return how many rows ahead to prefetch: none of a table that a core's own cache holds."""
+    return 0 if num_rows * row_bytes <= OWN_CACHE else max(16, min(64, 8192 // max(1, row_bytes)))
+
+
+@inline
+def lies_near(num_rows, row_bytes):
+    """Return whether the caches hold a table."""
+    return num_rows * row_bytes <= SHARED_CACHE
