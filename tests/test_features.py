@@ -180,19 +180,27 @@ def test_what_is_not_one_in_place():
 def test_a_step_by_gradients_in_place_is_one_by_joined_gradients(length, mode):
     num_bags, names = 600, list(TABLES)[:3]
     batch = {name: rng.integers(0, TABLES[name][0], (num_bags, length)) for name in names}
-    grads = {name: rng.standard_normal((num_bags, 36)).astype(np.float32) for name in names}
     tables = {name: (TABLES[name][0], 36) for name in names}
-    side_by_side = np.concatenate([grads[name] for name in names], axis=1)
-    found = []
-    for given in (grads, side_by_side, {name: side_by_side[:, 36 * n : 36 * n + 36] for n, name in enumerate(names)}):
+    whole = rng.standard_normal((num_bags, 3 * 36)).astype(np.float32)
+    columns = {name: whole[:, 36 * n : 36 * n + 36] for n, name in enumerate(names)}
+    memory = np.empty(3 * (whole.size // 3 + 4), np.float32)
+    apart = {}
+    for part, name in zip(memory.reshape(3, -1), names, strict=True):  # from row to row 16 bytes would do
+        apart[name] = part[4:].reshape(num_bags, 36)
+        apart[name][:] = columns[name]
+    compiled = kernels("cpu", "updates").step.overloads, kernels("cpu", "updates").parallel_step.overloads
+    found, counts = [], []
+    for given in (whole, columns, apart):
         twin = EmbeddingBagCollection(tables, mode=mode, seed=0, optimizer=optim.Adagrad(lr=0.1))
         for _ in range(2):
             twin(batch)
             twin.backward(given)
         found.append(twin.weights)
+        counts.append(list(map(len, compiled)))
     for name in names:
-        np.testing.assert_array_equal(found[0][name], found[1][name])
-        np.testing.assert_array_equal(found[2][name], found[1][name])
+        np.testing.assert_array_equal(found[1][name], found[0][name])
+        np.testing.assert_array_equal(found[2][name], found[0][name])
+    assert counts[2] == counts[0]
 
 
 def layer(**options):

@@ -60,9 +60,19 @@ def apply(
         num_parts, bounds = 1, np.array((0, num_rows), np.int64)
     block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, row_bytes)))
     scratch = empty((num_parts, block, dim), hyper.dtype)
-    lookups = stored(writable(on_host(grad_output))), sources, starts, coefficients
+    lookups = _contiguous(stored(writable(on_host(grad_output)))), sources, starts, coefficients
     arguments = (table, *state, rows, *lookups, hyper, which, bounds, scratch)
     _check_status(parallel.run(kernels, "step", arguments, num_parts, cost), gradient)
+
+
+def _contiguous(rows: NDArray) -> NDArray:
+    """Return rows that overlap, as `features.as_one` returns them, as rows of as many columns as they lie apart.
+
+    Numba would compile the kernels once more for what is not contiguous; they read the table's columns.
+    """
+    if rows.flags.c_contiguous:
+        return rows
+    return np.lib.stride_tricks.as_strided(rows, (len(rows), rows.strides[0] // rows.itemsize))
 
 
 def _check_status(status: int, gradient: RowGradient) -> None:

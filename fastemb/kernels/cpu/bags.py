@@ -131,9 +131,9 @@ def sum_columns(target, out_bytes, rows, dim, bags, ahead, factors, padding_idx,
 
 @kernel
 def reduce(out, weight, indices, offsets, coefficients, padding_idx, mode, start, stop):
-    num_rows, dim = weight.shape
+    # The columns are those of `out`: rows that overlap come as rows of fewer.
+    num_rows, dim, row_bytes = weight.shape[0], out.shape[1], weight.strides[0]
     target, table, ids, factors = mutable_pointer(out), pointer(weight), pointer(indices), pointer(coefficients)
-    row_bytes = weight.strides[0]
     straddles, near = straddles_lines(table, row_bytes), lies_near(num_rows, row_bytes)
     rows, ahead = (table, num_rows, row_bytes, straddles, near), lookahead(num_rows, row_bytes)
     for lo in range(start, stop, BLOCK):

@@ -50,7 +50,7 @@ def update_rows(weight, first, second, rows, gradients, base, lookups, hyper, ru
         row = np.int64(get(ids, s))
         place = (s - base) * gradients.strides[0]
         if lookups is not None:
-            place = place_of_single(lookups, sums, s, min(s + ahead, last), place)
+            place = place_of_single(lookups, sums, dim * size_of(sums), s, min(s + ahead, last), place)
         weights, slopes = (table, row * row_bytes), (sums, place)
         factor = factor_of(rule, (weights, slopes, numbers), firsts, seconds, row, dim)
         state = (firsts, row * first_bytes), (seconds, row * second_bytes)
@@ -63,12 +63,12 @@ def is_single(starts, s):
 
 
 @inline
-def place_of_single(lookups, sums, s, later, otherwise):
+def place_of_single(lookups, sums, size, s, later, otherwise):
     """Return where, from `sums`, the gradient of a row with a single lookup lies; ask for that of a `later` row."""
     grad, grad_bytes, bags, num_lookups, starts, asks = lookups
     if asks and is_single(starts, later):  # which has not been checked yet
         found = np.int64(min(np.uint64(get(starts, later)), np.uint64(num_lookups - 1)))
-        prefetch_bytes(grad, np.int64(get(bags, found)) * grad_bytes, grad_bytes)
+        prefetch_bytes(grad, np.int64(get(bags, found)) * grad_bytes, size)
     if is_single(starts, s):
         return distance(grad, sums) + np.int64(get(bags, get(starts, s))) * grad_bytes
     return otherwise
