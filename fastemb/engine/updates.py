@@ -70,9 +70,10 @@ def _contiguous(rows: NDArray) -> NDArray:
 
     Numba would compile the kernels once more for what is not contiguous; they read the table's columns.
     """
-    if rows.flags.c_contiguous:
-        return rows
-    return np.lib.stride_tricks.as_strided(rows, (len(rows), rows.strides[0] // rows.itemsize))
+    row_bytes, column_bytes = rows.strides
+    if rows.flags.c_contiguous or row_bytes <= 0 or column_bytes != rows.itemsize:
+        return np.ascontiguousarray(rows)
+    return np.lib.stride_tricks.as_strided(rows, (len(rows), row_bytes // rows.itemsize))
 
 
 def _check_status(status: int, gradient: RowGradient) -> None:
