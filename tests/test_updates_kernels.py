@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from rules import RATES
 
 from fastemb.engine.backend import kernels
+from fastemb.kernels.cpu.prefetching import SHARED_CACHE
 from fastemb.kernels.reference.lookup import narrow, widen
 
 cpu = kernels("cpu", "updates")
@@ -116,8 +117,10 @@ def test_cpu_equals_the_reference(rule, dtype, kind, seed, dim, num_rows, block,
     assert_close(case.step(cpu, block=block), case.step(reference))
 
 
-def test_cpu_prefetches_in_a_large_table():
-    case = Case("ADAM", dim=64, num_rows=5000)
+@pytest.mark.parametrize(("num_rows", "dim"), [(5000, 64), (14_000, 300)])
+def test_cpu_prefetches_in_tables_in_the_caches_and_beyond(num_rows, dim):
+    case = Case("ADAM", dim=dim, num_rows=num_rows)
+    assert (case.weight.nbytes > SHARED_CACHE) == (num_rows > 5000) and case.weight.nbytes > cpu.SMALL_TABLE
     assert_close(case.update(cpu), case.update(reference))
 
 

@@ -7,7 +7,7 @@ from fastemb.kernels.cpu.bags import SUM, reduce
 from fastemb.kernels.cpu.lookup import NO_PADDING
 from fastemb.kernels.cpu.options import inline, kernel, parallel_kernel, part_of
 from fastemb.kernels.cpu.pieces import distance, get, mutable_pointer, pointer, put, scalar_of, size_of, stored_alike
-from fastemb.kernels.cpu.prefetching import OWN_CACHE, prefetch_bytes
+from fastemb.kernels.cpu.prefetching import OWN_CACHE, lies_near, prefetch_bytes, prefetch_to_write
 from fastemb.kernels.cpu.rules import (
     ADAGRAD, ADAM, ADD, CLIP, FTRL, KEEP, MOMENTUM, NESTEROV, PULL, ROWWISE_ADAGRAD, ROWWISE_ADAM, RULE, SCALE, SGD,
     factor_of, numbers_of, walk,
@@ -39,14 +39,15 @@ def update_rows(weight, first, second, rows, gradients, base, lookups, hyper, ru
     row_bytes, size, last = weight.strides[0], dim * size_of(table), rows.shape[0] - 1
     first_bytes, second_bytes = first.shape[1] * size_of(firsts), second.shape[1] * size_of(seconds)
     ahead = max(4, min(32, IN_FLIGHT // (row_bytes + first_bytes + second_bytes)))
+    near = lies_near(num_embeddings, row_bytes)
     for s in range(start, stop):
         if num_embeddings * row_bytes > SMALL_TABLE:
             row = np.int64(get(ids, min(s + ahead, last)))
-            prefetch_bytes(table, row * row_bytes, size)
+            prefetch_to_write(table, row * row_bytes, size, near)
             if first.shape[0] > 0:
-                prefetch_bytes(firsts, row * first_bytes, first_bytes)
+                prefetch_to_write(firsts, row * first_bytes, first_bytes, near)
             if second.shape[0] > 0:
-                prefetch_bytes(seconds, row * second_bytes, second_bytes)
+                prefetch_to_write(seconds, row * second_bytes, second_bytes, near)
         row = np.int64(get(ids, s))
         place = (s - base) * gradients.strides[0]
         if lookups is not None:
@@ -86,6 +87,7 @@ def scatter_add(weight, rows, values, factor, chosen, start, stop):
     row_bytes, size, scale = weight.strides[0], dim * size_of(table), get(pointer(factor), 0)
     num_parts, block = chosen.shape
     ahead = max(4, min(32, IN_FLIGHT // max(1, row_bytes))) if num_embeddings * row_bytes > SMALL_TABLE else 0
+    near = lies_near(num_embeddings, row_bytes)
     for part in range(start, stop):
         places = mutable_pointer(chosen[part])
         for lo in range(0, rows.shape[0], block):
@@ -97,7 +99,7 @@ def scatter_add(weight, rows, values, factor, chosen, start, stop):
             for i in range(-ahead, n):
                 if ahead > 0 and i + ahead < n:
                     row = np.int64(get(ids, get(places, i + ahead)))
-                    prefetch_bytes(table, row * row_bytes, size)
+                    prefetch_to_write(table, row * row_bytes, size, near)
                     prefetch_bytes(source, get(places, i + ahead) * values.strides[0], size)
                 if i >= 0:
                     s = get(places, i)
