@@ -50,7 +50,7 @@ def pending(seed, num_embeddings=50, dim=20, dtype=np.float32, num_lookups=60, n
     return RowGradient(
         rows=rows,
         grad_output=random.normal(size=(num_bags, dim)).astype(dtype),
-        sources=random.integers(0, num_bags, num_lookups),
+        sources=random.integers(0, num_bags, num_lookups, dtype=np.int32),  # as grouping gives them
         starts=np.append(starts, num_lookups),
         coefficients=random.normal(size=num_lookups).astype(np.float64 if dtype == np.float64 else np.float32),
     )
@@ -378,8 +378,8 @@ def test_a_gradient_that_does_not_fit(rows, shape, message, device):
         ("grad_output", np.ones((8, 19), np.float32), r"grad_output must be of shape \(8, 20\), got \(8, 19\)"),
         ("starts", np.array([0, 60]), "starts must be of shape"),
         ("coefficients", np.ones(59, np.float32), r"coefficients must be of shape \(60,\), got \(59,\)"),
-        ("sources", np.full(60, 8), r"do not fit its grad_output \(8, 20\)"),
-        ("sources", np.full(60, -1), r"do not fit its grad_output \(8, 20\)"),
+        ("sources", np.full(60, 8, np.int32), r"do not fit its grad_output \(8, 20\)"),
+        ("sources", np.full(60, -1, np.int32), r"do not fit its grad_output \(8, 20\)"),
     ],
 )
 @pytest.mark.parametrize("device", DEVICES)
