@@ -494,7 +494,7 @@ def test_arguments_of_other_optimizers_are_named():
 def test_a_gradient_whose_rows_lie_anyhow(strides):
     given = np.arange(24.0).reshape(4, 6)
     rows = {"backwards": given[::-1, :3], "spread": given[:, ::2], "repeated": np.broadcast_to(given[1, :3], (4, 3))}
-    places, starts = np.array([3, 0, 2]), np.array([0, 1, 3])
+    places, starts = np.array([3, 0, 2], np.int32), np.array([0, 1, 3])
     layers = [Embedding(5, 3, W=np.zeros((5, 3))) for _ in range(2)]
     for layer, grad in zip(layers, (rows[strides], np.array(rows[strides])), strict=True):
         SGD(lr=1.0).update(layer, RowGradient(np.array([1, 4]), None, grad, places, starts))
