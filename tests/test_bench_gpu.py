@@ -16,21 +16,21 @@ from fastemb.engine import backend
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
 
 
-def test_all_kinds_are_measured_and_rendered(tmp_path):
-    lines, output = [], tmp_path / "gpu.json"
-    found = run(peers=(), quick=True, output=output, log=lines.append)
+def test_one_command_measures_all_kinds_and_fills_a_page(tmp_path, capsys):
+    output, page = tmp_path / "gpu.json", tmp_path / "page.md"
+    page.write_text("".join(f"<!-- table: gpu {name} -->\n<!-- end of table -->\n" for name in ("bags", "training")))
+    assert main(["bench", "gpu", "--peers", "none", "--quick", "--output", str(output), "--page", str(page)]) == 0
+    found, told = json.loads(output.read_text()), capsys.readouterr()
     measures = found["measures"]
     assert [case["case"] for case in measures["bags"]][::3] == ["bags, float32, uniform", "bags, float16, zipf"]
     assert [case["case"] for case in measures["steps"]] == ["step, SGD", "step, RowwiseAdagrad", "step, Adam"]
     for case in (*measures["bags"], *measures["steps"]):
         assert case["fastemb warm"] > 0 and case["fastemb cold"] > 0 and case["bytes"] > 0
+        assert f"{case['case']}, fastemb warm" in told.err
     assert measures["calls"][0]["fastemb"] > 0 and found["machine"]["copy_bytes_per_second"] > 0
-    assert len(lines) == 9 and json.loads(output.read_text())["measures"] == measures
     assert f"| {found['machine']['gpu']}, driver {found['machine']['driver']} | us | us, cold |" in render(found)
-    page = tmp_path / "page.md"
-    page.write_text(
-        "<!-- table: gpu steps -->\n<!-- end of table -->\n<!-- table: gpu training -->\n<!-- end of table -->\n"
-    )
+    assert render(found) in told.out and "| bags, float16, zipf |" in page.read_text()
+    page.write_text(page.read_text() + "<!-- table: gpu steps -->\n<!-- end of table -->\n")
     assert write(page, [found]) == ["gpu training"]
     assert "| step, Adam |" in page.read_text()
 
@@ -40,6 +40,7 @@ def test_what_fails_stops_nothing_else(tmp_path, monkeypatch):
         raise ValueError("a step")
 
     monkeypatch.setattr(gpu, "_step", fail)
+    monkeypatch.setattr(gpu, "_bags", lambda *arguments: {"case": "bags"})
     lines, output = [], tmp_path / "gpu.json"
     with pytest.raises(RuntimeError, match="not all could be measured: steps"):
         run(peers=(), quick=True, output=output, log=lines.append)
@@ -47,18 +48,12 @@ def test_what_fails_stops_nothing_else(tmp_path, monkeypatch):
     assert len(measures["bags"]) == 4 and measures["steps"] == [] and "steps: ValueError: a step" in lines
 
 
-def test_one_command_fills_a_page(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("<!-- table: gpu bags -->\n<!-- end of table -->\n")
-    options = ["--peers", "none", "--quick", "--output", str(tmp_path / "gpu.json"), "--page", str(page), "-q"]
-    assert main(["bench", "gpu", *options]) == 0
-    assert "| bags, float16, zipf |" in page.read_text()
-
-
 def test_the_clock_takes_the_median():
     calls = []
     assert Clock(1 << 12, repeats=5).seconds(lambda: calls.append(1), cold=True) >= 0
     assert len(calls) == 2 + 2 * 5
+    Clock(1 << 12, repeats=1, warmup=0).seconds(lambda: calls.append(1))
+    assert len(calls) == 2 + 2 * 5 + 2
 
 
 def test_without_a_gpu_it_says_why(monkeypatch):

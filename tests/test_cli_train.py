@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastemb import FastTextClassifier, KeyedVectors, Word2Vec
+from fastemb import FastTextClassifier, KeyedVectors, Word2Vec, num_threads
 from fastemb.cli import main
 from fastemb.cli import train as train_module
 
@@ -408,24 +408,38 @@ def test_lines_on_a_dumb_terminal(text, out, monkeypatch, capsys):
 
 
 def test_warmup_compiles_for_layers():
+    """In one thread for all rules, and then in two for one: each rule's kernel for threads takes seconds to compile."""
     code = (
+        "import importlib, json\n"
+        "from fastemb import num_threads\n"
         "from fastemb.cli import main\n"
+        "from fastemb.engine import parallel\n"
         "from fastemb.engine.backend import kernels\n"
-        "assert main(['warmup', '-q']) == 0\n"
+        "parallel._congestion.is_passing = lambda now: False\n"
         "names = [('lookup', 'lookup'), ('bags', 'reduce'), ('grouping', 'group'), ('updates', 'step')]\n"
-        "print([len(getattr(kernels('cpu', module), name).signatures) for module, name in names])"
+        "def count(kind):\n"
+        "    return [len(getattr(kernels('cpu', module), kind + name).signatures) for module, name in names]\n"
+        "with num_threads(1):\n"
+        "    assert main(['warmup', '-q']) == 0\n"
+        "alone = count('')\n"
+        "importlib.import_module('fastemb.cli.warmup').OPTIMIZERS = ('Adagrad',)\n"
+        "with num_threads(2):\n"
+        "    assert main(['warmup', '-q']) == 0\n"
+        "print(json.dumps([alone, count('parallel_')]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    lookups, bags, groups, steps = json.loads(done.stdout)
+    (lookups, bags, groups, steps), of_threads = json.loads(done.stdout)
     assert lookups >= 1 and bags >= 1 and groups >= 1 and steps >= 8  # four rules, of rows and of bags
+    assert min(of_threads) >= 1 and of_threads[-1] == 2
 
 
 def test_warmup(capsys):
-    assert main(["warmup"]) == 0
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "Ready" in captured.err
-    assert main(["warmup", "--json", "-q"]) == 0
+    with num_threads(1):
+        assert main(["warmup"]) == 0
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert "Ready" in captured.err
+        assert main(["warmup", "--json", "-q"]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     assert json.loads(captured.out)["seconds"] > 0

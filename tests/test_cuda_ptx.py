@@ -1,7 +1,6 @@
 """What compiler and assembler make of the CUDA kernels, without a GPU: wide loads in the hot loops, all in registers.
 
-It needs numba-cuda with its compiler and nvJitLink; each test compiles in a process of its own, since this one has the
-simulator.
+It needs numba-cuda with its compiler and nvJitLink, in processes of their own, since this one has the simulator.
 """
 
 import importlib.util
@@ -22,14 +21,16 @@ pytestmark = [
 COMPILE = """
 import importlib, json, sys
 from types import SimpleNamespace
-from numba import cuda
-import numba.cuda.dispatcher
-from numba.cuda import types
+from numba.cuda import dispatcher, types
+from numba.cuda.cudadrv import devices
 from cuda.bindings import nvjitlink
 
-cc, wanted = json.loads(sys.stdin.read())
-# Functions that a kernel calls are compiled for the GPU at hand, which need not be there.
-numba.cuda.dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=tuple(cc))
+wanted = json.loads(sys.stdin.read())
+# Kernels are compiled for the GPU at hand, which need not be there; what NVVM gets is the same for all.
+card = SimpleNamespace(compute_capability=(8, 0))
+dispatcher.get_current_device = lambda: card
+devices.get_context = lambda *_: SimpleNamespace(device=card)
+dispatcher._Kernel.bind = lambda self: None
 
 def typed(spelled):
     if spelled is None:
@@ -41,7 +42,7 @@ def typed(spelled):
     dtype, _, dimensions = spelled.partition(" ")
     return types.Array(getattr(types, dtype), int(dimensions), "C") if dimensions else getattr(types, dtype)
 
-def assembled(ptx):  # what nvJitLink, which numba-cuda uses too, says of making machine code of it
+def assembled(ptx, cc):  # what nvJitLink, which numba-cuda uses too, says of making machine code of it
     link = nvjitlink.create(3, [f"-arch=sm_{cc[0]}{cc[1]}", "-verbose", "-Xptxas=-v"])
     given = ptx.encode()
     try:
@@ -56,21 +57,25 @@ def assembled(ptx):  # what nvJitLink, which numba-cuda uses too, says of making
     return told.decode()
 
 made = []
-for module, name, arguments in wanted:
+for ccs, module, name, arguments in wanted:
     kernel = getattr(importlib.import_module(f"fastemb.kernels.cuda.{module}"), name)
-    ptx, _ = cuda.compile_ptx(kernel.py_func, tuple(map(typed, arguments)), cc=tuple(cc))
-    made.append((ptx, assembled(ptx)))
+    library = kernel.compile(tuple(map(typed, arguments)))._codelibrary
+    texts = [library.get_asm_str(cc=tuple(cc)) for cc in ccs]
+    made.append([(ptx, assembled(ptx, cc)) for ptx, cc in zip(texts, ccs)])
 print(json.dumps(made))
 """
 # Numba-cuda and its compiler's packages, without what a test needs of them.
 MISSING = "libnvrtc", "libnvvm", "nvjitlink", "nvJitLink"
 
 
-def compiled(cc, kernels):
-    """The PTX of kernels and what its assembler says; a kernel is a tuple (module, name, types of its arguments)."""
+def compiled(kernels):
+    """The PTX of kernels and what its assembler says, for each of the compute capabilities asked for.
+
+    A kernel is a tuple (compute capabilities, module, name, types of its arguments).
+    """
     kept = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
     done = subprocess.run(
-        [sys.executable, "-c", COMPILE], input=json.dumps([cc, kernels]), env=kept, capture_output=True, text=True
+        [sys.executable, "-c", COMPILE], input=json.dumps(kernels), env=kept, capture_output=True, text=True
     )
     lacks = any(name in done.stderr for name in MISSING) and "not assembled" not in done.stderr
     if done.returncode and lacks:
@@ -146,10 +151,19 @@ def check_assembled(told, name, threads):
     assert threads * registers <= 1 << 16, (name, registers)
 
 
-@pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
-def test_hot_loops_move_vectors_and_keep_them_in_registers(cc):
-    kernels = [kernel for kernel, _ in HOT.values()] + OTHERS
-    made = compiled(cc, kernels)
+CCS = [(8, 0), (9, 0)]
+
+
+@pytest.fixture(scope="module")
+def assembled():
+    """What becomes of `HOT` and `OTHERS`, for each of `CCS`; NVVM gets the same for both, which is made once."""
+    made = compiled([(CCS, *kernel) for kernel in [*(kernel for kernel, _ in HOT.values()), *OTHERS]])
+    return dict(zip(CCS, zip(*made, strict=True), strict=True))
+
+
+@pytest.mark.parametrize("cc", CCS)
+def test_hot_loops_move_vectors_and_keep_them_in_registers(cc, assembled):
+    kernels, made = [kernel for kernel, _ in HOT.values()] + OTHERS, assembled[cc]
     for (name, (_, wanted)), (ptx, _) in zip(HOT.items(), made, strict=False):
         assert wanted in ptx, name
         assert "div.s64" not in ptx, name  # a loop of a step that is no constant, as `range` makes it
@@ -172,26 +186,40 @@ def training_types(model, in_shared_memory, atomics, table=TABLE):
     return [*head, "uint64", *updates, N, "float64 1", N, near, atomics]
 
 
-@pytest.mark.parametrize(("cc", "atomics", "added"), [((8, 0), 1, "f32"), ((9, 0), 2, "v4.f32")])
-def test_training_moves_rows_by_vectors(cc, atomics, added):
-    wanted = [("skipgram", True), ("cbow", True), ("skipgram", False)]
-    made = compiled(
-        cc, [(model, f"{model}_shared", training_types(model, shared, atomics)) for model, shared in wanted]
-    )
-    for (model, shared), (ptx, told) in zip(wanted, made, strict=True):
-        check_assembled(told, model, threads=32)
-        assert ".local" not in ptx, "something does not fit in registers"
-        assert f"red.global.add.{added} " in ptx
-        # Rows of tables, as other blocks leave them; then the block's own rows, of which no access is narrower.
-        assert ptx.count("ld.relaxed.gpu.global.v4.f32") >= 7
-        kind = ".shared" if shared else ""
-        assert ptx.count(f"ld{kind}.v4.f32") >= 20 and ptx.count(f"st{kind}.v4.f32") >= 10
-        assert (".extern .shared .align 16" in ptx) == shared
+TRAINING = {  # compute capability, model, whether its rows are in shared memory, and atomics
+    f"{model}, {'shared' if shared else 'global'}, sm_{cc[0]}{cc[1]}": (cc, model, shared, atomics)
+    for cc, atomics in (((8, 0), 1), ((9, 0), 2))
+    for model, shared in (("skipgram", True), ("cbow", True), ("skipgram", False))
+}
 
 
-def test_training_with_rows_in_the_hosts_memory():
-    types = training_types("skipgram", True, 1, table=[TABLE, TABLE])
-    ((ptx, told),) = compiled((9, 0), [("skipgram", "skipgram_shared", types)])
+@pytest.fixture(scope="module")
+def trained():
+    """What becomes of the kernels of `TRAINING`, and last of skip-gram's with a table in two parts."""
+    kernels = [
+        ([cc], model, f"{model}_shared", training_types(model, shared, atomics))
+        for cc, model, shared, atomics in TRAINING.values()
+    ]
+    kernels.append(([(9, 0)], "skipgram", "skipgram_shared", training_types("skipgram", True, 1, [TABLE, TABLE])))
+    return [made for (made,) in compiled(kernels)]
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_training_moves_rows_by_vectors(name, trained):
+    _, model, shared, atomics = TRAINING[name]
+    ptx, told = trained[list(TRAINING).index(name)]
+    check_assembled(told, model, threads=32)
+    assert ".local" not in ptx, "something does not fit in registers"
+    assert f"red.global.add.{'f32' if atomics == 1 else 'v4.f32'} " in ptx
+    # Rows of tables, as other blocks leave them; then the block's own rows, of which no access is narrower.
+    assert ptx.count("ld.relaxed.gpu.global.v4.f32") >= 7
+    kind = ".shared" if shared else ""
+    assert ptx.count(f"ld{kind}.v4.f32") >= 20 and ptx.count(f"st{kind}.v4.f32") >= 10
+    assert (".extern .shared .align 16" in ptx) == shared
+
+
+def test_training_with_rows_in_the_hosts_memory(trained):
+    ptx, told = trained[-1]
     check_assembled(told, "skipgram", threads=32)
     assert ".local" not in ptx and ptx.count("ld.relaxed.gpu.global.v4.f32") >= 7
 

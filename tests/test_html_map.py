@@ -1,8 +1,11 @@
 """The interactive map: one file with all words, that asks no network, whatever the words hold."""
 
 import html
+import importlib.util
 import json
+import os
 import re
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -76,18 +79,31 @@ def test_words_that_are_markup_stay_text(tmp_path: Path) -> None:
     assert words[1]["shown"] == html.escape("<b>") and words[3]["text"] == "a\\nb"
 
 
-@pytest.mark.parametrize("method", ["tsne", "pca", "umap"])
-def test_near_words_lie_near(method: str) -> None:
-    if method == "umap":
-        pytest.importorskip("umap", reason="umap-learn is not installed")
-    kv, groups = planted()
+def check_that_near_words_lie_near(method: str, num_words: int) -> None:
+    kv, groups = planted(num_words)
     places = projection.project(kv.vectors, method)
-    assert places.shape == (120, 2) and np.isfinite(places).all()
+    assert places.shape == (num_words, 2) and np.isfinite(places).all()
     gaps = np.linalg.norm(places[:, None] - places, axis=2)
     np.fill_diagonal(gaps, np.inf)
     assert (groups[gaps.argmin(axis=1)] == groups).mean() > (0.7 if method == "pca" else 0.9)
     for few in (2, 3, 4):
         assert projection.project(kv.vectors[:few], method).shape == (few, 2)
+
+
+@pytest.mark.parametrize("method", ["tsne", "pca"])
+def test_near_words_lie_near(method: str) -> None:
+    check_that_near_words_lie_near(method, num_words=120)
+
+
+def test_near_words_lie_near_by_umap() -> None:
+    """Uncompiled, in a process of its own: UMAP's functions take half a minute to compile, and few words no time."""
+    if importlib.util.find_spec("umap") is None:
+        pytest.skip("umap-learn is not installed")
+    code = "import test_html_map as tests; tests.check_that_near_words_lie_near('umap', num_words=40)"
+    folders = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": folders, "NUMBA_DISABLE_JIT": "1"}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_pca_keeps_the_most_variance() -> None:

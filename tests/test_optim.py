@@ -50,7 +50,7 @@ def pending(seed, num_embeddings=50, dim=20, dtype=np.float32, num_lookups=60, n
     return RowGradient(
         rows=rows,
         grad_output=random.normal(size=(num_bags, dim)).astype(dtype),
-        sources=random.integers(0, num_bags, num_lookups),
+        sources=random.integers(0, num_bags, num_lookups, dtype=np.int32),  # as grouping gives them
         starts=np.append(starts, num_lookups),
         coefficients=random.normal(size=num_lookups).astype(np.float64 if dtype == np.float64 else np.float32),
     )
@@ -378,8 +378,8 @@ def test_a_gradient_that_does_not_fit(rows, shape, message, device):
         ("grad_output", np.ones((8, 19), np.float32), r"grad_output must be of shape \(8, 20\), got \(8, 19\)"),
         ("starts", np.array([0, 60]), "starts must be of shape"),
         ("coefficients", np.ones(59, np.float32), r"coefficients must be of shape \(60,\), got \(59,\)"),
-        ("sources", np.full(60, 8), r"do not fit its grad_output \(8, 20\)"),
-        ("sources", np.full(60, -1), r"do not fit its grad_output \(8, 20\)"),
+        ("sources", np.full(60, 8, np.int32), r"do not fit its grad_output \(8, 20\)"),
+        ("sources", np.full(60, -1, np.int32), r"do not fit its grad_output \(8, 20\)"),
     ],
 )
 @pytest.mark.parametrize("device", DEVICES)
@@ -494,7 +494,7 @@ def test_arguments_of_other_optimizers_are_named():
 def test_a_gradient_whose_rows_lie_anyhow(strides):
     given = np.arange(24.0).reshape(4, 6)
     rows = {"backwards": given[::-1, :3], "spread": given[:, ::2], "repeated": np.broadcast_to(given[1, :3], (4, 3))}
-    places, starts = np.array([3, 0, 2]), np.array([0, 1, 3])
+    places, starts = np.array([3, 0, 2], np.int32), np.array([0, 1, 3])
     layers = [Embedding(5, 3, W=np.zeros((5, 3))) for _ in range(2)]
     for layer, grad in zip(layers, (rows[strides], np.array(rows[strides])), strict=True):
         SGD(lr=1.0).update(layer, RowGradient(np.array([1, 4]), None, grad, places, starts))

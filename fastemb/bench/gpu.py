@@ -66,18 +66,20 @@ class Clock:
         Memory to write between calls, so that the next begins with a cold cache.
     repeats : int
         Calls of which the median is taken.
+    warmup : int, default 2
+        Calls before them.
     """
 
-    def __init__(self, flush_bytes: int, repeats: int) -> None:
+    def __init__(self, flush_bytes: int, repeats: int, warmup: int = 2) -> None:
         from numba import cuda
 
-        self._cuda, self._repeats = cuda, repeats
+        self._cuda, self._repeats, self._warmup = cuda, repeats, warmup
         self._from = device.zeros((flush_bytes // 4, 1), np.float32)
         self._to = device.zeros((flush_bytes // 4, 1), np.float32)
 
     def seconds(self, call: Callable[[], object], *, cold: bool = False) -> float:
         """Return the median of the seconds between events around a call that queues work in the default stream."""
-        for _ in range(2):
+        for _ in range(self._warmup):
             call()
         found = []
         for _ in range(self._repeats):
@@ -156,7 +158,7 @@ def run(
     size = Size(int(gigabytes * 1e9), 1_000_000, NUM_BAGS, 64, FLUSH_BYTES, COPY_BYTES)
     if quick:
         size, repeats = Size(1 << 16, 200, 4, 1, 1 << 12, 1 << 12), 1
-    clock = Clock(size.flush_bytes, repeats)
+    clock = Clock(size.flush_bytes, repeats, warmup=0 if quick else 2)
     copied = _copy_bandwidth(clock, size.copy_bytes)
     log(f"copy: {copied / 1e9:.0f} GB/s")
     measures: dict[str, Any] = {}

@@ -19,6 +19,7 @@ LAYERS = {  # modules of kernels
     "cpu": ("lookup", "bags", "features", "grouping", "updates"),
     "cuda": ("lookup", "bags", "grouping", "groups", "sorting", "updates"),
 }
+OPTIMIZERS = ("SGD", "Adagrad", "RowwiseAdagrad", "Adam")
 TABLE = (4096, 64)
 
 
@@ -60,14 +61,14 @@ def _train_layers(device: str) -> None:
     """Look up and update rows in one thread, and then so many that all threads do."""
     import numpy as np
 
-    from fastemb import Embedding, EmbeddingBag, EmbeddingBagCollection
-    from fastemb.optim import SGD, Adagrad, Adam, RowwiseAdagrad
+    from fastemb import Embedding, EmbeddingBag, EmbeddingBagCollection, optim
 
     for size in (4, 4096) if device == "cpu" else (4,):
         bags = np.arange(2 * size).reshape(size, 2) % TABLE[0]
-        for optimizer in (SGD, Adagrad, RowwiseAdagrad, Adam):
+        for name in OPTIMIZERS:
             for kind in (Embedding, EmbeddingBag):
-                layer = kind(*TABLE, embeddings_initializer="zeros", optimizer=optimizer(), device=device)
+                optimizer = getattr(optim, name)()
+                layer = kind(*TABLE, embeddings_initializer="zeros", optimizer=optimizer, device=device)
                 layer.backward(layer(bags))
         EmbeddingBagCollection({"": TABLE}, embeddings_initializer="zeros", device=device).eval()({"": bags})
 

@@ -275,7 +275,8 @@ def renormalise(weight: NDArray, rows: NDArray, max_norm: float, norm_type: floa
         gpu.renormalise(weight, rows, max_norm, norm_type)
         return
     cost = len(rows) * weight.shape[1] * weight.itemsize
-    run(kernels(device, "renorm"), "renormalise", (stored(weight), rows, max_norm, norm_type), len(rows), cost)
+    arguments = (stored(weight), rows, float(max_norm), float(norm_type))  # an int is one more kernel to compile
+    run(kernels(device, "renorm"), "renormalise", arguments, len(rows), cost)
 
 
 def limit_norms(weight: NDArray, indices: NDArray, max_norm: float, norm_type: float, *, device: str = "cpu") -> None:

@@ -19,8 +19,7 @@ def torch_loop(setup: Setup) -> Iterator[Comparison]:
     --------
     >>> from fastemb.bench.layers.loop import torch_loop
     >>> from fastemb.bench.layers.setup import Setup
-    >>> for comparison in torch_loop(Setup(quick=True)):
-    ...     comparison.verify()
+    >>> next(torch_loop(Setup(quick=True))).verify()
     """
     for case in sweep(SIZES[:4], variants=("sgd", "adagrad", "adam"), per_table=2, quick=setup.quick):
         if setup.has_room(case, 4 * case.num_embeddings * case.embedding_dim * 9):
