@@ -2,7 +2,6 @@
 
 import json
 from itertools import pairwise
-from operator import itemgetter
 from types import SimpleNamespace
 
 import numpy as np
