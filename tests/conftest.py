@@ -14,8 +14,10 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
 
-# How long examples take says how busy the machine is, and nothing of the code.
-settings.register_profile("fastemb", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+# How long examples take says how busy the machine is, and nothing of the code. Every run tries the same examples;
+# `pytest --hypothesis-profile=search` tries others.
+for name, is_same in (("fastemb", True), ("search", False)):
+    settings.register_profile(name, suppress_health_check=[HealthCheck.too_slow], deadline=None, derandomize=is_same)
 settings.load_profile("fastemb")
 
 # `python -m pytest` puts the current folder first on the path: its fastemb/ would hide the installed package, and has

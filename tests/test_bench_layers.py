@@ -1,13 +1,13 @@
 """`fastemb bench layers`: what it times, checks, sums up and writes; quick runs, no figure of which is believed."""
 
 import json
-import time
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from fastemb.bench.layers import tables
+from fastemb.bench.layers import tables, timing
 from fastemb.bench.layers.cases import Case, Inputs, small_cases, sweep
 from fastemb.bench.layers.comparison import Comparison
 from fastemb.bench.layers.run import KINDS, run
@@ -46,16 +46,43 @@ def measure_quickly(kind, peers=("torch",)):
 
 
 class TestTiming:
-    def test_ratio_of_known_waits(self):
-        found = measure({"short": lambda: time.sleep(0.001), "long": lambda: time.sleep(0.003)}, seconds=0.3)
-        for figure in (lambda side: np.median(side["hot"]), lambda side: side["alternating"]):
-            assert 1.8 < figure(found["long"]) / figure(found["short"]) < 4
-        assert len(found["short"]["hot"]) in (3, 7)
+    @pytest.fixture
+    def takes(self, monkeypatch):
+        """Return a function that makes calls of so many seconds, of which every fifth one is disturbed.
 
-    def test_blocks_take_turns(self):
-        order = []
-        measure({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, seconds=0.05)
-        turns = [now for before, now in zip([None, *order], order, strict=False) if now != before]
+        They move the clock, and nothing else does but a look at it.
+        """
+        now, calls = [0.0], []
+
+        def perf_counter():
+            now[0] += 1e-8
+            return now[0]
+
+        def make(name, seconds):
+            def call():
+                calls.append(name)
+                now[0] += seconds + 0.02 * (len(calls) % 5 == 0)
+
+            return call
+
+        monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=perf_counter))
+        make.calls = calls
+        return make
+
+    @pytest.mark.parametrize(("seconds", "blocks"), [(1.0, 7), (0.03, 3)])
+    def test_ratio_of_known_times(self, takes, seconds, blocks):
+        found = measure({"short": takes("short", 0.001), "long": takes("long", 0.003)}, seconds=seconds)
+        for figure in (
+            lambda side: np.median(side["hot"]),
+            lambda side: side["alternating"],
+            lambda side: side["best"],
+        ):
+            assert figure(found["long"]) / figure(found["short"]) == pytest.approx(3, rel=1e-3)
+        assert len(found["short"]["hot"]) == blocks
+
+    def test_blocks_take_turns(self, takes):
+        measure({"a": takes("a", 1e-6), "b": takes("b", 1e-6)}, seconds=0.5)
+        turns = [now for before, now in zip([None, *takes.calls], takes.calls, strict=False) if now != before]
         assert turns[:6] == ["a", "b"] * 3 and len(turns) > 14
 
 

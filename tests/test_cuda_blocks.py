@@ -1,5 +1,7 @@
 """Memory of a GPU that is used again, by the stream that had it and by no other."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -13,9 +15,13 @@ pytestmark = pytest.mark.gpu
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
+    """Forget what is kept; and let no garbage of other tests give its memory back in the midst of one of these."""
+    gc.collect()
+    gc.disable()
     blocks.forget()
     yield
     blocks.forget()
+    gc.enable()
 
 
 def test_memory_is_used_again_once_no_array_has_it():

@@ -92,7 +92,7 @@ def test_ordered_map_nests_and_serves_several_threads():
 
 
 def test_ordered_map_uses_several_threads():
-    barrier = threading.Barrier(3, timeout=10)
+    barrier = threading.Barrier(3, timeout=100)
     assert len(set(ordered_map(lambda _: barrier.wait(), range(3), 3))) == 3
 
 

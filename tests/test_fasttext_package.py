@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastemb.fasttext as ours
+from fastemb import FastTextClassifier
 
 LABELLED = ["__label__a the cat sat", "__label__b a dog ran", "__label__a __label__b cats naïve 東京"] * 40
 LINES = ["the cat", "dogs ran naïvely", "", "unseen", "東京 a </s> the"]
@@ -164,8 +165,18 @@ def test_training(fasttext, folder, tmp_path):
         vectors.save_model(path)
         np.testing.assert_allclose(fasttext.load_model(path)["catz"], vectors["catz"], atol=1e-6)
         assert vectors.get_output_matrix().shape[1] == 8
+
+
+def test_autotune(folder, monkeypatch):
+    text, autotune, asked = str(folder / "text"), FastTextClassifier.autotune, []
+
+    def some_trials(*texts, seconds, **options):  # whatever a busy machine gets done in a time
+        asked.append(seconds)
+        return autotune(*texts, trials=3, **options)
+
+    monkeypatch.setattr(FastTextClassifier, "autotune", some_trials)
     best = ours.train_supervised(text, dim=8, thread=1, autotuneValidationFile=text, autotuneDuration=2)
-    assert best.test(text)[1] > 0.9
+    assert asked == [2] and best.test(text)[1] > 0.9
     assert best.get_dimension() == 8
 
 

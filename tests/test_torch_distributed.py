@@ -94,7 +94,7 @@ def test_two_processes(tmp_path):
         for rank in range(2)
     ]
     try:
-        printed = [process.communicate(timeout=240) for process in processes]
+        printed = [process.communicate(timeout=600) for process in processes]
         assert [process.returncode for process in processes] == [0, 0], "\n".join(err for _, err in printed)
         for out, _ in printed:
             lines = out.splitlines()

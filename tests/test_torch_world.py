@@ -41,7 +41,7 @@ def bag():
 
 
 def test_forked_data_loader_workers(bag):
-    loader = DataLoader(Looked(bag), batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=60)
+    loader = DataLoader(Looked(bag), batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=600)
     for input, out in loader:
         torch.testing.assert_close(out, bag(input))
 
@@ -49,7 +49,7 @@ def test_forked_data_loader_workers(bag):
 def test_spawned_data_loader_workers(tmp_path):
     """In a program of its own, as spawned workers import the main module again."""
     (tmp_path / "main.py").write_text(SPAWN)
-    ran = subprocess.run([sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    ran = subprocess.run([sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.split() == ["4", "True"]
 

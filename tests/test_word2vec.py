@@ -3,12 +3,10 @@
 import copy
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import textwrap
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -258,35 +256,36 @@ def test_an_interrupt_leaves_a_usable_model(workers, tmp_path):
     model.callbacks = ()
     model.train(sentences(), epochs=1)
     assert len(model.losses) == 2
-    assert threading.active_count() < 10
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fastemb")]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_ends_training_within_a_second(workers):
+    """A second of each thread's own: on a busy machine it may take long to come."""
     code = f"""
-        import time, sys, signal
+        import os, signal, threading, time
         from fastemb import Word2Vec
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
-        class Tell:
+        began = []
+        def interrupt():
+            time.sleep(0.3)
+            began.append(time.process_time())
+            os.kill(os.getpid(), signal.SIGINT)
+        thread = threading.Thread(target=interrupt)
+        class Start:
             def on_epoch_begin(self, model):
-                print("go", flush=True)
-        model = Word2Vec(min_count=1, epochs=100_000, workers={workers}, callbacks=[Tell()])
+                if not model.losses:
+                    thread.start()
+        model = Word2Vec(min_count=1, epochs=100_000, workers={workers}, callbacks=[Start()])
         try:
             model.fit([[str(i % 50 + j) for j in range(40)] for i in range(20_000)])
         except KeyboardInterrupt:
-            print("stopped", model.wv["7"].shape, flush=True)
+            print(model.wv["7"].shape == (100,), time.process_time() - began[0])
     """
-    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
-    assert child.stdout.readline() == "go\n"
-    time.sleep(0.3)
-    began = time.perf_counter()
-    child.send_signal(signal.SIGINT)
-    lines = [line for line in child.stdout if line != "go\n"]
-    assert lines == ["stopped (100,)\n"]
-    assert time.perf_counter() - began < 5  # a second on a free machine
-    child.wait(10)
-    child.stdout.close()
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    is_whole, seconds = subprocess.run(command, capture_output=True, text=True, timeout=600).stdout.split()
+    assert is_whole == "True" and float(seconds) < workers
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -442,7 +441,7 @@ def test_a_forked_child_trains():
             os._exit(0)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
-    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=600)
     assert ran.stdout == "0\n", ran.stderr
 
 

@@ -73,7 +73,7 @@ def reader(weight: NDArray[np.float32], batches: Sequence[NDArray[np.int64]], th
         raise ValueError(f"indices must be in [0, {len(weight)})")
     ahead = max(LEAST_AHEAD, min(MOST_AHEAD, AHEAD_BYTES // (4 * weight.shape[1])))
     sums = np.empty(threads, np.float32)
-    nb.set_num_threads(threads)
+    nb.set_num_threads(min(threads, nb.config.NUMBA_NUM_THREADS))
     indices = in_turn(batches)
 
     def read() -> Any:
