@@ -131,6 +131,20 @@ def test_a_machine_whose_cores_are_busy_is_noticed():
     assert congestion.is_passing(now + 0.050)
 
 
+def test_compiling_is_not_taken_for_a_busy_machine(monkeypatch):
+    congestion = parallel._Congestion()
+    monkeypatch.setattr(parallel, "_congestion", congestion)
+    monkeypatch.setattr(parallel, "perf_counter", iter(range(100)).__next__)  # each launch takes a second
+
+    def twin(signature, team):
+        twin.overloads[signature] = None
+
+    twin.overloads = {}
+    for signature, slow in (("a", 0), ("b", 0), ("b", 1), ("a", 2), ("c", 2)):
+        parallel._run_twin(twin, (signature,), 2, 1)
+        assert congestion._slow == slow
+
+
 def test_results_are_the_same_without_threads(monkeypatch):
     monkeypatch.setattr(parallel._congestion, "_until", float("inf"))
     weight, out = np.ones((10, 4), np.float32), np.zeros((3, 4), np.float32)

@@ -190,11 +190,10 @@ _congestion = _Congestion()
 
 
 def _run_twin(twin: Any, arguments: tuple, team: int, cost: int) -> Any:
-    if not twin.overloads:  # what compiling takes says nothing
-        return _launch(twin, arguments, team)
-    start = perf_counter()
+    start, compiled = perf_counter(), len(twin.overloads)
     result = _launch(twin, arguments, team)
-    _congestion.note(start, perf_counter(), cost)
+    if len(twin.overloads) == compiled:  # what compiling takes says nothing
+        _congestion.note(start, perf_counter(), cost)
     return result
 
 
