@@ -1,5 +1,6 @@
 """Indexes of other libraries hold the rows at length one, under their numbers."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -49,6 +50,21 @@ def test_faiss(kv: KeyedVectors) -> None:
     trained = kv.to_faiss("IVF4,Flat")
     trained.nprobe = 4
     assert recall(kv, trained.search(units, 10)[1]) == 1
+
+
+def test_usearch_and_then_faiss_in_one_process() -> None:
+    """Faiss crashes where usearch was loaded before it, unless what tests load, such as Numba, came first."""
+    for module in ("usearch", "faiss"):
+        pytest.importorskip(module, reason=f"{module} is not installed")
+    code = (
+        "import numpy as np, sys\n"
+        "from fastemb import KeyedVectors\n"
+        "kv = KeyedVectors.from_words(['a', 'b'], np.eye(2, dtype=np.float32))\n"
+        "assert 'numba' not in sys.modules\n"
+        "print(len(kv.to_usearch()), kv.to_faiss().ntotal)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.stdout.split() == ["2", "2"], (ran.returncode, ran.stderr)
 
 
 def test_annoy(kv: KeyedVectors) -> None:

@@ -1,6 +1,7 @@
 """Indexes of other libraries for approximate search: the rows of a table, at length one, under their numbers."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -40,6 +41,8 @@ def to_usearch(vectors: Any, norms: np.ndarray, **options: Any) -> Any:
     >>> index.search(np.array([1, 0.5, 0], np.float32), 1).keys  # doctest: +SKIP
     array([0], dtype=uint64)
     """
+    with suppress(ImportError):  # faiss ends the process if it is loaded after usearch, whose C++ library it then takes
+        import_module("faiss")
     index = _required("usearch.index", "usearch").Index(
         ndim=vectors.shape[1], metric="cos", **{"dtype": "f32", **options}
     )
