@@ -1,8 +1,8 @@
 """Asking for rows before they are needed: which lines, and how many rows ahead.
 
 Lines of a table in memory are asked for into a core's second cache, which has more requests under way than the first
-one: rows come up to 1.7 times as fast. Those of a table that lies in the caches are asked for into the first one; where
-they will be written, with the right to: a row that another core has changed then travels once, not twice.
+one: rows come up to 1.7 times as fast. Those of a table that lies in the caches are asked for into the first one; short
+ones that will be written, with the right to: a row that another core has changed then travels once, not twice.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from fastemb.kernels.cpu.layout import I8, I32, I64, Pointer, call, span_type
 from fastemb.kernels.cpu.options import inline
 
 OWN_CACHE, SHARED_CACHE = 1 << 20, 1 << 25  # bytes; the best distances were found by measuring
+SHORT_ROW = 512  # bytes: several longer ones are too many requests for the first cache
 
 
 def _ask(builder: ir.IRBuilder, start: ir.Value, offset: int, cache: int = 2, write: bool = False) -> None:
@@ -104,7 +105,7 @@ def prefetch_line_to_write(typingctx, p, offset):
 @inline
 def prefetch_to_write(p, offset, size, near):
     """Do as `prefetch_bytes` does, for lines that will be written; `near` tells whether they lie in the caches."""
-    if near:
+    if near and size <= SHORT_ROW:
         for line in range(offset, offset + size, 64):
             prefetch_line_to_write(p, line)
         prefetch_line_to_write(p, offset + size - 1)
