@@ -154,25 +154,29 @@ def test_it_learns_as_well(theirs, folder):
 def test_few_epochs_of_banking77(data, tmp_path, epochs):
     """As good as fastText with its starting vectors, and better with ours.
 
-    Each bound is six of the deviations that fastText's own accuracy has, 0.0054 and 0.003; its threads are never twice
-    the same, and one thread of ours always is.
+    fastText's ten threads are never twice the same: its mean of nine has a deviation of 0.002, and each bound is more
+    than six of these away. One thread of ours always is the same.
     """
     split(data / "classify" / "train.csv", str(tmp_path))
     options = {"lr": 1.0, "word_ngrams": 2, "bucket": 30_000, "workers": 1}
     pairs = [line.split(" ", 1) for line in (tmp_path / "test.txt").read_text(encoding="utf-8").splitlines()]
     labels, texts = [[row[place].removeprefix("__label__") for row in pairs] for place in (0, 1)]
-    model = fasttext.train_supervised(
-        str(tmp_path / "train.txt"), lr=1.0, wordNgrams=2, bucket=30_000, epoch=epochs, thread=10, verbose=0
-    )
-    theirs = np.mean([next(iter(row)) == label for row, label in zip(predicted(model, texts, 1), labels, strict=True)])
+    models = [
+        fasttext.train_supervised(
+            str(tmp_path / "train.txt"), lr=1.0, wordNgrams=2, bucket=30_000, epoch=epochs, thread=10, verbose=0
+        )
+        for _ in range(9)
+    ]
+    found = [[next(iter(row)) for row in predicted(model, texts, 1)] for model in models]
+    theirs = np.mean(np.array(found) == labels)
     ours = {
         compat: FastTextClassifier(**options, epochs=epochs, compat=compat)
         .fit(corpus_file=tmp_path / "train.txt")
         .score(texts, labels)
         for compat in (None, "fasttext")
     }
-    assert abs(ours["fasttext"] - theirs) < {2: 0.04, 5: 0.02}[epochs]
-    assert ours[None] > theirs + {2: 0.05, 5: -0.005}[epochs]
+    assert abs(ours["fasttext"] - theirs) < 0.025  # a deviation of one seed is about 0.005
+    assert ours[None] > theirs + {2: 0.05, 5: 0.0}[epochs]
 
 
 def test_the_benchmark(tmp_path):

@@ -45,9 +45,7 @@ def test_weights_and_sizes(dtype, num_lookups):
     weight, indices = WEIGHT.astype(dtype), np.resize(INDICES, num_lookups)
     factors = rng.standard_normal(num_lookups).astype(dtype)
     for shape, offsets in (((num_lookups,), OFFSETS), ((num_lookups // 5, 5), None)):
-        # Threads that sum float64 with weights are one more kernel, which says nothing of the short way.
-        weighted = dtype == np.float32 or num_lookups == 30
-        for given in (None, factors.reshape(shape)) if weighted else (None,):
+        for given in (None, factors.reshape(shape)):
             options = {"mode": "sum", "per_sample_weights": given}
             wanted = usual(F.embedding_bag, indices.reshape(shape), weight, offsets, **options)
             np.testing.assert_array_equal(F.embedding_bag(indices.reshape(shape), weight, offsets, **options), wanted)
